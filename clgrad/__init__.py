@@ -1,0 +1,23 @@
+"""clgrad: automatic differentiation on any OpenCL device, with MXNet's imperative API.
+
+``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
+"""
+
+from clgrad import autograd, nd, random, tape
+from clgrad.device import (
+    Context,
+    cpu,
+    current_context,
+    device,
+    gpu,
+    num_gpus,
+)
+from clgrad.errors import MXNetError
+
+__version__ = "0.1.0"
+ndarray = nd
+
+__all__ = [
+    "Context", "MXNetError", "autograd", "cpu", "current_context", "device", "gpu", "nd", "ndarray",
+    "num_gpus", "random", "tape",
+]

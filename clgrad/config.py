@@ -1,0 +1,62 @@
+"""Every environment variable that clgrad reads, on one page.
+
+Values are read when they are asked for, not at import, so that tests and programs can set them late.
+
+=========================  =========================================================================
+variable                   meaning
+=========================  =========================================================================
+``CLGRAD_DEVICE``          default device: ``gpu``, ``cpu:1``, part of a platform or device name
+                           (``intel``), or ``platform:device`` indices (``0:1``)
+``CLGRAD_CACHE_DIR``       folder of the on-disk kernel cache; empty string: no disk cache
+``CLGRAD_DUMP_KERNELS``    folder that receives the source of every kernel that is built
+``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
+                           ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``
+=========================  =========================================================================
+"""
+
+import os
+from pathlib import Path
+
+from clgrad.errors import DeviceError
+
+#: The poorest device that clgrad supports (see ``CLGRAD_LIMITS``).
+STRICT_LIMITS = {"work_group": 64, "local_memory": 16384, "fp64": 0, "fp16": 0, "subgroups": 0}
+
+
+def device() -> str | None:
+    """Name of the default device, or None when the user leaves the choice to clgrad."""
+    return os.environ.get("CLGRAD_DEVICE") or None
+
+
+def cache_dir() -> Path | None:
+    """Folder of the on-disk kernel cache, or None when the user turned it off."""
+    configured = os.environ.get("CLGRAD_CACHE_DIR")
+    if configured is not None:
+        return Path(configured) if configured else None
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "clgrad"
+
+
+def dump_dir() -> Path | None:
+    """Folder that receives generated kernel sources, or None."""
+    configured = os.environ.get("CLGRAD_DUMP_KERNELS")
+    return Path(configured) if configured else None
+
+
+def limits() -> dict[str, int]:
+    """Upper limits that ``CLGRAD_LIMITS`` puts on reported capabilities."""
+    text = os.environ.get("CLGRAD_LIMITS", "").strip()
+    if not text:
+        return {}
+    if text == "strict":
+        return dict(STRICT_LIMITS)
+    result = {}
+    for pair in text.split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() not in STRICT_LIMITS or not value.strip().isdigit():
+            raise DeviceError(
+                f"CLGRAD_LIMITS: cannot read {pair!r}; accepted are 'strict' or "
+                f"comma-separated KEY=INTEGER with KEY one of {', '.join(STRICT_LIMITS)}"
+            )
+        result[key.strip()] = int(value)
+    return result

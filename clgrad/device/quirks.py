@@ -1,0 +1,109 @@
+"""What is known about particular OpenCL runtimes, each quirk with its reason.
+
+Devices describe themselves well enough to be used; this is where they do not. Each quirk says what
+it was measured on, so that it can be dropped when that is gone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyopencl as cl
+
+from clgrad.device import pocl_wheel
+from clgrad.device.host import cpu_flags
+
+# Order among the runtimes of one machine's CPU, or of one GPU: the faster one first.
+_RANK_INTEL = 0
+_RANK_POCL = 1
+_RANK_OTHER = 2
+_RANK_POCL_WHEEL = 3
+_RANK_MESA = 4
+_RANK_WRONG = 5
+_RANK_SIMULATOR = 6
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """How a device differs from what it says of itself, and how its runtime compares to others."""
+
+    #: Order among runtimes for the same class of device: the lowest is preferred.
+    rank: int = _RANK_OTHER
+    #: Fields of ``Capabilities`` that the driver misreports, and their true values.
+    overrides: Mapping[str, int | bool] = field(default_factory=dict)
+    #: Options for every program that is built for the device.
+    build_options: tuple[str, ...] = ()
+    #: The CPU that kernels are compiled for, where clgrad chose it.
+    target_cpu: str = ""
+
+
+def quirks_of(cl_device: cl.Device) -> Quirks:
+    """What is known about the device's runtime; may repair the device (see ``pocl_wheel.py``).
+
+    Parameters
+    ----------
+    cl_device : pyopencl.Device
+        Any device.
+
+    Returns
+    -------
+    Quirks
+        The defaults for a runtime that nothing is known about.
+
+    Example
+    -------
+    >>> quirks_of(cl_device).overrides["fast_fma"]  # of the PoCL wheel  # doctest: +SKIP
+    False
+    """
+    platform = cl_device.platform.name.strip()
+    if pocl_wheel.is_pocl_wheel(cl_device):
+        return _pocl_wheel(cl_device)
+    if platform == "Portable Computing Language":
+        return Quirks(rank=_RANK_POCL)
+    if platform.startswith("Intel") and cl_device.type & cl.device_type.CPU:
+        return _intel_cpu(cl_device.driver_version)
+    if platform == "Oclgrind":
+        # An interpreter that checks every access: right, and thousands of times slower than a CPU.
+        return Quirks(rank=_RANK_SIMULATOR)
+    if platform in ("rusticl", "Clover"):
+        # llvmpipe takes 300 us a launch; on a GPU, the vendor's own driver is the faster one.
+        return Quirks(rank=_RANK_MESA)
+    return Quirks()
+
+
+def _intel_cpu(driver_version: str) -> Quirks:
+    """Intel's CPU runtime: first, since it launches faster than PoCL.
+
+    Measured against Debian's PoCL 3.1 on a 2-core Zen 5: a packed GEMM runs at the same 230-290
+    GFLOP/s; a launch that is waited for takes 4-10 us instead of 40-66; exp on vectors streams
+    92-102 GB/s from the cache instead of 40-83, add 180-250 instead of 64-145. It has half
+    arithmetic, sub-groups and float atomics as well. PoCL builds faster, but only from its cache.
+
+    It does not report fused multiply-add, and yet compiles ``fma`` to one instruction (measured as
+    fast as a contracted ``a * b + c``), which takes a CPU that has it.
+
+    Driver 2024.18 (the wheel 2025.0) computes wrong values on Zen 5: what a kernel writes to local
+    memory is lost where it comes from ``exp``. From 2025.19 (the wheel 2025.1) on, it is right.
+    """
+    known_right = tuple(map(int, re.findall(r"\d+", driver_version)[:2])) >= (2025, 19)
+    rank = _RANK_INTEL if known_right else _RANK_WRONG
+    return Quirks(rank, overrides={"fast_fma": "fma" in cpu_flags()})
+
+
+def _pocl_wheel(cl_device: cl.Device) -> Quirks:
+    """PoCL 3.0, LLVM 14: after newer runtimes, and with care.
+
+    For a CPU that its LLVM knows, it compiles for AVX2 even where there is AVX-512, and a GEMM with
+    ``float16`` vectors crashes the process, although the native width it reports is 16. For a CPU
+    that it does not know, the name that was set instead decides: as ``skylake-avx512``, vectors of
+    any width work; as ``haswell``, ``float16`` crashes where the CPU has AVX-512.
+
+    It reports fused multiply-add on every CPU. As ``skylake-avx512``, ``fma`` is as fast as a
+    contracted ``a * b + c``; else it is a library call that takes 5 to 8 times as long.
+    """
+    target_cpu = pocl_wheel.set_known_cpu(cl_device) or ""
+    vector_bytes = {"skylake-avx512": 64, "x86-64": 16}.get(target_cpu, 32)
+    overrides = {"vector_bytes": vector_bytes, "fast_fma": target_cpu == "skylake-avx512"}
+    # PoCL keys its disk cache by the name that was replaced; the options are part of its key, too.
+    options = (f"-DCLGRAD_TARGET_CPU_{target_cpu.replace('-', '_')}",) if target_cpu else ()
+    return Quirks(_RANK_POCL_WHEEL, overrides, options, target_cpu)

@@ -1,0 +1,1 @@
+"""Kernel generation: expressions, templates, programs, launches, and the planners above them."""

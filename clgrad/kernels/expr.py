@@ -1,0 +1,347 @@
+"""Symbolic operands: Python formulas in, OpenCL C out.
+
+A formula such as ``dy * y * (1 - y)``, called with :class:`Expr` operands, builds a small typed graph;
+:class:`Emitter` spells the graph as C statements for scalars (width 1) or for vectors (width 2 to 16).
+Truth values are 0 and 1 in the dtype that was compared, as in MXNet.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from clgrad import dtypes
+
+#: OpenCL C built-ins of floating-point arguments, each defined for vectors too (OpenCL C 3.0, 6.15.2).
+BUILTINS = frozenset(
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh erf exp exp2 expm1 fabs floor fmod hypot "
+    "lgamma log log10 log1p log2 pow rint round rsqrt sin sinh sqrt tan tanh tgamma trunc".split()
+)
+
+#: Functions of templates/functions.cl.mako, written for scalars and applied to each component.
+HELPERS = frozenset("int_divide int_modulo int_power erfinv polygamma float_modulo".split())
+
+_ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+class Expr:
+    """A node: an operand (``input``, ``scalar``), a ``const``, or a function of other nodes."""
+
+    __slots__ = ("args", "dtype", "function", "payload")
+    __hash__ = object.__hash__
+
+    def __init__(self, function: str, dtype: np.dtype, args: tuple["Expr", ...] = (), payload=None):
+        self.function = function
+        self.dtype = dtype
+        self.args = args
+        self.payload = payload
+
+    def __add__(self, other):
+        return arithmetic("add", self, other)
+
+    def __radd__(self, other):
+        return arithmetic("add", other, self)
+
+    def __sub__(self, other):
+        return arithmetic("sub", self, other)
+
+    def __rsub__(self, other):
+        return arithmetic("sub", other, self)
+
+    def __mul__(self, other):
+        return arithmetic("mul", self, other)
+
+    def __rmul__(self, other):
+        return arithmetic("mul", other, self)
+
+    def __truediv__(self, other):
+        return divide(self, other)
+
+    def __rtruediv__(self, other):
+        return divide(other, self)
+
+    def __neg__(self):
+        return Expr("neg", self.dtype, (self,))
+
+    def __lt__(self, other):
+        return compare("lt", self, other)
+
+    def __le__(self, other):
+        return compare("le", self, other)
+
+    def __gt__(self, other):
+        return compare("gt", self, other)
+
+    def __ge__(self, other):
+        return compare("ge", self, other)
+
+    def __eq__(self, other):
+        return compare("eq", self, other)
+
+    def __ne__(self, other):
+        return compare("ne", self, other)
+
+    def __bool__(self):
+        raise TypeError("a symbolic operand has no truth value; use where(condition, x, y)")
+
+
+def operand(slot: int, dtype: np.dtype) -> Expr:
+    """The array operand ``slot``, as loaded from storage of ``dtype``."""
+    return Expr("input", dtypes.compute_type(dtype), payload=slot)
+
+
+def index(slot: int) -> Expr:
+    """The index operand ``slot``: a linear function of the position, without memory behind it."""
+    return Expr("input", dtypes.int64, payload=slot)
+
+
+def scalar(slot: int, dtype: np.dtype) -> Expr:
+    """The number ``slot`` that is passed to the kernel at each launch."""
+    return Expr("scalar", dtypes.compute_type(dtype), payload=slot)
+
+
+def constant(value: float, dtype: np.dtype) -> Expr:
+    """A number that is part of the source."""
+    return Expr("const", dtype, payload=value)
+
+
+def promote(a, b) -> tuple[Expr, Expr]:
+    """Two operands, one of them perhaps a number, as expressions of one dtype."""
+    if not isinstance(a, Expr):
+        a = _literal(a, b.dtype)
+    elif not isinstance(b, Expr):
+        b = _literal(b, a.dtype)
+    if a.dtype == b.dtype:
+        return a, b
+    # A real number meets an integer: the real dtype stays (numpy would widen float32 to float64).
+    real = [x.dtype for x in (a, b) if x.dtype.kind == "f"]
+    common = np.result_type(*(real or (a.dtype, b.dtype)))
+    return cast(a, common), cast(b, common)
+
+
+def _literal(value, dtype: np.dtype) -> Expr:
+    fractional = dtype.kind != "f" and float(value) != int(value)
+    return constant(value, dtypes.float32 if fractional else dtype)
+
+
+def arithmetic(function: str, a, b) -> Expr:
+    """``add``, ``sub`` or ``mul`` of two operands, at least one of them symbolic."""
+    a, b = promote(a, b)
+    return Expr(function, a.dtype, (a, b))
+
+
+def divide(a, b) -> Expr:
+    """Quotient; integers divide as in C, and 0 where the divisor is 0."""
+    a, b = promote(a, b)
+    return Expr("div" if a.dtype.kind == "f" else "int_divide", a.dtype, (a, b))
+
+
+def compare(function: str, a, b) -> Expr:
+    """``eq``, ``ne``, ``lt``, ``le``, ``gt`` or ``ge``: 1 or 0 in the dtype compared."""
+    a, b = promote(a, b)
+    return Expr(function, a.dtype, (a, b))
+
+
+def where(condition: Expr, a, b) -> Expr:
+    """``a`` where the condition is not 0, else ``b``."""
+    if not isinstance(a, Expr) and not isinstance(b, Expr):
+        a = _literal(a, condition.dtype)
+    a, b = promote(a, b)
+    return Expr("where", a.dtype, (condition, a, b))
+
+
+def call(function: str, *args) -> Expr:
+    """A built-in or helper function; integer operands of built-ins are first made real."""
+    typed = [a for a in args if isinstance(a, Expr)]
+    dtype = np.result_type(*(a.dtype for a in typed))
+    if function in BUILTINS or function in ("erfinv", "polygamma", "float_modulo"):
+        dtype = _real(dtype)
+    return Expr(function, dtype, tuple(cast(a, dtype) for a in args))
+
+
+def _real(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else dtypes.float32
+
+
+def cast(value, dtype: np.dtype) -> Expr:
+    """The value converted to a compute dtype."""
+    if not isinstance(value, Expr):
+        return constant(value, dtype)
+    if value.dtype == dtype:
+        return value
+    if value.function == "const":
+        return constant(value.payload, dtype)
+    return Expr("cast", dtype, (value,))
+
+
+def inputs_of(roots: Iterable[Expr]) -> set[int]:
+    """Slots of the array and index operands that the expressions read."""
+    seen: set[int] = set()
+    slots: set[int] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.function == "input":
+            slots.add(node.payload)
+        stack.extend(node.args)
+    return slots
+
+
+def c_literal(value: float, dtype: np.dtype) -> str:
+    """A number as a C literal of the dtype; never a bare double, which many GPUs do not have."""
+    if dtype.kind != "f":
+        suffix = {"int64": "L"}.get(dtype.name, "")
+        number = int(value)
+        if number == np.iinfo(dtype).min and dtype.kind == "i":
+            return dtypes.describe(dtype).min_literal
+        return f"(({dtypes.c_type(dtype)}){number}{suffix})"
+    suffix = "f" if dtype == dtypes.float32 else ""
+    number = float(value)
+    if math.isnan(number):
+        return "NAN" if suffix else "((double)NAN)"
+    if math.isinf(number):
+        text = "INFINITY" if number > 0 else "(-INFINITY)"
+        return text if suffix else f"((double){text})"
+    digits = repr(float(np.float32(number)) if suffix else number)
+    digits = digits if any(c in digits for c in ".en") else digits + ".0"
+    return f"({digits}{suffix})"
+
+
+class Emitter:
+    """Spells expressions as C statements of one vector width.
+
+    Parameters
+    ----------
+    width : int
+        1 for scalars, else the OpenCL vector width.
+    load : callable
+        ``load(slot)`` gives the C expression of an operand's value at the current position.
+    scalars : callable
+        ``scalars(slot)`` gives the C name of a scalar kernel argument.
+
+    Attributes
+    ----------
+    lines : list of str
+        The statements so far.
+    helpers : set of (str, numpy.dtype)
+        Functions of ``functions.cl.mako`` that the statements call.
+    """
+
+    def __init__(self, width: int, load: Callable[[int], str], scalars: Callable[[int], str]):
+        self.width = width
+        self.lines: list[str] = []
+        self.helpers: set[tuple[str, np.dtype]] = set()
+        self._load = load
+        self._scalars = scalars
+        self._names: dict[int, str] = {}
+        self._keep_alive: list[Expr] = []
+
+    def value(self, root: Expr) -> str:
+        """Name of the C variable that holds the expression, after appending what computes it."""
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            missing = [a for a in node.args if id(a) not in self._names]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if id(node) not in self._names:
+                name = f"v{len(self._names)}"
+                spelled = self._spell(node, [self._names[id(a)] for a in node.args])
+                self.lines.append(f"const {self._type(node.dtype)} {name} = {spelled};")
+                self._names[id(node)] = name
+                self._keep_alive.append(node)  # ids are names only while the node lives
+        return self._names[id(root)]
+
+    def _type(self, dtype: np.dtype) -> str:
+        return dtypes.c_type(dtype, self.width)
+
+    def _spell(self, node: Expr, args: Sequence[str]) -> str:
+        function = node.function
+        if function == "input":
+            return self._load(node.payload)
+        if function == "scalar":
+            return self._splat(self._scalars(node.payload), node.dtype)
+        if function == "const":
+            return self._splat(c_literal(node.payload, node.dtype), node.dtype)
+        if function in _ARITHMETIC:
+            return f"{args[0]} {_ARITHMETIC[function]} {args[1]}"
+        if function == "neg":
+            return f"-{args[0]}"
+        if function in _COMPARISONS:
+            return self._truth(f"{args[0]} {_COMPARISONS[function]} {args[1]}", node.dtype)
+        if function == "where":
+            return self._select(node, args)
+        if function == "cast":
+            return convert(args[0], node.args[0].dtype, node.dtype, self.width)
+        if function in HELPERS:
+            return self._helper(function, node, args)
+        return f"{function}({', '.join(args)})"
+
+    def _splat(self, text: str, dtype: np.dtype) -> str:
+        return text if self.width == 1 else f"({self._type(dtype)})({text})"
+
+    def _truth(self, comparison: str, dtype: np.dtype) -> str:
+        kind = self._type(dtype)
+        if self.width == 1:
+            return f"({kind})({comparison})"
+        return f"select(({kind})(0), ({kind})(1), {comparison})"
+
+    def _select(self, node: Expr, args: Sequence[str]) -> str:
+        condition, (test, yes, no) = node.args[0].dtype, args
+        if self.width == 1:
+            return f"{test} != 0 ? {yes} : {no}"
+        mask = f"{test} != ({self._type(condition)})(0)"
+        if condition.itemsize != node.dtype.itemsize:
+            integer = np.dtype(f"int{8 * node.dtype.itemsize}")
+            mask = f"convert_{self._type(integer)}({mask})"
+        return f"select({no}, {yes}, {mask})"
+
+    def _helper(self, function: str, node: Expr, args: Sequence[str]) -> str:
+        self.helpers.add((function, node.dtype))
+        name = f"{function}_{dtypes.c_type(node.dtype)}"
+        if self.width == 1:
+            return f"{name}({', '.join(args)})"
+        lanes = (", ".join(f"{a}.s{i:x}" for a in args) for i in range(self.width))
+        return f"({self._type(node.dtype)})({', '.join(f'{name}({lane})' for lane in lanes)})"
+
+
+def convert(text: str, source: np.dtype, target: np.dtype, width: int = 1) -> str:
+    """C spelling of a value of compute dtype ``source`` converted to compute dtype ``target``."""
+    if source == target:
+        return text
+    kind = dtypes.c_type(target, width)
+    return f"({kind})({text})" if width == 1 else f"convert_{kind}({text})"
+
+
+def load(storage: np.dtype, pointer: str, position: str, width: int = 1) -> str:
+    """C expression that loads ``width`` adjacent elements as the compute type."""
+    if storage == dtypes.float16:
+        return f"vload_half{width if width > 1 else ''}(0, {pointer} + ({position}))"
+    if width == 1:
+        return f"{pointer}[{position}]"
+    return f"vload{width}(0, {pointer} + ({position}))"
+
+
+def store(
+    storage: np.dtype, value: str, source: np.dtype, pointer: str, position: str, width: int = 1
+) -> str:
+    """C statement that converts a value of compute dtype ``source`` and stores it."""
+    if storage == dtypes.bool_:
+        kind = dtypes.c_type(source, width)
+        if width == 1:
+            value, source = f"(uchar)({value} != 0)", dtypes.uint8
+        else:
+            truth = f"select(({kind})(0), ({kind})(1), {value} != ({kind})(0))"
+            value, source = truth, source
+    value = convert(value, source, dtypes.compute_type(storage), width)
+    if storage == dtypes.float16:
+        return f"vstore_half{width if width > 1 else ''}({value}, 0, {pointer} + ({position}));"
+    if width == 1:
+        return f"{pointer}[{position}] = {value};"
+    return f"vstore{width}({value}, 0, {pointer} + ({position}));"

@@ -1,0 +1,168 @@
+"""Planners that take rows of an array by index, and the gradient that adds rows up by index."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.device import Device
+from clgrad.errors import OperatorError
+from clgrad.kernels import layout, template
+from clgrad.kernels.access import MAX_WIDTH, vector_width
+from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
+from clgrad.kernels.map import ranges
+from clgrad.kernels.signature import Signature
+
+MODES = ("clip", "wrap")
+#: Columns that the gradient's CPU work-items take at a time, at least.
+CPU_COLUMNS = 256
+#: Work-items of the gradient for each compute unit of a GPU; each of them reads every index.
+GPU_OWNERS = 256
+
+
+def plan_take(
+    device: Device,
+    name: str,
+    data_shape: Sequence[int],
+    indices_shape: Sequence[int],
+    axis: int,
+    mode: str,
+    dtype: np.dtype,
+    index_dtype: np.dtype,
+) -> Plan:
+    """Plan ``data[..., indices, ...]`` along one axis.
+
+    Inputs: data, indices. Outputs: an array of shape ``data_shape[:axis] + indices_shape +
+    data_shape[axis + 1:]``; elements are copied bit by bit.
+
+    Indices of any dtype are truncated towards zero. Mode ``clip`` moves what lies outside to the
+    nearest end, ``wrap`` takes it modulo the size of the axis (-1 is the last element), NaN counts
+    as 0. (MXNet's mode ``raise`` is a reduction and a wait for its result: the caller's business.)
+
+    Raises
+    ------
+    OperatorError
+        The axis, the mode, or an axis of size 0 of which something is to be taken.
+    """
+    axis = _check(name, data_shape, indices_shape, axis, mode)
+    out_shape = (*data_shape[:axis], *indices_shape, *data_shape[axis + 1 :])
+    take = _Take(device, data_shape, indices_shape, axis, mode, dtype, index_dtype)
+    outputs = [(out_shape, dtype)]
+    if math.prod(out_shape) == 0:
+        return Plan(device, [], outputs, inputs=2)
+    take.width = _copy_width(device, dtype, take.inner)
+    take.signature.array("data", dtype, In(0))
+    take.signature.array("indices", index_dtype, In(1))
+    take.signature.array("y", dtype, Out(0))
+    take.sizes()
+    rows = take.outer * take.taken
+    sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)
+    return Plan(device, [take.step(name, "take", sizes)], outputs, inputs=2)
+
+
+def plan_take_grad(
+    device: Device,
+    name: str,
+    data_shape: Sequence[int],
+    indices_shape: Sequence[int],
+    axis: int,
+    mode: str,
+    dtype: np.dtype,
+    index_dtype: np.dtype,
+) -> Plan:
+    """Plan the gradient of :func:`plan_take` with respect to the data.
+
+    Inputs: dy, indices. Outputs: dx of ``data_shape``: each row the sum of the rows of dy that were
+    taken from it, added in the order of the indices; 0 where none was.
+    """
+    axis = _check(name, data_shape, indices_shape, axis, mode)
+    take = _Take(device, data_shape, indices_shape, axis, mode, dtype, index_dtype)
+    outputs = [(tuple(data_shape), dtype)]
+    if math.prod(data_shape) == 0:
+        return Plan(device, [], outputs, inputs=2)
+    compute = dtypes.compute_type(dtype)
+    take.accumulator = compute if compute != dtype else None
+    scratch = [math.prod(data_shape) * compute.itemsize] if take.accumulator else []
+    blocks, owners, sizes = _owners(take)
+    take.signature.array("dy", dtype, In(0))
+    take.signature.array("indices", index_dtype, In(1))
+    take.signature.array("dx", dtype, Out(0))
+    if take.accumulator:
+        take.signature.array("total", compute, Scratch(0))
+    take.sizes()
+    take.signature.fixed("column_blocks", blocks)
+    take.signature.fixed("row_blocks", owners)
+    return Plan(device, [take.step(name, "grad", sizes)], outputs, inputs=2, scratch=scratch)
+
+
+class _Take:
+    """Sizes and types of a take: data is (outer, n, inner), the result (outer, taken, inner)."""
+
+    def __init__(self, device, data_shape, indices_shape, axis, mode, dtype, index_dtype):
+        self.device, self.mode, self.dtype, self.index_dtype = device, mode, dtype, index_dtype
+        self.outer = math.prod(data_shape[:axis])
+        self.n = data_shape[axis]
+        self.inner = math.prod(data_shape[axis + 1 :])
+        self.taken = math.prod(indices_shape)
+        self.width = 1
+        self.accumulator: np.dtype | None = None
+        largest = (self.outer, max(self.n, self.taken), self.inner)
+        self.signature = Signature(layout.needs_long(largest, []))
+
+    def sizes(self) -> None:
+        """Add the sizes to the kernel's parameters."""
+        for name in ("outer", "n", "inner", "taken"):
+            self.signature.fixed(name, getattr(self, name))
+
+    def step(self, name: str, mode: str, sizes: tuple[tuple[int], tuple[int]]) -> Step:
+        """The launch of the kernel ``mode`` (take or grad) of the template."""
+        source = template.render("take", name=name, kernel=mode, t=self)
+        return Step(name, source, *sizes, self.signature.args)
+
+
+def _check(op: str, data_shape, indices_shape, axis: int, mode: str) -> int:
+    rank = len(data_shape)
+    if not -rank <= axis < rank:
+        raise OperatorError(f"{op}: axis={axis}; accepted: {-rank} to {rank - 1}")
+    if mode not in MODES:
+        raise OperatorError(f"{op}: mode={mode!r}; accepted: {', '.join(MODES)}")
+    if data_shape[axis] == 0 and math.prod(indices_shape):
+        raise OperatorError(f"{op}: data has shape {tuple(data_shape)}: axis {axis} has no element to take")
+    return axis % rank
+
+
+def _copy_width(device: Device, dtype: np.dtype, columns: int) -> int:
+    """Elements that move at a time: a register's worth of what is stored."""
+    register = device.capabilities.vector_bytes if device.kind == "cpu" else 16
+    return _fitting(min(MAX_WIDTH, register // dtype.itemsize), columns)
+
+
+def _fitting(width: int, columns: int) -> int:
+    while width > columns:
+        width //= 2
+    return width
+
+
+def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
+    """Column blocks, row blocks, and ranges of the gradient: one work-item owns one block of each.
+
+    Every owner reads all indices, so there are no more owners than the device needs to be busy. On a
+    GPU, neighbours own neighbouring columns, so that they read and write neighbouring addresses.
+    """
+    device = take.device
+    units = device.capabilities.compute_units
+    if device.kind == "cpu":
+        take.width = _fitting(
+            vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner
+        )
+        wanted = -(-4 * units // take.outer)
+        blocks = min(wanted, -(-take.inner // CPU_COLUMNS))
+    else:
+        wanted = -(-GPU_OWNERS * units // take.outer)
+        blocks = take.inner
+    owners = min(take.n, -(-wanted // blocks))
+    total = take.outer * blocks * owners
+    if device.kind == "cpu":
+        return blocks, owners, ((total,), (1,))
+    return blocks, owners, ranges(device, total, total)

@@ -1,0 +1,183 @@
+"""Plans: prepared kernel launches for one operation on given shapes and dtypes.
+
+Planning happens once; running a plan only allocates, sets the arguments that change, and enqueues.
+Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: the offset counts elements
+(sub-buffers would have to be aligned, and drivers disagree by how much).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyopencl as cl
+from pyopencl import _cl
+
+from clgrad import dtypes, memory
+from clgrad.device import Device
+from clgrad.errors import KernelError
+from clgrad.kernels import program
+from clgrad.memory import Storage, Stream, View
+
+# The public wrapper re-checks its arguments on each call; what it calls is this.
+_enqueue = _cl.enqueue_nd_range_kernel
+
+
+@dataclass(frozen=True)
+class In:
+    """Kernel argument: the plan's input array ``index`` (buffer and offset)."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Out:
+    """Kernel argument: the plan's output array ``index`` (buffer and offset)."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Kernel argument: the plan's temporary memory ``index`` (buffer and offset)."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """Kernel argument: the number ``index`` of those passed to each run, as ``dtype``."""
+
+    index: int
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Step:
+    """One launch: kernel, ranges, and arguments (In, Out, Scratch, Scalar, or a fixed numpy scalar)."""
+
+    kernel: str
+    source: str = field(repr=False)
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None
+    args: Sequence[object] = field(repr=False)
+
+
+class _Prepared:
+    """A step with its own kernel object, whose fixed arguments are already set."""
+
+    __slots__ = ("arrays", "global_size", "kernel", "local_size", "offsets", "scalars", "step")
+
+    def __init__(self, device: Device, step: Step, inputs: int, outputs: int):
+        self.step = step
+        self.kernel = program.kernel(device, step.kernel, step.source)
+        self.global_size, self.local_size = step.global_size, step.local_size
+        self.arrays: list[tuple[int, int]] = []  # (position of the buffer argument, index of the view)
+        self.scalars: list[tuple[int, int, type]] = []
+        first_view = {In: 0, Out: inputs, Scratch: inputs + outputs}
+        position = 0
+        for arg in step.args:
+            if isinstance(arg, Scalar):
+                kind = dtypes.compute_type(arg.dtype).type
+                self.scalars.append((position, arg.index, kind))
+            elif isinstance(arg, In | Out | Scratch):
+                self.arrays.append((position, first_view[type(arg)] + arg.index))
+                position += 1
+                self.kernel.set_arg(position, np.uint64(0))
+            else:
+                self.kernel.set_arg(position, arg)
+            position += 1
+        self.offsets = [0] * len(self.arrays)
+
+    def enqueue(self, queue: cl.CommandQueue, views: Sequence[View], scalars: Sequence) -> cl.Event:
+        kernel = self.kernel
+        buffers: list[object] = []
+        offsets = self.offsets
+        for i, (position, view_index) in enumerate(self.arrays):
+            view = views[view_index]
+            buffers += (position, view.storage.buffer)
+            if view.offset != offsets[i]:
+                offsets[i] = view.offset
+                kernel.set_arg(position + 1, np.uint64(view.offset))
+        kernel._set_arg_multi(tuple(buffers))
+        for position, scalar_index, kind in self.scalars:
+            kernel.set_arg(position, kind(scalars[scalar_index]))
+        return _enqueue(queue, kernel, self.global_size, self.local_size)
+
+
+class Plan:
+    """Prepared launches with the outputs and scratch memory that they need.
+
+    Parameters
+    ----------
+    device : Device
+    steps : sequence of Step
+    outputs : sequence of (shape, numpy.dtype)
+        Allocated by :meth:`run` unless given.
+    inputs : int
+        How many input views :meth:`run` takes.
+    scratch : sequence of int
+        Bytes of each temporary buffer.
+    """
+
+    __slots__ = ("_prepared", "cache", "device", "inputs", "outputs", "scratch", "steps")
+
+    def __init__(
+        self,
+        device: Device,
+        steps: Sequence[Step],
+        outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
+        inputs: int,
+        scratch: Sequence[int] = (),
+    ):
+        self.device = device
+        self.steps = tuple(steps)
+        self.outputs = tuple(outputs)
+        self.inputs = inputs
+        self.scratch = tuple(scratch)
+        nothing = self.outputs and all(math.prod(shape) == 0 for shape, _ in self.outputs)
+        self._prepared = (
+            [] if nothing else [_Prepared(device, s, inputs, len(outputs)) for s in self.steps]
+        )
+        #: Plans derived from this one (gradients), kept where they can be found without a key.
+        self.cache: dict = {}
+
+    def run(
+        self,
+        stream: Stream,
+        inputs: Sequence[View],
+        scalars: Sequence[float] = (),
+        outputs: Sequence[View] | None = None,
+    ) -> list[View]:
+        """Enqueue the launches and return the output views; waits for nothing.
+
+        Raises
+        ------
+        DeviceMemoryError
+            No memory for an output or for scratch.
+        KernelError
+            The device refused a launch; the message names the kernel.
+        """
+        if outputs is None:
+            results = [memory.empty(stream, shape, dtype) for shape, dtype in self.outputs]
+        else:
+            results = list(outputs)
+        views = [*inputs, *results]
+        for nbytes in self.scratch:
+            views.append(View(Storage(stream, nbytes), 0, (nbytes,), dtypes.uint8))
+        foreign = {v.storage.stream for v in views if v.storage.stream is not stream}
+        for other in foreign:
+            other.finish()
+        queue = stream.queue
+        for prepared in self._prepared:
+            try:
+                event = prepared.enqueue(queue, views, scalars)
+            except cl.Error as error:
+                raise KernelError(
+                    f"kernel {prepared.step.kernel} cannot be launched with global size "
+                    f"{prepared.global_size}, local size {prepared.local_size}: {error}"
+                ) from error
+            stream.count_launch(event)
+        if foreign:  # their pools may hand the memory out again, in another queue
+            stream.finish()
+        return results

@@ -1,0 +1,174 @@
+"""Planner of elementwise kernels: expressions over an iteration space, each position on its own."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.device import Device
+from clgrad.kernels import expr, layout, template
+from clgrad.kernels.access import Access, vector_width
+from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
+from clgrad.kernels.layout import Operand
+from clgrad.kernels.signature import Signature
+
+#: Elements below which a further CPU work-item costs more than it brings.
+CPU_GRAIN = 8192
+#: Bytes that one GPU work-item moves at a time (a 128-bit transaction).
+GPU_VECTOR_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a map: its formula, and where it is stored.
+
+    ``operand`` gives strides over the iteration space, so a map can write into part of an array.
+    """
+
+    value: Expr
+    operand: Operand
+
+
+def plan(
+    device: Device,
+    name: str,
+    shape: Sequence[int],
+    outputs: Sequence[Output],
+    operands: Sequence[Operand],
+    scalars: Sequence[np.dtype] = (),
+    out_shapes: Sequence[tuple[int, ...]] | None = None,
+) -> Plan:
+    """Plan ``outputs[k].value`` at each position of ``shape``.
+
+    Parameters
+    ----------
+    device : Device
+    name : str
+        Kernel name, ``<op>_<forward|grad_ARG>_<dtype>``.
+    shape : sequence of int
+        The iteration space.
+    outputs : sequence of Output
+    operands : sequence of Operand
+        Operand ``i`` is what ``expr.operand(i)`` or ``expr.index(i)`` stands for. The plan's inputs are
+        the array operands, in order.
+    scalars : sequence of numpy.dtype
+        Dtypes of the numbers passed to each run.
+    out_shapes : sequence of tuple of int, optional
+        Shapes to allocate for the outputs; the iteration space where not given.
+    """
+    shape = tuple(shape)
+    if out_shapes is None:
+        out_shapes = [shape] * len(outputs)
+    allocations = [(s, _storage(o.operand)) for s, o in zip(out_shapes, outputs, strict=True)]
+    count = sum(o.dtype is not None for o in operands)
+    if math.prod(shape) == 0:
+        return Plan(device, [], allocations, count)
+    return Plan(device, [step(device, name, shape, outputs, operands, scalars)], allocations, count)
+
+
+def _storage(operand: Operand) -> np.dtype:
+    assert operand.dtype is not None, "an output needs memory"
+    return operand.dtype
+
+
+def step(
+    device: Device,
+    name: str,
+    shape: Sequence[int],
+    outputs: Sequence[Output],
+    operands: Sequence[Operand],
+    scalars: Sequence[np.dtype] = (),
+    sources: Sequence[In | Scratch] | None = None,
+    targets: Sequence[Out | Scratch] | None = None,
+) -> Step:
+    """One launch of a map, for plans of several.
+
+    ``sources`` says which argument holds each array operand, ``targets`` each output; by default the
+    plan's inputs and outputs in order.
+    """
+    if sources is None:
+        sources = [In(i) for i in range(len(operands))]
+    if targets is None:
+        targets = [Out(i) for i in range(len(outputs))]
+    used = sorted(expr.inputs_of(o.value for o in outputs))
+    everything = [o.operand for o in outputs] + [operands[slot] for slot in used]
+    sizes, strides = layout.merge_axes(shape, [o.strides for o in everything])
+    signature = Signature(layout.needs_long(shape, everything))
+    writes = [
+        Access(f"y{i}", o.operand, s)
+        for i, (o, s) in enumerate(zip(outputs, strides[: len(outputs)], strict=True))
+    ]
+    reads = {
+        slot: Access(f"x{slot}", operands[slot], s)
+        for slot, s in zip(used, strides[len(outputs) :], strict=True)
+    }
+    for i, access in enumerate(writes):
+        access.declare(signature, targets[i])
+    for slot, access in reads.items():
+        access.declare(signature, array_argument(operands, slot, sources))
+    for slot, dtype in enumerate(scalars):
+        signature.scalar(f"c{slot}", slot, dtype)
+    outer_sizes = [f"n{axis}" for axis in range(len(sizes) - 1)]
+    for size_name, size in zip(outer_sizes, sizes, strict=False):
+        signature.fixed(size_name, size)
+    signature.fixed("rows", math.prod(sizes[:-1]))
+    signature.fixed("columns", sizes[-1])
+
+    width = _width(device, writes, everything)
+    vector_body, vector_helpers = _body(width, outputs, writes, reads)
+    scalar_body, scalar_helpers = _body(1, outputs, writes, reads)
+    source = template.render(
+        "map",
+        name=name,
+        shape=device.kind,
+        signature=signature,
+        helpers=sorted(vector_helpers | scalar_helpers, key=str),
+        fp64=device.capabilities.fp64,
+        width=width,
+        outer_sizes=outer_sizes,
+        accesses=[*writes, *reads.values()],
+        vector_body=vector_body,
+        scalar_body=scalar_body,
+    )
+    blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
+    global_size, local_size = ranges(device, blocks, math.prod(sizes))
+    return Step(name, source, global_size, local_size, signature.args)
+
+
+def array_argument(
+    operands: Sequence[Operand], slot: int, sources: Sequence[In | Scratch]
+) -> In | Scratch | None:
+    """Which of ``sources`` holds operand ``slot``; None for an index operand, which has no memory."""
+    if operands[slot].dtype is None:
+        return None
+    return sources[sum(o.dtype is not None for o in operands[:slot])]
+
+
+def _width(device: Device, writes: Sequence[Access], operands: Sequence[Operand]) -> int:
+    if any(w.inner != 1 for w in writes):
+        return 1
+    target = device.capabilities.vector_bytes if device.kind == "cpu" else GPU_VECTOR_BYTES
+    return vector_width(target, [o.dtype or dtypes.int32 for o in operands])
+
+
+def _body(width, outputs, writes, reads) -> tuple[list[str], set]:
+    emitter = Emitter(width, lambda slot: reads[slot].load("column", width), lambda s: f"c{s}")
+    stores = [
+        access.store(emitter.value(output.value), output.value.dtype, "column", width)
+        for output, access in zip(outputs, writes, strict=True)
+    ]
+    return emitter.lines + stores, emitter.helpers
+
+
+def ranges(device: Device, blocks: int, elements: int) -> tuple[tuple[int], tuple[int]]:
+    """Global and local size for ``blocks`` independent blocks that hold ``elements`` elements."""
+    capabilities = device.capabilities
+    if device.kind == "cpu":
+        wanted = min(blocks, -(-elements // CPU_GRAIN), 4 * capabilities.compute_units)
+        return (max(1, wanted),), (1,)
+    local = min(256, capabilities.max_work_group_size)
+    groups = min(-(-blocks // local), 32 * capabilities.compute_units)
+    return (max(1, groups) * local,), (local,)

@@ -1,0 +1,116 @@
+"""Source to kernel objects, through a cache in memory and on disk.
+
+The disk cache keeps one file for each (device, driver, options, source): a checksum and the binary that
+the driver gave. A stale, truncated or foreign file fails its checksum or its build and is replaced by a
+build from source. Files are written beside their place and renamed, so processes can share the folder.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+import pyopencl as cl
+
+from clgrad import config
+from clgrad.device import Device
+from clgrad.errors import KernelError
+
+_log = logging.getLogger(__name__)
+_programs: dict[tuple[Device, str], cl.Program] = {}
+_lock = threading.Lock()
+_CHECKSUM_BYTES = 32
+
+
+def kernel(device: Device, name: str, source: str) -> cl.Kernel:
+    """A kernel object of its own (they hold arguments, so they are not shared) from ``source``.
+
+    Raises
+    ------
+    KernelError
+        The source does not build; the message holds source, options and the compiler's log.
+    """
+    return cl.Kernel(_program(device, name, source), name)
+
+
+def _program(device: Device, name: str, source: str) -> cl.Program:
+    key = (device, source)
+    program = _programs.get(key)
+    if program is None:
+        with _lock:
+            program = _programs.get(key)
+            if program is None:
+                _dump(name, source)
+                program = _programs[key] = _load(device, source) or _build(device, name, source)
+    return program
+
+
+def _load(device: Device, source: str) -> cl.Program | None:
+    path = _cache_path(device, source)
+    if path is None or not path.exists():
+        return None
+    try:
+        content = path.read_bytes()
+        binary = content[_CHECKSUM_BYTES:]
+        if hashlib.sha256(binary).digest() != content[:_CHECKSUM_BYTES]:
+            raise ValueError("checksum does not match")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = cl.Program(device.cl_context, [device.cl_device], [binary])
+            return program.build(list(device.build_options))
+    except (OSError, ValueError, cl.Error) as error:
+        _log.warning("kernel cache: %s is unusable (%s); building from source", path, error)
+        return None
+
+
+def _build(device: Device, name: str, source: str) -> cl.Program:
+    options = list(device.build_options)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compilers chat on success; failures carry the log
+            program = cl.Program(device.cl_context, source).build(options, cache_dir=False)
+    except cl.Error as error:
+        numbered = "\n".join(f"{i:4} {line}" for i, line in enumerate(source.splitlines(), 1))
+        raise KernelError(
+            f"kernel {name} does not build on {device.name} ({device.platform_name})\n"
+            f"options: {' '.join(options) or '(none)'}\nlog: {error}\nsource:\n{numbered}"
+        ) from error
+    _store(device, source, program)
+    return program
+
+
+def _store(device: Device, source: str, program: cl.Program) -> None:
+    path = _cache_path(device, source)
+    if path is None:
+        return
+    try:
+        binary = program.get_info(cl.program_info.BINARIES)[0]
+        if not binary:
+            return  # the driver gives no binary: memory cache only
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(binary).digest() + binary)
+        os.replace(partial, path)
+    except (OSError, cl.Error) as error:
+        _log.warning("kernel cache: cannot write %s (%s)", path, error)
+
+
+def _cache_path(device: Device, source: str) -> Path | None:
+    folder = config.cache_dir()
+    if folder is None:
+        return None
+    key = "\0".join((device.fingerprint, *device.build_options, source))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return folder / digest[:2] / digest
+
+
+def _dump(name: str, source: str) -> None:
+    folder = config.dump_dir()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(source.encode()).hexdigest()[:8]
+        (folder / f"{name}_{digest}.cl").write_text(source)

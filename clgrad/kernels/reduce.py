@@ -1,0 +1,284 @@
+"""Planner of map-and-reduce kernels: an expression at each position, combined along some axes."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.device import Device
+from clgrad.kernels import expr, layout, template
+from clgrad.kernels.access import Access, vector_width
+from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
+from clgrad.kernels.layout import Operand
+from clgrad.kernels.map import CPU_GRAIN, GPU_VECTOR_BYTES, array_argument
+from clgrad.kernels.signature import Signature
+
+#: Terms that are added up before their sum is added to the total.
+BLOCK = 256
+#: Work-items that join on one output on a GPU, where the device allows.
+GPU_TEAM = 256
+#: Work-group of the GPU's one-work-item-per-output loop.
+GPU_GROUP = 64
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One result: what is combined, how, and what becomes of the total.
+
+    Attributes
+    ----------
+    value : Expr
+        Formula at each position.
+    how : str
+        ``sum``, ``prod``, ``max`` or ``min``; the last two propagate NaN.
+    dtype : numpy.dtype
+        Storage dtype of the result.
+    finish : callable, optional
+        Formula applied to the total, such as a division for a mean.
+    """
+
+    value: Expr
+    how: str
+    dtype: np.dtype
+    finish: Callable[[Expr], Expr] = field(default=lambda total: total)
+
+    def ctype(self, width: int) -> str:
+        """C type of the accumulator."""
+        return dtypes.c_type(self.value.dtype, width)
+
+    def identity(self, width: int) -> str:
+        """C spelling of the value that combining leaves unchanged."""
+        kind = dtypes.describe(self.value.dtype)
+        text = {"sum": "0", "prod": "1", "max": kind.min_literal, "min": kind.max_literal}[self.how]
+        return f"({self.ctype(width)})({text})"
+
+    def combine(self, a: str, b: str, width: int) -> str:
+        """C spelling of the combination of two values."""
+        if self.how in ("sum", "prod"):
+            return f"{a} {'+' if self.how == 'sum' else '*'} {b}"
+        if self.value.dtype.kind != "f":
+            return f"{self.how}({a}, {b})"
+        # fmax drops NaN; a comparison with NaN is false, so a NaN that arrives is taken and stays.
+        sign = ">" if self.how == "max" else "<"
+        if width == 1:
+            return f"({b} {sign} {a} || {b} != {b}) ? {b} : {a}"
+        return f"select({a}, {b}, ({b} {sign} {a}) | ({b} != {b}))"
+
+
+def plan(
+    device: Device,
+    name: str,
+    shape: Sequence[int],
+    axes: Sequence[int],
+    reductions: Sequence[Reduction],
+    operands: Sequence[Operand],
+    scalars: Sequence[np.dtype] = (),
+    out_shape: tuple[int, ...] | None = None,
+) -> Plan:
+    """Plan reductions of expressions over ``axes`` of the iteration space ``shape``.
+
+    Parameters are those of :func:`clgrad.kernels.map.plan`; ``out_shape`` is the shape of every result,
+    the kept axes where not given. Reducing nothing gives the identity (0 for a sum).
+    """
+    kept = [a for a in range(len(shape)) if a not in axes]
+    kept_shape = tuple(shape[a] for a in kept)
+    out_shape = kept_shape if out_shape is None else out_shape
+    allocations = [(out_shape, r.dtype) for r in reductions]
+    count = sum(o.dtype is not None for o in operands)
+    if math.prod(kept_shape) == 0:
+        return Plan(device, [], allocations, count)
+    space = _Space(device, shape, kept, list(axes), reductions, operands)
+    splits = space.splits()
+    if splits == 1:
+        steps = [_step(space, name, reductions, operands, scalars, Out, 1)]
+        return Plan(device, steps, allocations, count)
+    partial = [Reduction(r.value, r.how, r.value.dtype) for r in reductions]
+    outputs = math.prod(kept_shape)
+    steps = [
+        _step(space, name, partial, operands, scalars, Scratch, splits),
+        _join(device, f"{name}_join", reductions, splits, outputs, scalars),
+    ]
+    scratch = [splits * outputs * r.value.dtype.itemsize for r in reductions]
+    return Plan(device, steps, allocations, count, scratch)
+
+
+def _join(device, name, reductions, splits, outputs, scalars) -> Step:
+    """Second launch: combine the partial results of the splits."""
+    operands = [Operand(r.value.dtype, (outputs, 1)) for r in reductions]
+    totals = [
+        Reduction(expr.operand(i, r.value.dtype), r.how, r.dtype, r.finish)
+        for i, r in enumerate(reductions)
+    ]
+    space = _Space(device, (splits, outputs), [1], [0], totals, operands)
+    return _step(space, name, totals, operands, scalars, Out, 1, reads=Scratch)
+
+
+class _Space:
+    """The iteration space of a reduction, merged, with the loop that suits its memory layout."""
+
+    def __init__(self, device, shape, kept, reduced, reductions, operands):
+        self.device = device
+        self.used = sorted(expr.inputs_of(r.value for r in reductions))
+        used = [operands[slot] for slot in self.used]
+        self.wide = layout.needs_long(shape, used)
+        self.kept_sizes, k = self._merge(shape, kept, used)
+        self.reduced_sizes, r = self._merge(shape, reduced, used)
+        self.order = self._choose_order(k, r)
+        first, second = (k, r) if self.order == "rows" else (r, k)
+        self.accesses = {
+            slot: Access(f"x{slot}", operands[slot], a + b)
+            for slot, a, b in zip(self.used, first, second, strict=True)
+        }
+        self.outputs = math.prod(self.kept_sizes)
+        self.terms = math.prod(self.reduced_sizes)
+        self.gpu = device.kind != "cpu"
+        register = GPU_VECTOR_BYTES if self.gpu else device.capabilities.vector_bytes
+        self.width = vector_width(register, [o.dtype or dtypes.int32 for o in used])
+        if self.gpu and self.order == "columns":
+            self.width = 1  # neighbouring work-items already read neighbouring addresses
+        self.team = self._team()
+
+    @staticmethod
+    def _merge(shape, axes, operands):
+        # Merging may drop axes of size 1, never one of size 0: an empty sum is still a sum.
+        return layout.merge_axes(
+            [shape[a] for a in axes], [tuple(o.strides[a] for a in axes) for o in operands]
+        )
+
+    def _choose_order(self, kept_strides, reduced_strides) -> str:
+        along = sum(s[-1] == 1 for s in reduced_strides)
+        across = sum(s[-1] == 1 for s in kept_strides)
+        return "columns" if across > along or (across and self.reduced_sizes[-1] == 1) else "rows"
+
+    def _team(self) -> int:
+        if not self.gpu or self.order == "columns" or self.terms < 64:
+            return 1
+        limit = min(GPU_TEAM, self.device.capabilities.max_work_group_size)
+        return 1 << (limit.bit_length() - 1)
+
+    def units(self) -> int:
+        """Outputs, or blocks of neighbouring outputs, that are reduced together."""
+        if self.order == "rows":
+            return self.outputs
+        return math.prod(self.kept_sizes[:-1]) * -(-self.kept_sizes[-1] // self.width)
+
+    def splits(self) -> int:
+        """Parts that the reduced axes are cut into, so that few outputs still fill the device."""
+        units, cores = self.units(), self.device.capabilities.compute_units
+        if not self.gpu:
+            parts, least = 2 * cores // units, CPU_GRAIN // min(self.outputs, self.width)
+        elif self.team > 1:
+            parts, least = 8 * cores // units, 8 * self.team
+        else:
+            parts, least = 512 * cores // units, 64
+        return max(1, min(parts, self.terms // least))
+
+    def ranges(self, splits: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Global and local size."""
+        units, cores = self.units(), self.device.capabilities.compute_units
+        if not self.gpu:
+            work = self.outputs * self.terms
+            items = min(units, -(-work // CPU_GRAIN), 4 * cores)
+            return (max(1, items), splits), (1, 1)
+        if self.team > 1:
+            return (min(units, 64 * cores) * self.team, splits), (self.team, 1)
+        local = min(GPU_GROUP, self.device.capabilities.max_work_group_size)
+        return (min(-(-units // local), 64 * cores) * local, splits), (local, 1)
+
+
+def _step(
+    space: _Space,
+    name: str,
+    reductions: Sequence[Reduction],
+    operands: Sequence[Operand],
+    scalars: Sequence[np.dtype],
+    target: type[Out] | type[Scratch],
+    splits: int,
+    reads: type[In] | type[Scratch] = In,
+) -> Step:
+    sources = [reads(i) for i in range(len(operands))]
+    signature = Signature(space.wide)
+    for i, reduction in enumerate(reductions):
+        signature.array(f"y{i}", reduction.dtype, target(i))
+    for slot, access in space.accesses.items():
+        access.declare(signature, array_argument(operands, slot, sources))
+    for slot, dtype in enumerate(scalars):
+        signature.scalar(f"c{slot}", slot, dtype)
+    kept_names = _sizes(signature, "n", space.kept_sizes)
+    reduced_names = _sizes(signature, "m", space.reduced_sizes)
+    for label, value in (
+        ("outputs", space.outputs),
+        ("kept_rows", math.prod(space.kept_sizes[:-1])),
+        ("kept_columns", space.kept_sizes[-1]),
+        ("reduced_rows", math.prod(space.reduced_sizes[:-1])),
+        ("reduced_columns", space.reduced_sizes[-1]),
+    ):
+        signature.fixed(label, value)
+    source = _source(space, name, signature, reductions, kept_names, reduced_names)
+    global_size, local_size = space.ranges(splits)
+    return Step(name, source, global_size, local_size, signature.args)
+
+
+def _sizes(signature: Signature, prefix: str, sizes: Sequence[int]) -> list[str]:
+    names = [f"{prefix}{axis}" for axis in range(len(sizes))]
+    for size_name, size in zip(names, sizes, strict=True):
+        signature.fixed(size_name, size)
+    return names
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What the template's pointer shift needs to know of an output."""
+
+    name: str
+    operand: Operand
+
+
+def _source(space, name, signature, reductions, kept_names, reduced_names) -> str:
+    body, values, finish, helpers = {}, {}, {}, set()
+    for width in {space.width, 1}:
+        emitter = Emitter(
+            width,
+            lambda slot, w=width: space.accesses[slot].load("column", w),
+            lambda slot: f"c{slot}",
+        )
+        values[width] = [emitter.value(r.value) for r in reductions]
+        body[width] = emitter.lines
+        finish[width], used = _finish(reductions, width)
+        helpers |= emitter.helpers | used
+    outputs = [_Output(f"y{i}", Operand(r.dtype, ())) for i, r in enumerate(reductions)]
+    return template.render(
+        "reduce",
+        name=name,
+        shape=space.device.kind,
+        order=space.order,
+        team=space.team,
+        width=space.width,
+        block=BLOCK,
+        signature=signature,
+        helpers=sorted(helpers, key=str),
+        fp64=space.device.capabilities.fp64,
+        kept_sizes=kept_names,
+        reduced_sizes=reduced_names,
+        accesses=list(space.accesses.values()),
+        arrays=outputs + list(space.accesses.values()),
+        reductions=reductions,
+        body=body,
+        values=values,
+        finish=finish,
+    )
+
+
+def _finish(reductions: Sequence[Reduction], width: int) -> tuple[list[str], set]:
+    """C lines that finish the totals ``tail0``, ... and store them at the position ``@``."""
+    emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}")
+    stores = []
+    for i, reduction in enumerate(reductions):
+        total = Expr("input", reduction.value.dtype, payload=i)
+        result = reduction.finish(total)
+        value = emitter.value(result)
+        stores.append(expr.store(reduction.dtype, value, result.dtype, f"y{i}", "@", width))
+    return ["{", *emitter.lines, *stores, "}"], emitter.helpers

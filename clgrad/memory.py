@@ -1,0 +1,213 @@
+"""Device memory: streams with their pools, storages, and views that lay a shape over a storage."""
+
+import contextlib
+import itertools
+import math
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pyopencl as cl
+from pyopencl.tools import ImmediateAllocator, MemoryPool
+
+from clgrad.device import Device
+from clgrad.errors import DeviceMemoryError
+
+#: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
+LAUNCHES_IN_FLIGHT = 512
+
+
+class Stream:
+    """One in-order command queue of a device for one thread, with its memory pool.
+
+    In one in-order queue, memory that was freed may be handed out again at once: whatever still reads it
+    was enqueued before whatever will write it.
+    """
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.queue = cl.CommandQueue(device.cl_context, device.cl_device)
+        self._pool = MemoryPool(ImmediateAllocator(self.queue))
+        self._thread = threading.get_ident()
+        #: Plans that this thread has made for the device (their kernel objects hold arguments).
+        self.plans: dict = {}
+        self._launches = 0
+        self._marker: cl.Event | None = None
+
+    def allocate(self, nbytes: int) -> cl.MemoryObject:
+        """A buffer from the pool.
+
+        Raises
+        ------
+        DeviceMemoryError
+            More than the device's largest allocation, or the device is out of memory.
+        """
+        try:
+            return self._pool.allocate(nbytes)
+        except cl.Error as error:
+            self._explain(nbytes, error)
+            self._pool.free_held()
+            try:
+                return self._pool.allocate(nbytes)
+            except cl.Error as again:
+                raise self._out_of_memory(nbytes, again) from again
+
+    def _explain(self, nbytes: int, error: cl.Error) -> None:
+        if nbytes > self.device.capabilities.max_allocation:
+            raise self._out_of_memory(nbytes, error) from error
+
+    def _out_of_memory(self, nbytes: int, error: cl.Error) -> DeviceMemoryError:
+        capabilities = self.device.capabilities
+        return DeviceMemoryError(
+            f"cannot allocate {nbytes:,} bytes on {self.device.name}: {self._pool.active_bytes:,} bytes "
+            f"in use, largest single allocation {capabilities.max_allocation:,}, "
+            f"device memory {capabilities.global_memory:,} ({error})"
+        )
+
+    def count_launch(self, event: cl.Event) -> None:
+        """Keep the queue bounded: every so often, wait for the launches of the round before."""
+        self._launches += 1
+        if self._launches >= LAUNCHES_IN_FLIGHT:
+            self._launches = 0
+            self.queue.flush()
+            if self._marker is not None:
+                self._marker.wait()
+            self._marker = event
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread opened this stream."""
+        return self._thread == threading.get_ident()
+
+    def finish(self) -> None:
+        """Wait until everything that was enqueued here has run."""
+        self.queue.finish()
+
+
+_threads = threading.local()
+
+
+def current_stream(device: Device) -> Stream:
+    """This thread's stream on the device."""
+    try:
+        return _threads.streams[device]
+    except AttributeError:
+        _threads.streams = {}
+    except KeyError:
+        pass
+    stream = _threads.streams[device] = Stream(device)
+    with _all_streams_lock:
+        _all_streams.append(stream)
+    return stream
+
+
+_all_streams: list[Stream] = []
+_all_streams_lock = threading.Lock()
+
+
+def all_streams() -> list[Stream]:
+    """Every stream that some thread has opened."""
+    with _all_streams_lock:
+        return list(_all_streams)
+
+
+_serials = itertools.count(1)
+
+
+class Storage:
+    """A block of device memory.
+
+    ``version`` counts the in-place writes, so that the tape can see them; ``serial`` grows from storage
+    to storage, so that backward can tell memory of its own making from memory that others hold.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "nbytes", "serial", "stream", "version")
+
+    def __init__(self, stream: Stream, nbytes: int):
+        self.stream = stream
+        self.nbytes = nbytes
+        self.buffer = stream.allocate(nbytes) if nbytes else None
+        self.version = 0
+        self.serial = next(_serials)
+
+
+def last_serial() -> int:
+    """A number that every storage made from now on exceeds."""
+    return next(_serials)
+
+
+class View:
+    """A C-contiguous array of ``shape`` and ``dtype`` at an element offset of a storage."""
+
+    __slots__ = ("dtype", "offset", "shape", "size", "storage")
+
+    def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], dtype: np.dtype):
+        self.storage = storage
+        self.offset = offset
+        self.shape = shape
+        self.dtype = dtype
+        self.size = math.prod(shape)
+
+    @property
+    def device(self) -> Device:
+        """The device that holds the memory."""
+        return self.storage.stream.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements that this view covers."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def handle(self) -> int:
+        """The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer."""
+        return self.storage.buffer.int_ptr if self.storage.buffer is not None else 0
+
+    def reshaped(self, shape: tuple[int, ...], offset: int = 0) -> "View":
+        """The same memory, from ``offset`` elements further on, under another shape."""
+        return View(self.storage, self.offset + offset, shape, self.dtype)
+
+    def covers_storage(self) -> bool:
+        """Whether every byte of the storage belongs to this view."""
+        return self.offset == 0 and self.nbytes == self.storage.nbytes
+
+
+def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:
+    """Uninitialised memory for an array."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    return View(Storage(stream, nbytes), 0, shape, dtype)
+
+
+def upload(stream: Stream, host: np.ndarray, view: View) -> None:
+    """Copy a C-contiguous host array of the view's dtype and size into it."""
+    if view.size:
+        with _on(stream, view):
+            cl.enqueue_copy(
+                stream.queue,
+                view.storage.buffer,
+                np.ascontiguousarray(host),
+                dst_offset=view.offset * view.dtype.itemsize,
+                is_blocking=True,
+            )
+
+
+def download(stream: Stream, view: View) -> np.ndarray:
+    """The view's elements as a new numpy array; waits for the device."""
+    host = np.empty(view.shape, view.dtype)
+    if view.size:
+        with _on(stream, view):
+            cl.enqueue_copy(
+                stream.queue,
+                host,
+                view.storage.buffer,
+                src_offset=view.offset * view.dtype.itemsize,
+                is_blocking=True,
+            )
+    return host
+
+
+@contextlib.contextmanager
+def _on(stream: Stream, view: View) -> Iterator[None]:
+    if view.storage.stream is not stream:
+        view.storage.stream.finish()
+    yield

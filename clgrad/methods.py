@@ -1,0 +1,154 @@
+"""NDArray's operators and methods, made from the table of ops."""
+
+import numbers
+from collections.abc import Callable
+
+import numpy as np
+
+from clgrad import autograd, ndindex, ops  # noqa: F401  (ops fills the table)
+from clgrad.array import NDArray
+from clgrad.ops import conversion
+from clgrad.registry import table
+
+#: Python's binary operators and the ops that they mean.
+_OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "modulo",
+    "pow": "power",
+}
+_COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "gt": "greater", "ge": "greater_equal", "lt": "lesser",
+    "le": "lesser_equal",
+}
+
+#: Ops whose first argument is the array that the method is called on.
+_METHODS = (
+    "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmin broadcast_axes broadcast_like "
+    "broadcast_to cbrt ceil clip cos cosh degrees exp expand_dims expm1 fix flatten flip floor log "
+    "log10 log1p log2 log_softmax max mean min moveaxis nanprod nansum norm one_hot ones_like pick prod "
+    "radians rcbrt reciprocal relu reshape_like rint round rsqrt shape_array sigmoid sign sin sinh "
+    "size_array slice slice_axis slice_like softmax softmin split sqrt square squeeze sum swapaxes take "
+    "tan tanh transpose trunc zeros_like"
+).split()
+
+
+def _operand(value) -> bool:
+    return isinstance(value, NDArray | numbers.Number | np.ndarray | np.bool_)
+
+
+def _binary(op_name: str, reflected: bool) -> Callable:
+    op = table[op_name]
+    if reflected:
+        def method(self, other):
+            return op.apply_mixed({"lhs": other, "rhs": self}) if _operand(other) else NotImplemented
+    else:
+        def method(self, other):
+            return op.apply_mixed({"lhs": self, "rhs": other}) if _operand(other) else NotImplemented
+    return method
+
+
+def _in_place(op_name: str) -> Callable:
+    op = table[op_name]
+
+    def method(self, other):
+        if not _operand(other):
+            return NotImplemented
+        return op.apply_mixed({"lhs": self, "rhs": other}, out=self)
+
+    return method
+
+
+def _method(op_name: str) -> Callable:
+    op = table[op_name]
+
+    def method(self, *args, **kwargs):
+        return op(self, *args, **kwargs)
+
+    method.__name__ = op_name
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _reshape(self: NDArray, *shape, **kwargs) -> NDArray:
+    """The same elements under another shape, given as numbers or as one tuple; sharing memory."""
+    if not shape:
+        shape = kwargs.pop("shape")
+    elif len(shape) == 1 and isinstance(shape[0], list | tuple):
+        shape = shape[0]
+    return table["reshape"](self, shape=tuple(shape), **kwargs)
+
+
+def _transpose(self: NDArray, *axes, **kwargs) -> NDArray:
+    """Axes in another order, given as numbers or as one tuple; reversed where not given."""
+    if len(axes) == 1 and isinstance(axes[0], list | tuple):
+        axes = axes[0]
+    return table["transpose"](self, axes=tuple(kwargs.get("axes") or axes))
+
+
+def _floordiv(self, other):
+    """floor(self / other)."""
+    return table["floor"](self / other)
+
+
+def _rfloordiv(self, other):
+    """floor(other / self)."""
+    return table["floor"](other / self)
+
+
+def _matmul(self, other):
+    """Matrix product."""
+    return table["dot"](self, other) if isinstance(other, NDArray) else NotImplemented
+
+
+def _backward(self: NDArray, out_grad=None, retain_graph=False, train_mode=True) -> None:
+    """Compute the gradients of this array; see :func:`clgrad.autograd.backward`."""
+    autograd.backward([self], [out_grad], retain_graph, train_mode)
+
+
+def _drop_grad(self: NDArray) -> None:
+    """Forget the gradient that :meth:`attach_grad` made."""
+    self._entry = None
+
+
+def _copy(self: NDArray) -> NDArray:
+    """A copy with memory of its own."""
+    return table["identity"](self)
+
+
+def _iterate(self: NDArray):
+    for i in range(len(self)):
+        yield self[i]
+
+
+for _name, _op in _OPERATORS.items():
+    setattr(NDArray, f"__{_name}__", _binary(_op, reflected=False))
+    setattr(NDArray, f"__r{_name}__", _binary(_op, reflected=True))
+    setattr(NDArray, f"__i{_name}__", _in_place(_op))
+for _name, _op in _COMPARISONS.items():
+    setattr(NDArray, f"__{_name}__", _binary(_op, reflected=False))
+for _name in _METHODS:
+    if _name in table:
+        setattr(NDArray, _name, _method(_name))
+for _name, _function in {
+    "__neg__": lambda self: table["negative"](self),
+    "__abs__": lambda self: table["abs"](self),
+    "__floordiv__": _floordiv,
+    "__rfloordiv__": _rfloordiv,
+    "__matmul__": _matmul,
+    "__getitem__": ndindex.read,
+    "__setitem__": ndindex.write,
+    "__iter__": _iterate,
+    "__hash__": object.__hash__,
+    "T": property(lambda self: table["transpose"](self)),
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "astype": conversion.astype,
+    "copyto": conversion.copyto,
+    "as_in_context": conversion.as_in_context,
+    "as_in_ctx": conversion.as_in_context,
+    "as_nd_ndarray": lambda self: self,
+    "copy": _copy,
+    "backward": _backward,
+    "attach_grad": autograd.attach_grad,
+    "drop_grad": _drop_grad,
+}.items():
+    setattr(NDArray, _name, _function)

@@ -1,0 +1,35 @@
+"""``mx.nd``: every op of the table as a function of arrays, and the creation functions."""
+
+from clgrad import methods as _methods  # noqa: F401  (gives NDArray its operators)
+from clgrad import random  # noqa: F401
+from clgrad.array import NDArray
+from clgrad.memory import all_streams as _all_streams
+from clgrad.ops.creation import arange, empty, eye, full, linspace, ones, zeros
+from clgrad.ops.creation import array_of as array
+from clgrad.registry import table as _table
+
+globals().update({name: op for name, op in _table.items() if not name.startswith("_")})
+
+
+def waitall() -> None:
+    """Wait until everything that any thread has enqueued on any device has run."""
+    for stream in _all_streams():
+        stream.finish()
+
+
+def from_numpy(ndarray, zero_copy: bool = False) -> NDArray:
+    """A device copy of a numpy array, of the same dtype.
+
+    ``zero_copy`` is accepted for MXNet's sake; the array always moves to the device.
+    """
+    return array(ndarray, dtype=ndarray.dtype)
+
+
+    """The older name of ``nd.random.uniform``."""
+    return random.uniform(low, high, shape, dtype, ctx, out)
+
+
+__all__ = [
+    "NDArray", "arange", "array", "empty", "eye", "from_numpy", "full", "linspace", "ones", "random",
+    "waitall", "zeros", *(name for name in _table if not name.startswith("_")),
+]

@@ -1,0 +1,27 @@
+"""The ops: each one is declared once, here, and everything else is made from the table.
+
+========================  ==========================================================
+module                    ops
+========================  ==========================================================
+:mod:`.unary`             functions of one array, element by element
+:mod:`.arithmetic`        functions of two arrays, comparisons, selection
+:mod:`.reduction`         sums, extrema, norms along axes
+:mod:`.shape`             reshaping, transposing, slicing, joining
+:mod:`.linalg`            matrix products
+:mod:`.indexing`          take, pick, one_hot, Embedding
+:mod:`.neural`            layers and activations
+:mod:`.creation`          arrays from nothing
+:mod:`.sampling`          random arrays
+:mod:`.optimizer`         parameter updates
+========================  ==========================================================
+"""
+
+from clgrad.ops import (  # noqa: F401  (importing declares)
+    arithmetic,
+    conversion,
+    creation,
+    reduction,
+    selection,
+    shape,
+    unary,
+)

@@ -1,0 +1,49 @@
+"""Changing dtype or device."""
+
+from clgrad import array, dtypes
+from clgrad.array import NDArray
+from clgrad.device import Context
+from clgrad.errors import OperatorError
+from clgrad.kernels import expr, layout, map
+from clgrad.registry import Call, Spec, operator
+from clgrad.ops.unary import identity
+
+
+@operator(aliases=("Cast",))
+def cast(call: Call, data: Spec, *, dtype):
+    """The elements converted to another dtype; to whole numbers by dropping the fraction."""
+    target = dtypes.resolve(dtype, call.op)
+    array.check_dtype(target, call.device)
+    dense = layout.broadcast(data.shape, data.shape, target)
+    outputs = [map.Output(expr.operand(0, data.dtype), dense)]
+    operands = [layout.broadcast(data.shape, data.shape, data.dtype)]
+    return map.plan(call.device, call.kernel(f"{data.dtype}_{target}"), data.shape, outputs, operands)
+
+
+cast.gradient(data=lambda dy, data_dtype: cast(dy, dtype=data_dtype.name))
+
+
+def astype(data: NDArray, dtype, copy: bool = True) -> NDArray:
+    """The array in another dtype; with ``copy=False``, itself where the dtype is the same."""
+    target = dtypes.resolve(dtype, "astype")
+    if not copy and target == data._view.dtype:
+        return data
+    return cast(data, dtype=target.name)
+
+
+def copyto(data: NDArray, other: NDArray | Context) -> NDArray:
+    """Copy into another array (of the same shape; on any device), or onto another device."""
+    if isinstance(other, Context):
+        return array.from_host(data.asnumpy(), data._view.dtype, other)
+    if other.shape != data.shape:
+        raise OperatorError(f"copyto: other has shape {other.shape}; accepted: {data.shape}")
+    if other.context != data.context:
+        data = array.from_host(data.asnumpy(), other._view.dtype, other.context)
+    if other._view.dtype != data._view.dtype:
+        return cast(data, dtype=other._view.dtype.name, out=other)
+    return identity(data, out=other)
+
+
+def as_in_context(data: NDArray, context: Context) -> NDArray:
+    """The array itself if it is on that device, else a copy there."""
+    return data if data.context == context else copyto(data, context)

@@ -1,0 +1,201 @@
+"""Arrays from nothing: constants, ranges, the identity, one-hot rows."""
+
+import math
+
+import numpy as np
+
+from clgrad import array, dtypes
+from clgrad.array import NDArray
+from clgrad.device import Context, current_context
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.kernels import expr, layout, map
+from clgrad.kernels.expr import Expr
+from clgrad.kernels.launch import Plan
+from clgrad.registry import Call, Spec, composite, operator
+
+
+def shape_of(call: Call, shape) -> tuple[int, ...]:
+    """A shape from a number or a sequence of numbers."""
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
+        raise call.error("shape", shape, "whole numbers not below 0")
+    return tuple(int(n) for n in sizes)
+
+
+def dtype_of(call: Call, dtype) -> np.dtype:
+    """A dtype that the device can hold; float32 for None."""
+    resolved = dtypes.resolve("float32" if dtype is None else dtype, call.op)
+    array.check_dtype(resolved, call.device)
+    return resolved
+
+
+def _generate(call: Call, shape, dtype, value: Expr, operands=(), scalars=()) -> Plan:
+    dense = layout.broadcast(shape, shape, dtype)
+    outputs = [map.Output(value, dense)]
+    return map.plan(call.device, call.kernel(dtype), shape, outputs, operands, scalars)
+
+
+@operator(name="_full", numbers=("value",))
+def _full(call: Call, *, shape, dtype=None, value):
+    """Every element is ``value``."""
+    shape, dtype = shape_of(call, shape), dtype_of(call, dtype)
+    return _generate(call, shape, dtype, expr.scalar(0, dtype), scalars=[dtype])
+
+
+@operator(name="_arange", numbers=("start", "step"))
+def _arange(call: Call, *, size, repeat, dtype=None, start, step):
+    """start + step * (i // repeat)."""
+    dtype = dtype_of(call, dtype)
+    compute = dtypes.compute_type(dtype)
+    place = expr.index(0)
+    if repeat != 1:
+        place = place / repeat
+    value = expr.scalar(0, dtype) + expr.scalar(1, dtype) * expr.cast(place, compute)
+    return _generate(call, (size,), dtype, value, [layout.index(0, 1)], [dtype, dtype])
+
+
+@operator(name="_eye")
+def _eye(call: Call, *, rows, columns, k, dtype=None):
+    """1 on the k-th diagonal, else 0."""
+    shape, dtype = (rows, columns), dtype_of(call, dtype)
+    value = expr.cast(expr.index(1) - expr.index(0) == k, dtypes.compute_type(dtype))
+    return _generate(call, shape, dtype, value, [layout.index(0, 2), layout.index(1, 2)])
+
+
+@operator(numbers=("on_value", "off_value"))
+def one_hot(call: Call, indices: Spec, *, depth, on_value=1.0, off_value=0.0, dtype="float32"):
+    """Rows of ``depth`` elements: on_value at the index, off_value elsewhere (and for no such index)."""
+    if depth < 0:
+        raise call.error("depth", depth, "a whole number not below 0")
+    shape, dtype = (*indices.shape, int(depth)), dtype_of(call, dtype)
+    ndim = len(shape)
+    wanted = expr.cast(expr.operand(0, indices.dtype), dtypes.int64)
+    value = expr.where(wanted == expr.index(1), expr.scalar(0, dtype), expr.scalar(1, dtype))
+    operands = [layout.broadcast((*indices.shape, 1), shape, indices.dtype), layout.index(ndim - 1, ndim)]
+    return _generate(call, shape, dtype, value, operands, [dtype, dtype])
+
+
+@composite()
+def zeros_like(data):
+    """Zeros of the shape, dtype and device of data."""
+    return full_like(data, 0)
+
+
+@composite()
+def ones_like(data):
+    """Ones of the shape, dtype and device of data."""
+    return full_like(data, 1)
+
+
+@composite()
+def full_like(data, fill_value):
+    """An array of one value, of the shape, dtype and device of data."""
+    return _full.create(data.context, shape=data.shape, dtype=data._view.dtype.name, value=fill_value)
+
+
+@composite()
+def size_array(data):
+    """The number of elements as an int64 array of shape (1,)."""
+    return array.from_host(np.array([data.size]), dtypes.int64, data.context)
+
+
+@composite()
+def shape_array(data):
+    """The sizes of the axes as an int64 array."""
+    return array.from_host(np.array(data.shape), dtypes.int64, data.context)
+
+
+def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
+    """An array from anything that numpy understands.
+
+    Parameters
+    ----------
+    source_array : NDArray, numpy.ndarray, number or nested sequence
+    ctx : Context, optional
+        The device; the current context by default.
+    dtype : str or type, optional
+        By default that of an NDArray source, else float32 (as MXNet, also for numpy arrays).
+
+    Raises
+    ------
+    OperatorTypeError
+        Not a regular array of numbers, or an unknown dtype.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.array([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    if isinstance(source_array, NDArray):
+        dtype = source_array._view.dtype if dtype is None else dtypes.resolve(dtype, "array")
+        if ctx is None or ctx == source_array.context:
+            return source_array.astype(dtype).copy() if dtype == source_array._view.dtype else (
+                source_array.astype(dtype)
+            )
+        return array.from_host(source_array.asnumpy(), dtype, ctx)
+    resolved = dtypes.resolve("float32" if dtype is None else dtype, "array")
+    try:
+        host = np.asarray(source_array)
+        if host.dtype == object:
+            raise ValueError("ragged or not numbers")
+        host.astype(resolved)
+    except (ValueError, TypeError) as error:
+        raise OperatorTypeError(
+            f"array: source_array is not a regular array of numbers ({error}); accepted: NDArray, "
+            "numpy.ndarray, or nested sequences of numbers"
+        ) from error
+    return array.from_host(host, resolved, ctx)
+
+
+def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
+    """An array whose elements have no particular value yet."""
+    call = Call((ctx or current_context()).device, "empty")
+    return array.empty(shape_of(call, shape), dtype_of(call, dtype), ctx)
+
+
+def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
+    """An array whose elements are all ``val``."""
+    if out is not None:
+        shape, ctx, dtype = out.shape, out.context, out._view.dtype
+    name = None if dtype is None else np.dtype(dtypes.resolve(dtype, "full")).name
+    shape = shape_of(Call(None, "full"), shape)
+    return _full.create(ctx, out=out, shape=shape, dtype=name, value=val)
+
+
+def zeros(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
+    """An array of zeros; float32 by default."""
+    return full(shape, 0, ctx, dtype, out)
+
+
+def ones(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
+    """An array of ones; float32 by default."""
+    return full(shape, 1, ctx, dtype, out)
+
+
+def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dtype="float32") -> NDArray:
+    """start, start + step, ... below stop, each ``repeat`` times.
+
+    With one argument, from 0 up to it.
+    """
+    if stop is None and not infer_range:
+        start, stop = 0, start
+    if step == 0:
+        raise OperatorError("arange: step is 0; accepted: another number")
+    size = max(0, math.ceil((stop - start) / step)) * int(repeat)
+    name = dtypes.resolve(dtype, "arange").name
+    return _arange.create(ctx, size=size, repeat=int(repeat), dtype=name, start=start, step=step)
+
+
+def linspace(start, stop, num, endpoint=True, ctx=None, dtype="float32") -> NDArray:
+    """``num`` numbers evenly spaced from start to stop (included unless ``endpoint`` is False)."""
+    gaps = max(1, num - 1 if endpoint else num)
+    name = dtypes.resolve(dtype, "linspace").name
+    step = (stop - start) / gaps
+    return _arange.create(ctx, size=int(num), repeat=1, dtype=name, start=start, step=step)
+
+
+def eye(N, M=0, k=0, ctx=None, dtype="float32") -> NDArray:
+    """Ones on the k-th diagonal of an N x M matrix (N x N where M is 0), zeros elsewhere."""
+    name = dtypes.resolve(dtype or "float32", "eye").name
+    return _eye.create(ctx, rows=int(N), columns=int(M or N), k=int(k), dtype=name)

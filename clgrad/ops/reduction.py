@@ -1,0 +1,248 @@
+"""Reductions along axes: sums, products, extrema, norms.
+
+Every reduction takes ``axis`` (None or () for all axes, a number, or a tuple), ``keepdims``, and
+``exclude`` (reduce all axes but those named). Reducing every axis gives shape (1,), as in MXNet.
+"""
+
+import builtins
+import math
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.array import NDArray
+from clgrad.kernels import expr, layout, reduce
+from clgrad.kernels.launch import Plan
+from clgrad.ops.selection import select
+from clgrad.ops.shape import broadcast_to, reshape
+from clgrad.ops.unary import sign
+from clgrad.registry import Call, Spec, composite, operator
+
+
+def reduced_axes(call: Call, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
+    """The axes to reduce, sorted, from MXNet's ``axis`` and ``exclude``."""
+    if axis is None or axis == ():
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise call.error("axis", axis, f"{-ndim} to {ndim - 1} for an array of {ndim} axes")
+    chosen = {int(a) % ndim for a in axes}
+    if len(chosen) < len(axes):
+        raise call.error("axis", axis, "each axis once")
+    if exclude:
+        chosen = set(range(ndim)) - chosen
+    return tuple(sorted(chosen))
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with the reduced axes kept as size 1."""
+    return tuple(1 if a in axes else n for a, n in enumerate(shape))
+
+
+def _out_shape(shape, axes, keepdims: bool) -> tuple[int, ...]:
+    if keepdims:
+        return kept_shape(shape, axes)
+    return tuple(n for a, n in enumerate(shape) if a not in axes) or (1,)
+
+
+def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=None) -> Plan:
+    axes = reduced_axes(call, len(data.shape), axis, exclude)
+    count = math.prod(data.shape[a] for a in axes)
+    if count == 0 and how in ("max", "min"):
+        raise call.error("data", f"of shape {data.shape}", "at least one element to reduce")
+    x = expr.operand(0, data.dtype)
+    reduction = reduce.Reduction(
+        value(x) if value else x, how, data.dtype, (lambda t: finish(t, count)) if finish else lambda t: t
+    )
+    return reduce.plan(
+        call.device,
+        call.kernel(data.dtype),
+        data.shape,
+        axes,
+        [reduction],
+        [layout.broadcast(data.shape, data.shape, data.dtype)],
+        out_shape=_out_shape(data.shape, axes, keepdims),
+    )
+
+
+def _spread(reduced: NDArray, shape, axis, exclude) -> NDArray:
+    """A reduction's result (or its gradient) repeated over the reduced axes."""
+    axes = reduced_axes(_RULE, len(shape), axis, exclude)
+    return broadcast_to(reshape(reduced, kept_shape(shape, axes)), shape)
+
+
+#: In rules the arguments were checked by the forward call; nothing is left to name in an error.
+_RULE = Call(None, "gradient")
+
+
+@operator(aliases=("sum_axis",), reference=np.sum, integers=True)
+def sum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The sum along axes."""
+    return _plan(call, data, axis, keepdims, exclude, "sum")
+
+
+sum.gradient(data=lambda dy, data_shape, axis, exclude: _spread(dy, data_shape, axis, exclude))
+
+
+@operator(reference=np.mean)
+def mean(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The arithmetic mean along axes; of whole numbers, truncated."""
+    return _plan(
+        call, data, axis, keepdims, exclude, "sum",
+        finish=lambda total, count: total / count if count else total * math.nan,
+    )
+
+
+@mean.joint_gradient("data")
+def _(dy, data_shape, y_shape, axis, exclude):
+    count = math.prod(data_shape) // builtins.max(1, math.prod(y_shape))
+    return (_spread(dy / count, data_shape, axis, exclude),)
+
+
+@operator(reference=np.prod, integers=True)
+def prod(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The product along axes."""
+    return _plan(call, data, axis, keepdims, exclude, "prod")
+
+
+@prod.joint_gradient("data")
+def _(dy, data, y, axis, exclude):
+    """The product of the other factors: y / x, or, beside a single 0, the product without it."""
+    shape = data.shape
+    zero = data == 0
+    zeros = _spread(sum(zero, axis=axis, exclude=exclude), shape, axis, exclude)
+    rest = prod(select(zero, 1, data), axis=axis, exclude=exclude)
+    others = _spread(rest, shape, axis, exclude) / select(zero, 1, data)
+    return (_spread(dy, shape, axis, exclude) * select(zeros - zero, 0, others),)
+
+
+@operator(aliases=("max_axis",), reference=np.max, integers=True)
+def max(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The largest element along axes, NaN if there is one; every tied element gets the gradient."""
+    return _plan(call, data, axis, keepdims, exclude, "max")
+
+
+@operator(aliases=("min_axis",), reference=np.min, integers=True)
+def min(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The smallest element along axes, NaN if there is one; every tied element gets the gradient."""
+    return _plan(call, data, axis, keepdims, exclude, "min")
+
+
+def _extremum_rule(dy, data, y, axis, exclude):
+    chosen = data == _spread(y, data.shape, axis, exclude)
+    return select(chosen, _spread(dy, data.shape, axis, exclude), 0)
+
+
+max.gradient(data=_extremum_rule)
+min.gradient(data=_extremum_rule)
+
+
+@operator(reference=np.nansum)
+def nansum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The sum along axes, NaN counting as 0."""
+    return _plan(call, data, axis, keepdims, exclude, "sum", lambda x: select(x == x, x, 0))
+
+
+nansum.gradient(
+    data=lambda dy, data, axis, exclude: select(
+        data == data, _spread(dy, data.shape, axis, exclude), 0
+    )
+)
+
+
+@operator(reference=np.nanprod)
+def nanprod(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
+    """The product along axes, NaN counting as 1."""
+    return _plan(call, data, axis, keepdims, exclude, "prod", lambda x: select(x == x, x, 1))
+
+
+@nanprod.joint_gradient("data")
+def _(dy, data, axis, exclude):
+    number = data == data
+    return (select(number, _prod_rule(dy, select(number, data, 1), axis, exclude), 0),)
+
+
+def _prod_rule(dy, data, axis, exclude):
+    y = prod(data, axis=axis, exclude=exclude)
+    return prod.gradients["data"].function(dy, data, y, axis, exclude)[0]
+
+
+@operator(name="_norm1")
+def _norm1(call: Call, data: Spec, *, axis=None, keepdims=False):
+    """The sum of absolute values along axes."""
+    return _plan(call, data, axis, keepdims, False, "sum", lambda x: select(x < 0, -x, x))
+
+
+_norm1.gradient(data=lambda dy, data, axis: _spread(dy, data.shape, axis, False) * sign(data))
+
+
+@operator(name="_norm2")
+def _norm2(call: Call, data: Spec, *, axis=None, keepdims=False):
+    """The square root of the sum of squares along axes."""
+    return _plan(
+        call, data, axis, keepdims, False, "sum", lambda x: x * x,
+        finish=lambda total, count: expr.call("sqrt", total),
+    )
+
+
+@_norm2.joint_gradient("data")
+def _(dy, data, y, axis):
+    """x / |x|, and 0 (a subgradient) where the norm is 0."""
+    length = _spread(y, data.shape, axis, False)
+    direction = data / select(length == 0, 1, length)
+    return (_spread(dy, data.shape, axis, False) * direction,)
+
+
+@composite()
+def norm(data, ord=2, axis=None, keepdims=False, out_dtype=None):
+    """The 1-norm or 2-norm along axes; the gradient at 0 is 0."""
+    if ord not in (1, 2):
+        raise Call(None, "norm").error("ord", ord, "1 or 2")
+    result = (_norm1 if ord == 1 else _norm2)(data, axis=axis, keepdims=keepdims)
+    return result if out_dtype is None else result.astype(out_dtype)
+
+
+@operator(name="_first_index")
+def _first_index(call: Call, data: Spec, extreme: Spec, *, axis, keepdims):
+    """The smallest index along an axis at which data equals the extreme (or both are NaN)."""
+    ndim = len(data.shape)
+    x, m = expr.operand(0, data.dtype), expr.operand(1, data.dtype)
+    found = ((x == m) + (x != x)) > 0
+    position = expr.index(2)
+    value = expr.where(found, position, np.iinfo(np.int64).max)
+    kept = kept_shape(data.shape, (axis,))
+    return reduce.plan(
+        call.device, call.kernel(data.dtype), data.shape, (axis,),
+        [reduce.Reduction(value, "min", data.dtype,
+                          lambda t: expr.cast(t, dtypes.compute_type(data.dtype)))],
+        [
+            layout.broadcast(data.shape, data.shape, data.dtype),
+            layout.broadcast(kept, data.shape, data.dtype),
+            layout.index(axis, ndim),
+        ],
+        out_shape=_out_shape(data.shape, (axis,), keepdims),
+    )
+
+
+def _arg(name: str, extremum, data: NDArray, axis, keepdims) -> NDArray:
+    call = Call(None, name)
+    if axis is None:
+        flat = reshape(data, (-1,))
+        result = _first_index(flat, extremum(flat, axis=0), axis=0, keepdims=False)
+        return reshape(result, (1,) * data.ndim) if keepdims else result
+    (axis,) = reduced_axes(call, data.ndim, axis)
+    return _first_index(data, extremum(data, axis=axis), axis=axis, keepdims=bool(keepdims))
+
+
+@composite(reference=np.argmax)
+def argmax(data, axis=None, keepdims=False):
+    """Index of the first largest element along an axis (of all elements for None), in data's dtype."""
+    return _arg("argmax", max, data, axis, keepdims)
+
+
+@composite(reference=np.argmin)
+def argmin(data, axis=None, keepdims=False):
+    """Index of the first smallest element along an axis (of all elements for None), in data's dtype."""
+    return _arg("argmin", min, data, axis, keepdims)
+

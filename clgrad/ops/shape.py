@@ -1,0 +1,485 @@
+"""Ops that move elements and compute nothing: reshape, transpose, slice, join, repeat."""
+
+import builtins
+import math
+from collections.abc import Sequence
+
+from clgrad.array import NDArray
+from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels.launch import In, Plan, Step
+from clgrad.kernels.layout import Operand
+from clgrad.registry import Call, Spec, composite, operator, relabel
+
+
+def _axis(call: Call, axis: int, ndim: int, argument: str = "axis") -> int:
+    if not -ndim <= axis < ndim:
+        raise call.error(argument, axis, f"{-ndim} to {ndim - 1}")
+    return axis % ndim
+
+
+def copy_step(
+    call: Call,
+    shape: Sequence[int],
+    dtype,
+    source: Operand | None,
+    target: Operand,
+    argument: In = In(0),
+    value: float = 0,
+) -> Step:
+    """One launch that copies a strided source (or a constant) into a strided target."""
+    if source is None:
+        filled = expr.cast(expr.constant(value, dtype), expr.operand(0, dtype).dtype)
+        outputs, operands = [map.Output(filled, target)], []
+    else:
+        outputs, operands = [map.Output(expr.operand(0, dtype), target)], [source]
+    return map.step(call.device, call.kernel(dtype), shape, outputs, operands, sources=[argument])
+
+
+def _gather(call: Call, shape: tuple[int, ...], source: Operand) -> Plan:
+    """A new array of ``shape`` read from the input by strides."""
+    dense = layout.broadcast(shape, shape, source.dtype)
+    outputs = [map.Output(expr.operand(0, source.dtype), dense)]
+    return map.plan(call.device, call.kernel(source.dtype), shape, outputs, [source])
+
+
+# Reshaping: the same memory
+
+
+def _split_sizes(call: Call, size: int, left: int, right: int, shape) -> tuple[int, int]:
+    if left == -1 and right == -1:
+        raise call.error("shape", shape, "at most one -1 after -4")
+    left = size // right if left == -1 else left
+    right = size // left if right == -1 else right
+    if left * right != size:
+        raise call.error("shape", shape, f"two factors of {size} after -4")
+    return left, right
+
+
+def infer_reshape(call: Call, old: tuple[int, ...], shape, reverse: bool = False) -> tuple[int, ...]:
+    """The shape that MXNet's codes mean.
+
+    0 keeps a size, -1 takes what is left, -2 keeps all remaining sizes, -3 merges two sizes, and -4
+    splits one into the two that follow. With ``reverse`` the codes are matched from the right.
+    """
+    codes = [shape] if isinstance(shape, int) else [int(n) for n in shape]
+    if reverse:
+        result = infer_reshape(call, old[::-1], codes[::-1])
+        return result[::-1]
+    result: list[int] = []
+    source = 0
+    position = 0
+    while position < len(codes):
+        code = codes[position]
+        if code in (0, -3, -4) and source + (code == -3) >= len(old):
+            if not (code == 0 and math.prod(old) == 0):
+                raise call.error("shape", tuple(codes), f"codes that match the sizes of {old}")
+        if code == 0 and source >= len(old):
+            result.append(0)
+        elif code == 0:
+            result.append(old[source])
+            source += 1
+        elif code == -2:
+            result += old[source:]
+            source = len(old)
+        elif code == -3:
+            result.append(old[source] * old[source + 1])
+            source += 2
+        elif code == -4:
+            result += _split_sizes(
+                call, old[source], *_two(call, codes, position), shape=tuple(codes)
+            )
+            source += 1
+            position += 2
+        elif code >= -1:
+            result.append(code)
+            source += 1
+        else:
+            raise call.error("shape", tuple(codes), "sizes and the codes 0, -1, -2, -3, -4")
+        position += 1
+    return _fill_unknown(call, old, result, tuple(codes))
+
+
+def _two(call: Call, codes: list[int], position: int) -> tuple[int, int]:
+    if position + 2 >= len(codes):
+        raise call.error("shape", tuple(codes), "two sizes after -4")
+    return codes[position + 1], codes[position + 2]
+
+
+def _fill_unknown(call, old, result: list[int], codes) -> tuple[int, ...]:
+    size = math.prod(old)
+    if result.count(-1) > 1:
+        raise call.error("shape", codes, "at most one -1")
+    if -1 in result:
+        known = math.prod(n for n in result if n != -1)
+        if known == 0 or size % known:
+            raise call.error("shape", codes, f"sizes whose product divides {size}")
+        result[result.index(-1)] = size // known
+    if math.prod(result) != size:
+        raise call.error("shape", codes, f"a product of {size}, the elements of {old}")
+    return tuple(result)
+
+
+@relabel(aliases=("Reshape",))
+def reshape(call: Call, data: Spec, *, shape, reverse=False):
+    """The same elements under another shape; see :func:`infer_reshape` for 0, -1, -2, -3, -4."""
+    return infer_reshape(call, data.shape, shape, reverse), 0
+
+
+def _restore(dy, data_shape):
+    return reshape(dy, data_shape) if math.prod(data_shape) else dy
+
+
+reshape.gradient(data=_restore)
+
+
+@composite()
+def reshape_like(lhs, rhs):
+    """lhs under the shape of rhs."""
+    return reshape(lhs, rhs.shape)
+
+
+@relabel(aliases=("Flatten",))
+def flatten(call: Call, data: Spec):
+    """The first axis kept, the others merged into one."""
+    first = data.shape[0] if data.shape else 1
+    return (first, math.prod(data.shape[1:])), 0
+
+
+flatten.gradient(data=_restore)
+
+
+@relabel()
+def expand_dims(call: Call, data: Spec, *, axis):
+    """A new axis of size 1 at position ``axis``."""
+    axis = _axis(call, axis, len(data.shape) + 1)
+    return (*data.shape[:axis], 1, *data.shape[axis:]), 0
+
+
+expand_dims.gradient(data=_restore)
+
+
+@relabel()
+def squeeze(call: Call, data: Spec, *, axis=None):
+    """Without axes of size 1 (those named, or all)."""
+    ndim = len(data.shape)
+    if axis is None:
+        axes = [a for a, n in enumerate(data.shape) if n == 1]
+    else:
+        axes = [_axis(call, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)]
+    for a in axes:
+        if data.shape[a] != 1:
+            raise call.error("axis", axis, f"axes of size 1 of {data.shape}")
+    return tuple(n for a, n in enumerate(data.shape) if a not in axes) or (1,), 0
+
+
+squeeze.gradient(data=_restore)
+
+
+@relabel(name="_leading_slice")
+def _leading_slice(call: Call, data: Spec, *, begin, size):
+    """Rows begin to begin + size, sharing memory."""
+    return (size, *data.shape[1:]), begin * math.prod(data.shape[1:])
+
+
+_leading_slice.gradient(
+    data=lambda dy, data_shape, begin: _slice_grad(
+        dy,
+        shape=data_shape,
+        begin=(begin,) + (0,) * (len(data_shape) - 1),
+        step=(1,) * len(data_shape),
+    )
+)
+
+
+# Strided reads and writes
+
+
+def _slice_operand(dtype, shape, begin, step) -> Operand:
+    strides = layout.contiguous_strides(shape)
+    base = builtins.sum(b * s for b, s in zip(begin, strides, strict=True))
+    return Operand(dtype, tuple(s * k for s, k in zip(strides, step, strict=True)), base)
+
+
+@operator(name="_strided_slice")
+def _strided_slice(call: Call, data: Spec, *, begin, step, size):
+    """``size`` elements along each axis from ``begin`` on, ``step`` apart (steps may be negative)."""
+    return _gather(call, size, _slice_operand(data.dtype, data.shape, begin, step))
+
+
+_strided_slice.gradient(
+    data=lambda dy, data_shape, begin, step: _slice_grad(
+        dy, shape=data_shape, begin=begin, step=step
+    )
+)
+
+
+@operator(name="_slice_grad")
+def _slice_grad(call: Call, data: Spec, *, shape, begin, step):
+    """Zeros of ``shape`` with data at the places of a strided slice."""
+    dense = layout.broadcast(shape, shape, data.dtype)
+    own = layout.broadcast(data.shape, data.shape, data.dtype)
+    place = _slice_operand(data.dtype, shape, begin, step)
+    steps = [copy_step(call, shape, data.dtype, None, dense)]
+    if math.prod(data.shape):
+        steps.append(copy_step(call, data.shape, data.dtype, own, place))
+    return Plan(call.device, steps, [(tuple(shape), data.dtype)], 1)
+
+
+_slice_grad.gradient(
+    data=lambda dy, data_shape, begin, step: _strided_slice(
+        dy, begin=begin, step=step, size=data_shape
+    )
+)
+
+
+@operator(name="_slice_assign")
+def _slice_assign(call: Call, value: Spec, *, shape, begin, step, size):
+    """Write value, broadcast, to a strided slice of ``out`` (which must be given)."""
+    source = layout.broadcast(value.shape, size, value.dtype)
+    place = _slice_operand(value.dtype, shape, begin, step)
+    steps = [copy_step(call, size, value.dtype, source, place)] if math.prod(size) else []
+    return Plan(call.device, steps, [(tuple(shape), value.dtype)], 1)
+
+
+def take_slice(data: NDArray, begin, step, size) -> NDArray:
+    """A basic slice; it shares memory where it is a range of the leading axis."""
+    begin, step, size = tuple(begin), tuple(step), tuple(size)
+    if data.ndim and size[1:] == data.shape[1:] and builtins.all(k == 1 for k in step):
+        if size == data.shape:
+            return reshape(data, shape=data.shape) if data.size else data
+        return _leading_slice(data, begin=begin[0], size=size[0])
+    return _strided_slice(data, begin=begin, step=step, size=size)
+
+
+def resolve_slice(call: Call, item: slice, size: int) -> tuple[int, int, int]:
+    """Begin, step and count of a Python slice along an axis."""
+    if item.step == 0:
+        raise call.error("step", 0, "a step other than 0")
+    begin, stop, step = item.indices(size)
+    return begin, step, len(range(begin, stop, step))
+
+
+@composite(aliases=("crop",))
+def slice(data, begin, end, step=None):
+    """A region of the leading ``len(begin)`` axes; None in begin, end or step stands for the default."""
+    call = Call(None, "slice")
+    begin, end = _per_axis(begin), _per_axis(end)
+    steps = _per_axis(step) if step is not None and step != () else (None,) * len(begin)
+    if not len(begin) == len(end) == len(steps) <= data.ndim:
+        raise call.error("begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes")
+    items = [builtins.slice(*bounds) for bounds in zip(begin, end, steps, strict=True)]
+    items += [builtins.slice(None)] * (data.ndim - len(items))
+    parts = [resolve_slice(call, item, n) for item, n in zip(items, data.shape, strict=True)]
+    return take_slice(data, *zip(*parts, strict=True))
+
+
+def _per_axis(value) -> tuple:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+@composite()
+def slice_axis(data, axis, begin, end):
+    """Elements begin to end (excluded; None: to the last) along one axis."""
+    call = Call(None, "slice_axis")
+    axis = _axis(call, axis, data.ndim)
+    size = data.shape[axis]
+    for name, bound in (("begin", begin), ("end", end)):
+        if bound is not None and not -size <= bound <= size:
+            raise call.error(name, bound, f"{-size} to {size}")
+    whole = [(0, 1, n) for n in data.shape]
+    whole[axis] = resolve_slice(call, builtins.slice(begin, end), size)
+    return take_slice(data, *zip(*whole, strict=True))
+
+
+@composite()
+def slice_like(data, shape_like, axes=()):
+    """The leading corner of data with the sizes of ``shape_like`` (along ``axes``, or along all)."""
+    axes = [a % data.ndim for a in axes] or range(data.ndim)
+    parts = [
+        (0, 1, shape_like.shape[a] if a in axes else n) for a, n in enumerate(data.shape)
+    ]
+    for a, (_, _, n) in enumerate(parts):
+        if n > data.shape[a]:
+            raise Call(None, "slice_like").error(
+                "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
+            )
+    return take_slice(data, *zip(*parts, strict=True))
+
+
+@composite(aliases=("reverse",))
+def flip(data, axis):
+    """The elements in reverse order along an axis, or along several."""
+    axes = {_axis(Call(None, "flip"), a, data.ndim) for a in _per_axis(axis)}
+    parts = [(n - 1, -1, n) if a in axes else (0, 1, n) for a, n in enumerate(data.shape)]
+    return _strided_slice(data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True)))
+
+
+# Axes
+
+
+@operator()
+def transpose(call: Call, data: Spec, *, axes=()):
+    """Axes in the order ``axes``; reversed where not given."""
+    ndim = len(data.shape)
+    order = [_axis(call, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
+    if sorted(order) != list(range(ndim)):
+        raise call.error("axes", axes, f"each of the {ndim} axes once")
+    strides = layout.contiguous_strides(data.shape)
+    shape = tuple(data.shape[a] for a in order)
+    return _gather(call, shape, Operand(data.dtype, tuple(strides[a] for a in order)))
+
+
+@transpose.joint_gradient("data")
+def _(dy, axes):
+    if not axes:
+        return (transpose(dy),)
+    order = [a % dy.ndim for a in axes]
+    return (transpose(dy, axes=tuple(order.index(a) for a in range(len(order)))),)
+
+
+@composite(aliases=("SwapAxis",))
+def swapaxes(data, dim1=0, dim2=0):
+    """Two axes exchanged."""
+    call = Call(None, "swapaxes")
+    order = list(range(data.ndim))
+    i, j = _axis(call, dim1, data.ndim, "dim1"), _axis(call, dim2, data.ndim, "dim2")
+    order[i], order[j] = order[j], order[i]
+    return transpose(data, axes=tuple(order))
+
+
+@composite()
+def moveaxis(data, source, destination):
+    """One axis, or several, moved to another place; the others keep their order."""
+    call = Call(None, "moveaxis")
+    sources = [_axis(call, a, data.ndim, "source") for a in _per_axis(source)]
+    places = [_axis(call, a, data.ndim, "destination") for a in _per_axis(destination)]
+    order = [a for a in range(data.ndim) if a not in sources]
+    for place, a in sorted(zip(places, sources, strict=True)):
+        order.insert(place, a)
+    return transpose(data, axes=tuple(order))
+
+
+# Repeating
+
+
+@operator()
+def broadcast_to(call: Call, data: Spec, *, shape):
+    """Axes of size 1 repeated to the sizes of ``shape``; 0 there keeps a size."""
+    shape = tuple(int(n) for n in _per_axis(shape))
+    lead = len(shape) - len(data.shape)
+    if lead >= 0 and 0 not in data.shape:
+        shape = tuple(data.shape[a - lead] if n == 0 and a >= lead else n for a, n in enumerate(shape))
+    if lead < 0 or any(
+        n not in (1, m) for n, m in zip(data.shape, shape[lead:], strict=True)
+    ):
+        raise call.error("shape", shape, f"a shape that {data.shape} broadcasts to")
+    return _gather(call, shape, layout.broadcast(data.shape, shape, data.dtype))
+
+
+@operator(name="_sum_to")
+def sum_to(call: Call, data: Spec, *, shape):
+    """The sum over the axes that broadcasting from ``shape`` repeats: the transpose of broadcast_to."""
+    lead = len(data.shape) - len(shape)
+    padded = (1,) * lead + tuple(shape)
+    axes = [a for a, (n, m) in enumerate(zip(padded, data.shape, strict=True)) if n != m or a < lead]
+    total = reduce.Reduction(expr.operand(0, data.dtype), "sum", data.dtype)
+    dense = layout.broadcast(data.shape, data.shape, data.dtype)
+    name = call.kernel(data.dtype)
+    return reduce.plan(call.device, name, data.shape, axes, [total], [dense], out_shape=tuple(shape))
+
+
+broadcast_to.gradient(data=lambda dy, data_shape: sum_to(dy, shape=data_shape))
+sum_to.gradient(data=lambda dy, data_shape: broadcast_to(dy, data_shape))
+_slice_assign.gradient(
+    value=lambda dy, value_shape, begin, step, size: sum_to(
+        _strided_slice(dy, begin=begin, step=step, size=size), shape=value_shape
+    )
+)
+
+
+@composite()
+def broadcast_like(lhs, rhs, lhs_axes=None, rhs_axes=None):
+    """lhs broadcast to the shape of rhs (or only along ``lhs_axes``, to the sizes of ``rhs_axes``)."""
+    if lhs_axes is None:
+        return broadcast_to(lhs, rhs.shape)
+    shape = list(lhs.shape)
+    for a, b in zip(lhs_axes, rhs_axes, strict=True):
+        shape[a] = rhs.shape[b]
+    return broadcast_to(lhs, tuple(shape))
+
+
+@composite(aliases=("broadcast_axes",))
+def broadcast_axis(data, axis=(), size=()):
+    """Axes of size 1 repeated to the sizes given."""
+    shape = list(data.shape)
+    for a, n in zip(_per_axis(axis), _per_axis(size), strict=True):
+        shape[_axis(Call(None, "broadcast_axis"), a, data.ndim)] = n
+    return broadcast_to(data, tuple(shape))
+
+
+# Joining and parting
+
+
+@operator(aliases=("Concat",))
+def concat(call: Call, *data: Spec, dim=1):
+    """Arrays joined along the axis ``dim``, one launch each."""
+    first = data[0]
+    axis = _axis(call, dim, len(first.shape), "dim")
+    for position, other in enumerate(data):
+        same = other.dtype == first.dtype and len(other.shape) == len(first.shape)
+        if not same or any(
+            n != m for a, (n, m) in enumerate(zip(other.shape, first.shape, strict=True)) if a != axis
+        ):
+            raise call.error(
+                f"data[{position}]",
+                f"{other.dtype} {other.shape}",
+                f"{first.dtype} {first.shape} up to the size of axis {axis}",
+            )
+    total = builtins.sum(d.shape[axis] for d in data)
+    shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
+    strides = layout.contiguous_strides(shape)
+    steps, begin = [], 0
+    for position, part in enumerate(data):
+        if math.prod(part.shape):
+            own = layout.broadcast(part.shape, part.shape, part.dtype)
+            place = Operand(part.dtype, strides, begin * strides[axis])
+            steps.append(copy_step(call, part.shape, part.dtype, own, place, In(position)))
+        begin += part.shape[axis]
+    return Plan(call.device, steps, [(shape, first.dtype)], len(data))
+
+
+def _concat_rule(dy, data_shapes, position, dim):
+    axis = dim % dy.ndim
+    begin = builtins.sum(s[axis] for s in data_shapes[:position])
+    return slice_axis(dy, axis, begin, begin + data_shapes[position][axis])
+
+
+concat.gradient(data=_concat_rule)
+
+
+@composite()
+def concatenate(arrays, axis=0, always_copy=True):
+    """A list of arrays joined along an existing axis."""
+    return concat(*arrays, dim=axis)
+
+
+@composite()
+def stack(*data, axis=0, num_args=None):
+    """Arrays of one shape joined along a new axis."""
+    arrays = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data
+    _axis(Call(None, "stack"), axis, arrays[0].ndim + 1)
+    return concat(*(expand_dims(a, axis=axis) for a in arrays), dim=axis)
+
+
+@composite(aliases=("SliceChannel",))
+def split(data, num_outputs, axis=1, squeeze_axis=False):
+    """A list of ``num_outputs`` equal parts along an axis (the array itself for one part)."""
+    call = Call(None, "split")
+    axis = _axis(call, axis, data.ndim)
+    size, rest = divmod(data.shape[axis], num_outputs)
+    if rest:
+        raise call.error("num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}")
+    parts = [slice_axis(data, axis, i * size, (i + 1) * size) for i in range(num_outputs)]
+    if squeeze_axis:
+        parts = [squeeze(part, axis=axis) for part in parts]
+    return parts if num_outputs > 1 else parts[0]

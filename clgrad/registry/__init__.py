@@ -1,0 +1,19 @@
+"""How an op is declared and applied. The declarations are in :mod:`clgrad.ops`."""
+
+from clgrad.registry.composite import composite
+from clgrad.registry.elementwise import Elementwise, elementwise
+from clgrad.registry.operator import Operator, Spec, table
+from clgrad.registry.planned import Call, Relabel, operator, relabel
+
+__all__ = [
+    "Call",
+    "Elementwise",
+    "Operator",
+    "Relabel",
+    "Spec",
+    "composite",
+    "elementwise",
+    "operator",
+    "relabel",
+    "table",
+]

@@ -1,0 +1,50 @@
+"""Ops that are programs of other ops: what they call is recorded, so they need no gradient rule."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+
+from clgrad.array import NDArray
+from clgrad.errors import OperatorTypeError
+from clgrad.registry.operator import table
+
+
+class Composite:
+    """A function of arrays that calls other ops; in the table like any op."""
+
+    def __init__(self, function: Callable, name: str | None, aliases: Sequence[str], **testing):
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or function.__name__.lstrip("_")
+        self.aliases = tuple(aliases)
+        self.testing = testing
+        self.__signature__ = inspect.signature(function)
+        for key in (self.name, *self.aliases):
+            if key in table:
+                raise ValueError(f"two ops are named {key}")
+            table[key] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *args, out: NDArray | None = None, name=None, **kwargs):
+        """Apply the function; ``out`` receives a copy of its result."""
+        try:
+            self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
+        result = self.function(*args, **kwargs)
+        if out is None:
+            return result
+        return table["identity"](result, out=out)
+
+
+def composite(
+    name: str | None = None, aliases: Sequence[str] = (), **testing
+) -> Callable[[Callable], Composite]:
+    """Declare an op that is a program of other ops."""
+
+    def declare(function: Callable) -> Composite:
+        return Composite(function, name, aliases, **testing)
+
+    return declare

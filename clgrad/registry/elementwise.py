@@ -1,0 +1,250 @@
+"""Elementwise ops: one formula, run as one generated kernel; one rule for each argument's gradient.
+
+Formula and rules are Python functions of their operands. Called with symbolic operands they become C
+(forward and gradient kernels); a rule called with arrays becomes recorded ops (``create_graph=True``).
+"""
+
+import inspect
+import numbers
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.array import NDArray
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels.expr import Expr
+from clgrad.kernels.launch import Plan
+from clgrad.memory import Stream, View
+from clgrad.registry.operator import Operator, Spec, stream_for, table
+from clgrad.tape import Node
+
+
+class Elementwise(Operator):
+    """An op that computes each element of its result from the elements at that place.
+
+    Parameters
+    ----------
+    formula : callable
+        Symbolic operands in, symbolic result out. Parameters annotated ``float`` take numbers only;
+        each other parameter takes an array or a number, broadcast against the others.
+    free : sequence of str
+        Parameters whose dtype need not be that of the others (a condition).
+    broadcasts : bool
+        False for MXNet's ``elemwise_*`` family, which wants equal shapes.
+    """
+
+    def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, **testing):
+        super().__init__(formula, name, aliases, skip=0, **testing)
+        self.free = frozenset(free)
+        self.broadcasts = broadcasts
+
+    @staticmethod
+    def _is_array(parameter: inspect.Parameter) -> bool:
+        return parameter.annotation is not float
+
+    def __call__(self, *args, out=None, name=None, **kwargs):
+        """Apply to arrays; to symbolic operands inside formulas and rules."""
+        given = dict(self.attributes)
+        given.update(zip(self._call_order, args, strict=False))
+        given.update(kwargs)
+        if len(args) > len(self._call_order) or len(given) != len(self._call_order):
+            self.bind(args, kwargs)  # raises, naming the argument
+        if any(isinstance(v, Expr) for v in given.values()):
+            return self.function(**given)
+        return self.apply_mixed(given, out)
+
+    def apply_mixed(self, given: dict, out=None):
+        """Apply to arguments by name, each an array or a number."""
+        names, arrays, scalars = [], [], {}
+        for key, value in given.items():
+            if isinstance(value, NDArray) and key not in self.attributes:
+                names.append(key)
+                arrays.append(value)
+            elif isinstance(value, numbers.Number | np.bool_):
+                scalars[key] = value
+            elif isinstance(value, np.ndarray) and value.ndim and key not in self.attributes:
+                names.append(key)
+                arrays.append(value)
+            else:
+                raise OperatorTypeError(
+                    f"{self.name}: argument {key!r} is {type(value).__name__}; accepted: "
+                    + ("a number" if key in self.attributes else "NDArray or a number")
+                )
+        if not arrays:
+            return self._of_numbers(scalars)
+        return self.apply(tuple(names), self._as_arrays(names, arrays), scalars, out)
+
+    def _of_numbers(self, scalars: dict[str, float]) -> float:
+        """The op on Python numbers is a Python number, as in MXNet: no array, no device."""
+        reference = self.testing.get("reference")
+        if reference is None:
+            raise OperatorTypeError(f"{self.name}: no argument is an NDArray")
+        return float(reference(**scalars))
+
+    def apply(self, names, arrays, attributes, out=None):
+        """Run on arrays by name, with numbers for the remaining parameters."""
+        stream = stream_for(self.name, names, arrays)
+        return self.run(
+            stream,
+            names,
+            arrays,
+            attributes,
+            (),
+            tuple(attributes.values()),
+            lambda: self._plan(stream.device, names, [Spec(a.shape, a._view.dtype) for a in arrays],
+                               tuple(attributes)),
+            out,
+        )
+
+    def _plan(self, device, names, specs: Sequence[Spec], numbers_: tuple[str, ...]) -> Plan:
+        dtype = self._dtype(names, specs)
+        shape = self._shape(names, specs)
+        operands = [layout.broadcast(s.shape, shape, s.dtype) for s in specs]
+        symbols = {n: expr.operand(i, s.dtype) for i, (n, s) in enumerate(zip(names, specs, strict=True))}
+        symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
+        value = self._as_expr(self.function(**symbols), dtype)
+        output = map.Output(value, layout.broadcast(shape, shape, dtype))
+        name = f"{self.name}_forward_{dtype}"
+        return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
+
+    @staticmethod
+    def _as_expr(value, dtype: np.dtype) -> Expr:
+        if isinstance(value, Expr):
+            return value
+        return expr.constant(value, dtypes.compute_type(dtype))
+
+    def _dtype(self, names, specs) -> np.dtype:
+        bound = [(n, s.dtype) for n, s in zip(names, specs, strict=True) if n not in self.free]
+        if not bound:
+            bound = [(names[0], specs[0].dtype)]
+        (first, dtype), *rest = bound
+        for other, other_dtype in rest:
+            if other_dtype != dtype:
+                raise OperatorTypeError(
+                    f"{self.name}: {first!r} has dtype {dtype} and {other!r} has dtype {other_dtype}; "
+                    "accepted: one dtype (convert with astype)"
+                )
+        return dtype
+
+    def _shape(self, names, specs) -> tuple[int, ...]:
+        shapes = [s.shape for s in specs]
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            shape = None
+        if shape is None or (not self.broadcasts and any(s != shape for s in shapes)):
+            given = ", ".join(f"{n} {s}" for n, s in zip(names, shapes, strict=True))
+            accepted = "shapes that broadcast" if self.broadcasts else "equal shapes"
+            raise OperatorError(f"{self.name}: shapes are {given}; accepted: {accepted}")
+        return shape
+
+    # Gradients
+
+    def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
+        """Gradients by generated kernels; by recorded ops under ``create_graph``.
+
+        One launch serves all inputs of the output's shape; an input that was broadcast gets one
+        map-and-reduce launch, which sums over the repeated axes as it goes.
+        """
+        if create_graph or node.plan is None:
+            gradients = super().vjp(node, dys, wanted, create_graph)
+            return {
+                i: _sum_to(gradient, node.input_meta(i)[0]) for i, gradient in gradients.items()
+            }
+        dy = dys[0]._view
+        stream = stream_for(self.name, ("dy",), dys)
+        cache = (stream, tuple(wanted))
+        plans = node.plan.cache.get(cache)
+        if plans is None:
+            plans = node.plan.cache[cache] = _GradientPlans(self, stream.device, node, wanted)
+        return {i: NDArray(view) for i, view in plans.run(stream, node, dy).items()}
+
+
+def _sum_to(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
+    return gradient if gradient.shape == shape else table["_sum_to"](gradient, shape=shape)
+
+
+class _GradientPlans:
+    """Kernels for the gradients of some inputs of an elementwise op, for given shapes and dtypes."""
+
+    def __init__(self, op: Elementwise, device, node: Node, wanted: tuple[bool, ...]):
+        self.op = op
+        targets = [
+            i for i, name in enumerate(node.names) if wanted[i] and op.rule_for(name) is not None
+        ]
+        self._keys = op._keeps(node.names, tuple(i in targets for i in range(len(node.names))))
+        shape, dtype = node.outputs[0]
+        metas = {i: node.input_meta(i) for i in range(len(node.names))}
+        operands = [layout.broadcast(shape, shape, dtype)]
+        symbols: dict[str, Expr] = {"dy": expr.operand(0, dtype)}
+        for slot, key in enumerate(self._keys, 1):
+            name = node.names[key] if key >= 0 else "y"
+            key_shape, key_dtype = metas[key] if key >= 0 else (shape, dtype)
+            operands.append(layout.broadcast(key_shape, shape, key_dtype))
+            symbols[name] = expr.operand(slot, key_dtype)
+        for slot, name in enumerate(node.attributes):
+            symbols[name] = expr.scalar(slot, dtype)
+        scalars = [dtype] * len(node.attributes)
+
+        self._same: list[int] = []  # the gradient is dy itself
+        self._plans: list[tuple[Plan, list[int]]] = []
+        full: list[tuple[int, Expr]] = []
+        for i in targets:
+            rule = op.gradients[node.names[i]]
+            value = op._as_expr(rule.function(**{n: symbols[n] for n in rule.needs}), dtype)
+            in_shape, in_dtype = metas[i]
+            if in_shape == shape and value is symbols["dy"] and in_dtype == dtype:
+                self._same.append(i)
+            elif in_shape == shape:
+                full.append((i, value))
+            else:
+                name = f"{op.name}_grad_{node.names[i]}_{in_dtype}"
+                plan = _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars)
+                self._plans.append((plan, [i]))
+        if full:
+            self._plans.append((self._map_plan(device, node, shape, full, metas, operands, scalars),
+                                [i for i, _ in full]))
+
+    def _map_plan(self, device, node, shape, full, metas, operands, scalars) -> Plan:
+        outputs = [
+            map.Output(value, layout.broadcast(shape, shape, metas[i][1])) for i, value in full
+        ]
+        label = "_".join(node.names[i] for i, _ in full)
+        name = f"{self.op.name}_grad_{label}_{node.outputs[0][1]}"
+        return map.plan(device, name, shape, outputs, operands, scalars)
+
+    def run(self, stream: Stream, node: Node, dy: View) -> dict[int, View]:
+        views = [dy]
+        for key in self._keys:
+            views.append(node.load(key, node.names[key] if key >= 0 else "y"))
+        scalars = tuple(node.attributes.values())
+        gradients = dict.fromkeys(self._same, dy)
+        for plan, targets in self._plans:
+            gradients.update(zip(targets, plan.run(stream, views, scalars), strict=True))
+        return gradients
+
+
+def _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars) -> Plan:
+    lead = len(shape) - len(in_shape)
+    padded = (1,) * lead + in_shape
+    axes = [a for a, (n, full) in enumerate(zip(padded, shape, strict=True)) if n != full or a < lead]
+    total = reduce.Reduction(value, "sum", in_dtype)
+    return reduce.plan(device, name, shape, axes, [total], operands, scalars, out_shape=in_shape)
+
+
+def elementwise(
+    name: str | None = None, aliases: Sequence[str] = (), **options
+) -> Callable[[Callable], Elementwise]:
+    """Declare an elementwise op from its formula (see :class:`Elementwise`).
+
+    Options: ``free``, ``broadcasts``, and for tests ``reference`` (a numpy function of the same
+    arguments), ``domain`` (an interval to draw from) and ``integers`` (whether integer dtypes count).
+    """
+
+    def declare(formula: Callable) -> Elementwise:
+        return Elementwise(formula, name, aliases, **options)
+
+    return declare
+

@@ -1,0 +1,406 @@
+"""What every op has: name, parameters, gradient rules; how a call is bound, run and recorded."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from clgrad import array, memory, tape
+from clgrad.array import NDArray
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.kernels.launch import Plan
+from clgrad.memory import Stream, View
+
+#: Every op by its names: the one list that namespaces, methods, docs and tests are made from.
+table: dict[str, "Operator"] = {}
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of an array argument: what a plan depends on."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A gradient rule; the names of its parameters say what it needs, and so what the tape keeps.
+
+    ``dy``                    gradient of the output (``d_NAME`` for each output of several)
+    ``y``                     the output (``NAME`` for each of several)
+    ``ARG``                   an array argument, or a number that stands in its place
+    ``ARG_shape``             its shape (``ARG_shapes``, a list, for a variadic argument)
+    ``ARG_dtype``             its dtype
+    ``position``              for a variadic argument, which of its arrays
+    ``ATTRIBUTE``             any other parameter of the op
+    """
+
+    function: Callable
+    needs: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, function: Callable, targets: tuple[str, ...]) -> "Rule":
+        """Read the needs from the function's signature."""
+        return cls(function, tuple(inspect.signature(function).parameters), targets)
+
+
+class Operator:
+    """An op: callable on arrays, and carrying what docs and tests need to know of it.
+
+    Attributes
+    ----------
+    name : str
+    aliases : tuple of str
+        Other names in the table (MXNet has several for many ops).
+    arguments : tuple of str
+        Names of the array parameters, in order.
+    optional : set of str
+        Those that may be left out.
+    variadic : str or None
+        Name of the parameter that takes any number of arrays.
+    attributes : dict
+        Names and defaults of the other parameters.
+    outputs : tuple of str
+        Names of the results.
+    gradients : dict
+        Rule of each argument that has one.
+    reference, domain, cases : object
+        What tests compare with and feed: see :mod:`tests`.
+    """
+
+    #: Whether results may be held by code that clgrad does not know (see autograd.Function).
+    is_user_code = False
+
+    def __init__(
+        self,
+        function: Callable,
+        name: str | None,
+        aliases: Sequence[str],
+        skip: int,
+        outputs: Sequence[str] = ("y",),
+        **testing,
+    ):
+        self.function = function
+        self.name = name or function.__name__.lstrip("_")
+        self.aliases = tuple(aliases)
+        self.outputs = tuple(outputs)
+        self.__doc__ = function.__doc__
+        self.__name__ = self.__qualname__ = self.name
+        self.__module__ = function.__module__
+        self.gradients: dict[str, Rule] = {}
+        self.testing = testing
+        self._read_signature(list(inspect.signature(function).parameters.values())[skip:])
+        self._kept: dict[tuple, tuple[int, ...]] = {}
+        for key in (self.name, *self.aliases):
+            if key in table:
+                raise ValueError(f"two ops are named {key}")
+            table[key] = self
+
+    def _read_signature(self, parameters: Sequence[inspect.Parameter]) -> None:
+        arguments, self.optional, self.variadic = [], set(), None
+        self.attributes: dict[str, object] = {}
+        for parameter in parameters:
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                self.variadic = parameter.name
+            elif self._is_array(parameter):
+                arguments.append(parameter.name)
+                if parameter.default is None:
+                    self.optional.add(parameter.name)
+            else:
+                self.attributes[parameter.name] = parameter.default
+        self.arguments = tuple(arguments)
+        self._call_order = (*self.arguments, *self.attributes)
+        self.__signature__ = inspect.Signature(
+            [p.replace(annotation=p.empty) for p in parameters if p.kind is p.VAR_POSITIONAL]
+            or [
+                p.replace(annotation=p.empty, kind=p.POSITIONAL_OR_KEYWORD)
+                for p in sorted(parameters, key=lambda p: p.default is not p.empty)
+            ]
+        )
+
+    @staticmethod
+    def _is_array(parameter: inspect.Parameter) -> bool:
+        return parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    # Gradient rules
+
+    def gradient(self, **rules: Callable) -> "Operator":
+        """Declare the rule of each named argument: ``multiply.gradient(lhs=lambda dy, rhs: ...)``."""
+        for argument, function in rules.items():
+            self.gradients[argument] = Rule.of(function, (argument,))
+        return self
+
+    def joint_gradient(self, *arguments: str) -> Callable[[Callable], Callable]:
+        """Declare one rule that returns the gradients of several arguments, as a tuple."""
+
+        def declare(function: Callable) -> Callable:
+            rule = Rule.of(function, arguments)
+            for argument in arguments:
+                self.gradients[argument] = rule
+            return function
+
+        return declare
+
+    def rule_for(self, argument: str) -> Rule | None:
+        """The rule of an argument; ``data3`` of a variadic argument ``data`` shares one rule."""
+        rule = self.gradients.get(argument)
+        if rule is None and self.variadic is not None:
+            rule = self.gradients.get(self.variadic)
+        return rule
+
+    # Calling
+
+    def __call__(self, *args, out=None, name=None, **kwargs):
+        """Apply the op; ``name`` is accepted for MXNet's sake and has no effect."""
+        names, arrays, attributes = self.bind(args, kwargs)
+        return self.apply(names, arrays, attributes, out)
+
+    def bind(self, args: Sequence, kwargs: dict) -> tuple[tuple[str, ...], list[NDArray], dict]:
+        """Sort a call's arguments into arrays, with their names, and attributes.
+
+        Raises
+        ------
+        OperatorTypeError
+            An argument is missing, unknown, given twice, or not an array.
+        """
+        if self.variadic is not None:
+            return self._bind_variadic(args, kwargs)
+        given = dict(zip(self._call_order, args, strict=False))
+        if len(args) > len(self._call_order):
+            raise OperatorTypeError(
+                f"{self.name}: {len(args)} positional arguments given; accepted: "
+                f"{', '.join(self._call_order)}"
+            )
+        for key, value in kwargs.items():
+            if key in given:
+                raise OperatorTypeError(f"{self.name}: argument {key!r} is given twice")
+            given[key] = value
+        names, arrays = [], []
+        for argument in self.arguments:
+            value = given.pop(argument, None)
+            if value is None:
+                if argument in self.optional:
+                    continue
+                raise OperatorTypeError(f"{self.name}: array argument {argument!r} is missing")
+            names.append(argument)
+            arrays.append(value)
+        return tuple(names), self._as_arrays(names, arrays), self._attributes(given)
+
+    def _bind_variadic(self, args: Sequence, kwargs: dict):
+        if len(args) == 1 and isinstance(args[0], list | tuple):
+            args = args[0]
+        kwargs.pop("num_args", None)
+        if not args:
+            raise OperatorTypeError(f"{self.name}: no arrays given; accepted: one or more")
+        names = tuple(f"{self.variadic}{i}" for i in range(len(args)))
+        return names, self._as_arrays(names, args), self._attributes(kwargs)
+
+    def _attributes(self, given: dict) -> dict:
+        attributes = dict(self.attributes)
+        for key, value in given.items():
+            if key not in attributes:
+                raise OperatorTypeError(
+                    f"{self.name}: unknown argument {key!r}; accepted: {', '.join(self._call_order)}"
+                )
+            attributes[key] = tuple(value) if isinstance(value, list) else value
+        for key, value in attributes.items():
+            if value is inspect.Parameter.empty:
+                raise OperatorTypeError(f"{self.name}: argument {key!r} is missing")
+        return attributes
+
+    def _as_arrays(self, names: Sequence[str], values: Sequence) -> list[NDArray]:
+        like = next((v for v in values if isinstance(v, NDArray)), None)
+        arrays = []
+        for argument, value in zip(names, values, strict=True):
+            if not isinstance(value, NDArray):
+                if like is None or not isinstance(value, np.ndarray):
+                    raise OperatorTypeError(
+                        f"{self.name}: argument {argument!r} is {type(value).__name__}; "
+                        "accepted: NDArray"
+                    )
+                value = array.from_host(value, like._view.dtype, like.context)
+            arrays.append(value)
+        return arrays
+
+    def apply(self, names, arrays, attributes, out=None):
+        """Run the op on bound arguments and record it where recording is on."""
+        raise NotImplementedError
+
+    # Running and recording
+
+    def run(
+        self,
+        stream: Stream,
+        names: tuple[str, ...],
+        arrays: Sequence[NDArray],
+        attributes: dict,
+        key: tuple,
+        scalars: Sequence[float],
+        make_plan: Callable[[], Plan],
+        out=None,
+    ):
+        """Look up or make the plan, run it, and record the call."""
+        views = [a._view for a in arrays]
+        full_key = (self, names, key, *((v.shape, v.dtype) for v in views))
+        plan = stream.plans.get(full_key)
+        if plan is None:
+            plan = stream.plans[full_key] = make_plan()
+        if out is None:
+            results = [NDArray(v) for v in plan.run(stream, views, scalars)]
+        else:
+            results = self._check_out(out, plan)
+            plan.run(stream, views, scalars, [r._view for r in results])
+        if tape.state.recording:
+            self.record(names, arrays, attributes, results, plan)
+        return results[0] if len(results) == 1 else results
+
+    def _check_out(self, out, plan: Plan) -> list[NDArray]:
+        results = list(out) if isinstance(out, list | tuple) else [out]
+        for result, (shape, dtype) in zip(results, plan.outputs, strict=True):
+            if result.shape != shape or result._view.dtype != dtype:
+                raise OperatorError(
+                    f"{self.name}: out has shape {result.shape} and dtype {result._view.dtype}; "
+                    f"accepted: shape {shape} and dtype {dtype}"
+                )
+            array.begin_write(result, self.name)
+        return results
+
+    def record(self, names, arrays, attributes, results, plan: Plan | None) -> None:
+        """Put the call on the tape; keep what the rules of the needed gradients name.
+
+        A call that reads nothing of the graph leaves no record, as in MXNet.
+        """
+        if not any(a._entry is not None and a._entry[0].in_graph for a in arrays):
+            return
+        inputs = tuple(a._entry or _constant(a) for a in arrays)
+        views = [a._view for a in arrays] + [r._view for r in results]
+        handles = tuple(v.handle for v in views)
+        outputs = tuple((r._view.shape, r._view.dtype) for r in results)
+        context = arrays[0].context
+        node = tape.Node(self, names, attributes, inputs, outputs, plan, handles, context)
+        if node.needs_grad:
+            mask = tuple(source.needs_grad for source, _ in inputs)
+            for key in self._keeps(names, mask):
+                view = views[key] if key >= 0 else results[~key]._view
+                node.saved[key] = tape.Saved(view)
+        for index, result in enumerate(results):
+            result._entry = (node, index)
+
+    def _keeps(self, names: tuple[str, ...], mask: tuple[bool, ...]) -> tuple[int, ...]:
+        """Keys of the arrays that the rules of the inputs in ``mask`` will read."""
+        kept = self._kept.get((names, mask))
+        if kept is None:
+            needed: set[str] = set()
+            for argument, wanted in zip(names, mask, strict=True):
+                rule = self.rule_for(argument) if wanted else None
+                needed.update(rule.needs if rule else ())
+            keys = [i for i, argument in enumerate(names) if argument in needed]
+            keys += [~i for i, output in enumerate(self.outputs) if output in needed]
+            kept = self._kept[names, mask] = tuple(keys)
+        return kept
+
+
+    # Gradients of recorded calls
+
+    def vjp(
+        self, node: tape.Node, dys: Sequence[NDArray | None], wanted: Sequence[bool], create_graph: bool
+    ) -> dict[int, NDArray]:
+        """Vector-Jacobian product: the gradients of the wanted inputs, from those of the outputs.
+
+        This general form calls the rules with arrays; what they do is recorded under ``create_graph``.
+        """
+        gradients: dict[int, NDArray] = {}
+        for i, argument in enumerate(node.names):
+            rule = self.rule_for(argument) if wanted[i] else None
+            if rule is None or i in gradients:
+                continue
+            given = {need: self._operand(need, node, dys, i) for need in rule.needs}
+            result = rule.function(**given)
+            if len(rule.targets) == 1 and not isinstance(result, tuple):
+                gradients[i] = self._as_gradient(result, node, i)
+                continue
+            for target, value in zip(rule.targets, result, strict=True):
+                # a variadic argument's rule is called once for each of its arrays
+                j = i if target == self.variadic else _position(node.names, target)
+                if j is not None and wanted[j] and value is not None:
+                    gradients[j] = self._as_gradient(value, node, j)
+        return gradients
+
+    def _as_gradient(self, value, node: tape.Node, i: int) -> NDArray:
+        if isinstance(value, NDArray):
+            return value
+        shape, dtype = node.input_meta(i)
+        return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=value)
+
+    def _operand(self, need: str, node: tape.Node, dys: Sequence[NDArray | None], i: int):
+        """What a rule's parameter stands for (see :class:`Rule`)."""
+        if need == "dy":
+            return dys[0]
+        if need in node.names:
+            j = node.names.index(need)
+            return NDArray(node.load(j, need), node.inputs[j])
+        if need in node.attributes:
+            return node.attributes[need]
+        if need in self.outputs:
+            j = self.outputs.index(need)
+            return NDArray(node.load(~j, need), (node, j))
+        if need == "position":
+            return i
+        if need.startswith("d_"):
+            return self._output_gradient(need[2:], node, dys)
+        return self._described(need, node)
+
+    def _output_gradient(self, output: str, node: tape.Node, dys: Sequence[NDArray | None]) -> NDArray:
+        j = self.outputs.index(output)
+        if dys[j] is not None:
+            return dys[j]
+        shape, dtype = node.outputs[j]
+        return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
+
+    def _described(self, need: str, node: tape.Node):
+        argument, _, what = need.rpartition("_")
+        metas = [node.input_meta(j) for j in range(len(node.names))]
+        if what == "shapes":
+            return [shape for shape, _ in metas]
+        if argument == "y":
+            meta = node.outputs[0]
+        elif argument in node.names:
+            meta = metas[node.names.index(argument)]
+        else:
+            return None  # an optional argument that was left out
+        return meta[0] if what == "shape" else meta[1]
+
+
+def _position(names: Sequence[str], name: str) -> int | None:
+    return names.index(name) if name in names else None
+
+
+def _constant(a: NDArray) -> tuple:
+    a._entry = (tape.Constant(a._view.shape, a._view.dtype), 0)
+    return a._entry
+
+
+def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stream:
+    """The calling thread's stream on the device that all the arrays share.
+
+    Raises
+    ------
+    OperatorError
+        The arrays lie on different devices.
+    """
+    first = arrays[0]._view.storage.stream
+    for argument, other in zip(names, arrays, strict=True):
+        if other._view.storage.stream.device is not first.device:
+            raise OperatorError(
+                f"{op}: {names[0]!r} is on {arrays[0].context} and {argument!r} on {other.context}; "
+                "accepted: one device (copy with as_in_context)"
+            )
+    return first if first.is_mine else memory.current_stream(first.device)
+
+

@@ -1,0 +1,107 @@
+"""Ops with a planner of their own, and ops that only relabel memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from clgrad import tape
+from clgrad.array import NDArray
+from clgrad.device import Context, Device, current_context
+from clgrad.errors import OperatorError
+from clgrad.kernels.launch import Plan
+from clgrad.memory import current_stream
+from clgrad.registry.operator import Operator, Spec, stream_for
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a planner is told besides its arguments."""
+
+    device: Device
+    op: str
+
+    def error(self, argument: str, given: object, accepted: str) -> OperatorError:
+        """An error that names op, argument, what was given and what is accepted."""
+        return OperatorError(f"{self.op}: {argument} is {given}; accepted: {accepted}")
+
+    def kernel(self, dtype, what: str = "forward") -> str:
+        """Kernel name in the house's form."""
+        return f"{self.op.lstrip('_')}_{what}_{dtype}"
+
+
+class Planned(Operator):
+    """An op whose function plans launches: ``f(call, *specs, **attributes) -> Plan``.
+
+    Attributes named in ``numbers`` are passed to the kernels at each run and are not part of the plan.
+    """
+
+    def __init__(self, planner, name=None, aliases=(), numbers=(), **options):
+        super().__init__(planner, name, aliases, skip=1, **options)
+        self.numbers = tuple(numbers)
+
+    def apply(self, names, arrays, attributes, out=None):
+        """Run on bound arrays."""
+        return self._run(stream_for(self.name, names, arrays), names, arrays, attributes, out)
+
+    def create(self, ctx: Context | None, out=None, **attributes):
+        """Run an op without array arguments on a device."""
+        stream = current_stream((ctx or current_context()).device)
+        return self._run(stream, (), [], self._attributes(attributes), out)
+
+    def _run(self, stream, names, arrays, attributes, out):
+        scalars = [attributes[n] for n in self.numbers]
+        fixed = {k: v for k, v in attributes.items() if k not in self.numbers}
+        later = dict.fromkeys(self.numbers)  # the planner is not told what changes from run to run
+
+        def make_plan() -> Plan:
+            specs = [Spec(a.shape, a._view.dtype) for a in arrays]
+            call = Call(stream.device, self.name)
+            if self.variadic is not None:
+                return self.function(call, *specs, **fixed, **later)
+            given = {**dict.fromkeys(self.optional), **dict(zip(names, specs, strict=True))}
+            return self.function(call, **given, **fixed, **later)
+
+        key = tuple(fixed.values())
+        return self.run(stream, names, arrays, attributes, key, scalars, make_plan, out)
+
+
+class Relabel(Operator):
+    """An op whose result is the input's memory under another shape: no launch.
+
+    ``f(call, spec, **attributes) -> (shape, element offset)``.
+    """
+
+    def __init__(self, function, name=None, aliases=(), **options):
+        super().__init__(function, name, aliases, skip=1, **options)
+
+    def apply(self, names, arrays, attributes, out=None):
+        """Relabel the array; with ``out``, copying into it is the caller's (nd's) task."""
+        (data,) = arrays
+        view = data._view
+        call = Call(view.device, self.name)
+        shape, offset = self.function(call, Spec(view.shape, view.dtype), **attributes)
+        result = NDArray(view.reshaped(shape, offset))
+        if tape.state.recording:
+            self.record(names, arrays, attributes, [result], None)
+        return result
+
+
+def operator(
+    name: str | None = None, aliases: Sequence[str] = (), **options
+) -> Callable[[Callable], Planned]:
+    """Declare an op from its planner (see :class:`Planned`)."""
+
+    def declare(planner: Callable) -> Planned:
+        return Planned(planner, name, aliases, **options)
+
+    return declare
+
+
+def relabel(
+    name: str | None = None, aliases: Sequence[str] = (), **options
+) -> Callable[[Callable], Relabel]:
+    """Declare an op that relabels memory (see :class:`Relabel`)."""
+
+    def declare(function: Callable) -> Relabel:
+        return Relabel(function, name, aliases, **options)
+
+    return declare

@@ -1,0 +1,2 @@
+"""Recorded history as a Symbol."""
+def from_entry(entry): raise NotImplementedError

@@ -1,0 +1,242 @@
+"""The tape: nodes that hold an op, what it read and wrote, and the kernel launches that did it.
+
+Recording state belongs to the thread. A node keeps alive only the arrays that gradient rules name; of
+everything else it keeps shape, dtype and the buffer handle, so that the record can be printed.
+"""
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from clgrad.errors import AutogradError
+from clgrad.memory import View
+
+
+class _State(threading.local):
+    recording = False
+    training = False
+
+
+state = _State()
+
+
+class Variable:
+    """A leaf of the graph: an array that was marked to receive a gradient."""
+
+    __slots__ = ("__weakref__", "dtype", "grad", "grad_req", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, grad, grad_req: str):
+        self.shape = shape
+        self.dtype = dtype
+        self.grad = grad
+        self.grad_req = grad_req
+
+    in_graph = True
+
+    @property
+    def needs_grad(self) -> bool:
+        """Whether gradients are to flow here."""
+        return self.grad_req != "null"
+
+
+class Constant:
+    """A leaf of the graph that no gradient flows to: any unmarked array that a recorded op read."""
+
+    __slots__ = ("dtype", "shape")
+    needs_grad = False
+    in_graph = False
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
+        self.shape = shape
+        self.dtype = dtype
+
+
+class Saved:
+    """An array that a gradient rule will read, with the version of the memory that it read."""
+
+    __slots__ = ("version", "view")
+
+    def __init__(self, view: View):
+        self.view = view
+        self.version = view.storage.version
+
+    def load(self, node: "Node", name: str) -> View:
+        """The array, if nobody wrote to its memory since.
+
+        Raises
+        ------
+        AutogradError
+            The memory was written in place after the op read it.
+        """
+        if self.view.storage.version != self.version:
+            raise AutogradError(
+                f"backward of {node.op.name}: the array {name!r} of shape {self.view.shape} was written "
+                "in place after the forward pass read it, so its gradient would be wrong; write to a "
+                "copy (x.copy()), or write after backward"
+            )
+        return self.view
+
+
+_order = itertools.count()
+
+
+class Node:
+    """One recorded op.
+
+    Attributes
+    ----------
+    op : Operator
+    names : tuple of str
+        Parameter name of each input array.
+    attributes : dict
+        Values of the op's other parameters.
+    inputs : tuple of (Node, Variable or Constant; output index)
+        Where each input array came from.
+    outputs : tuple of (shape, dtype)
+    plan : Plan or None
+        The launches; None for ops that only relabel memory.
+    handles : tuple of int
+        Buffer handles of inputs, then outputs, as they were at the launch.
+    saved : dict
+        Arrays kept for the gradient rules: input index, or ``~`` output index, to :class:`Saved`. None
+        once backward has freed them.
+    context : Context
+        The device that the op ran on.
+    order : int
+        Later nodes have larger numbers: a topological order for free.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attributes",
+        "context",
+        "handles",
+        "inputs",
+        "names",
+        "needs_grad",
+        "op",
+        "order",
+        "outputs",
+        "plan",
+        "saved",
+    )
+
+    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, context):
+        self.op = op
+        self.context = context
+        self.names = names
+        self.attributes = attributes
+        self.inputs = inputs
+        self.outputs = outputs
+        self.plan = plan
+        self.handles = handles
+        self.saved: dict[int, Saved] | None = {}
+        self.order = next(_order)
+        self.needs_grad = any(source.needs_grad for source, _ in inputs)
+
+    in_graph = True
+
+    def input_meta(self, i: int) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and dtype of an input array."""
+        source, index = self.inputs[i]
+        return source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
+
+    def load(self, key: int, name: str) -> View:
+        """A saved array: key is an input index, or ``~index`` of an output."""
+        if self.saved is None:
+            raise AutogradError(
+                f"backward of {self.op.name}: its buffers were freed by an earlier backward through "
+                "this graph; pass retain_graph=True to the earlier call, or record again"
+            )
+        return self.saved[key].load(self, name)
+
+
+def set_recording(is_recording: bool) -> bool:
+    """Switch recording on or off for this thread; returns the previous state."""
+    previous, state.recording = state.recording, bool(is_recording)
+    return previous
+
+
+def set_training(train_mode: bool) -> bool:
+    """Switch training mode on or off for this thread; returns the previous state."""
+    previous, state.training = state.training, bool(train_mode)
+    return previous
+
+
+def walk(heads: Sequence[tuple]) -> Iterator[Node]:
+    """The nodes that the entries ``(source, index)`` depend on, oldest first. Does not recurse."""
+    seen: dict[int, Node] = {}
+    stack = [source for source, _ in heads]
+    while stack:
+        source = stack.pop()
+        if isinstance(source, Node) and source.order not in seen:
+            seen[source.order] = source
+            stack.extend(parent for parent, _ in source.inputs)
+    return iter(seen[order] for order in sorted(seen))
+
+
+def show(array, file=None) -> None:
+    """Print the recorded launches that ``array`` depends on, oldest first.
+
+    Each line gives op, kernel, global and local size, then one line for each array: buffer handle,
+    shape, dtype and bytes.
+
+    Parameters
+    ----------
+    array : NDArray
+        Computed under :func:`clgrad.autograd.record`.
+    file : file object, optional
+        Where to print; standard output by default.
+
+    Raises
+    ------
+    AutogradError
+        The array is not part of a recorded graph.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x = mx.nd.ones((2, 3))
+    >>> x.attach_grad()
+    >>> with mx.autograd.record():
+    ...     y = mx.nd.exp(x) * 2
+    >>> mx.tape.show(y)  # doctest: +ELLIPSIS
+    #0 exp
+       kernel exp_forward_float32 global (...) local (...)
+       in  data ... (2, 3) float32 24 bytes
+       out 0 ... (2, 3) float32 24 bytes
+    #1 multiply
+    ...
+    """
+    if array._entry is None:
+        raise AutogradError("tape.show: the array is not part of a recorded graph")
+    for number, node in enumerate(walk([array._entry])):
+        print(f"#{number} {node.op.name}", file=file)
+        if node.plan is None:
+            print("   no launch: the output relabels the input's memory", file=file)
+        else:
+            for step in node.plan.steps:
+                sizes = f"global {step.global_size} local {step.local_size}"
+                print(f"   kernel {step.kernel} {sizes}", file=file)
+            for nbytes in node.plan.scratch:
+                print(f"   scratch {nbytes} bytes", file=file)
+        for line in _array_lines(node):
+            print(f"   {line}", file=file)
+
+
+def _array_lines(node: Node) -> Iterator[str]:
+    handles = iter(node.handles)
+    for i, name in enumerate(node.names):
+        shape, dtype = node.input_meta(i)
+        yield f"in  {name} {next(handles):#x} {_extent(shape, dtype)}"
+    for index, (shape, dtype) in enumerate(node.outputs):
+        yield f"out {index} {next(handles):#x} {_extent(shape, dtype)}"
+
+
+def _extent(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return f"{shape} {dtype} {nbytes} bytes"
+
+

@@ -1,0 +1,52 @@
+## Elementwise kernel: y[p] = f(x0[p], x1[p], ..., c0, ...) at each position p of an iteration space.
+##
+## Layout: operands are addressed by strides over the merged axes; the innermost axis is cut into blocks
+##   of WIDTH elements (vector loads where its stride is 1, a splat where it is 0, gathers elsewhere),
+##   and what is left of a row runs through the scalar body.
+## CPU shape: each work-item takes one contiguous range of blocks and loops over it.
+## GPU shape: neighbouring work-items take neighbouring blocks, in a grid-stride loop.
+## Assumes: outputs do not overlap inputs, unless position by position.
+## Tunables: width, and the number of work-items (clgrad/kernels/map.py).
+<%namespace name="common" file="common.mako"/>\
+${common.prologue(signature, helpers, fp64)}
+__kernel void ${name}(
+    ${signature})
+{
+  ${common.shift(accesses)}
+  const index_t row_blocks = (columns + ${width - 1}) / ${width};
+  const index_t blocks = rows * row_blocks;
+% if shape == "cpu":
+  const index_t share = (blocks + get_global_size(0) - 1) / get_global_size(0);
+  index_t block = get_global_id(0) * share;
+  const index_t last = min(blocks, block + share);
+  while (block < last) {
+% else:
+  for (index_t block = get_global_id(0); block < blocks; block += get_global_size(0)) {
+% endif
+    const index_t row = block / row_blocks;
+    index_t column = (block - row * row_blocks) * ${width};
+    ${common.decode("row", outer_sizes, "i")}
+% for access in accesses:
+    const index_t ${access.name}_row = ${access.row([f"i{a}" for a in range(len(outer_sizes))])};
+% endfor
+% if shape == "cpu":
+    const index_t row_last = min(row_blocks, last - row * row_blocks);
+    const index_t stop = min(columns, row_last * ${width});
+    block = row * row_blocks + row_last;
+% else:
+    const index_t stop = min(columns, column + ${width});
+% endif
+% if width > 1:
+    for (; column + ${width} <= stop; column += ${width}) {
+% for line in vector_body:
+      ${line}
+% endfor
+    }
+% endif
+    for (; column < stop; ++column) {
+% for line in scalar_body:
+      ${line}
+% endfor
+    }
+  }
+}

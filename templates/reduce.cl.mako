@@ -1,0 +1,188 @@
+## Map and reduce in one kernel: y[k] = finish(combine over r of f(x0[k, r], x1[k, r], ...)).
+##
+## Layout: the kept axes (k) and the reduced axes (r) are merged separately; operands have strides over
+##   both. Two loops, chosen by which axis lies contiguous in memory (ORDER):
+##     rows     vectors along the innermost reduced axis, one output at a time;
+##     columns  vectors across WIDTH neighbouring outputs, one reduced position at a time.
+## CPU shape: one work-item per share of outputs. GPU shape: TEAM work-items per output (rows), joined by a
+##   tree in local memory, or one work-item per output (columns).
+## Few outputs are split along r over dimension 1 of the range; a second launch joins the partial results.
+## Sums add blocks of at most BLOCK terms before adding the block, so rounding errors grow with
+##   R / BLOCK + BLOCK and not with R (blocked summation: Higham, "Accuracy and Stability", 4.2).
+## Assumes: full work-groups; nobody leaves before a barrier.
+<%namespace name="common" file="common.mako"/>\
+<%
+K = [f"k{a}" for a in range(len(kept_sizes))]
+R = [f"r{a}" for a in range(len(reduced_sizes))]
+outer = K + R[:-1] if order == "rows" else R + K[:-1]
+%>\
+${common.prologue(signature, helpers, fp64)}
+<%def name="rows_of(outer)">\
+% for access in accesses:
+const index_t ${access.name}_row = ${access.row(outer)};
+% endfor
+</%def>\
+<%def name="lines(body)">\
+% for line in body:
+${line}
+% endfor
+</%def>\
+<%def name="finish_and_store(width, position)">\
+% for line in finish[width]:
+${line.replace("@", position)}
+% endfor
+</%def>\
+% if team > 1:
+__attribute__((reqd_work_group_size(${team}, 1, 1)))
+% endif
+__kernel void ${name}(
+    ${signature})
+{
+  ${common.shift(arrays)}
+% if team > 1:
+  const int member = get_local_id(0);
+% for i, red in enumerate(reductions):
+  __local ${red.ctype(1)} share${i}[${team}];
+% endfor
+% endif
+  const index_t split = get_global_id(1);
+  const index_t splits = get_global_size(1);
+% if order == "rows":
+  const index_t units = outputs;
+  const index_t row_blocks = (reduced_columns + ${width - 1}) / ${width};
+  const index_t terms = reduced_rows * row_blocks;
+% else:
+  const index_t unit_blocks = (kept_columns + ${width - 1}) / ${width};
+  const index_t units = kept_rows * unit_blocks;
+  const index_t terms = reduced_rows * reduced_columns;
+% endif
+  const index_t share = (terms + splits - 1) / splits;
+  const index_t first = min(terms, split * share);
+  const index_t last = min(terms, first + share);
+% if team > 1:
+  for (index_t unit = get_group_id(0); unit < units; unit += get_num_groups(0)) {
+% elif shape == "cpu":
+  const index_t unit_share = (units + get_global_size(0) - 1) / get_global_size(0);
+  const index_t unit_first = get_global_id(0) * unit_share;
+  for (index_t unit = unit_first; unit < min(units, unit_first + unit_share); ++unit) {
+% else:
+  for (index_t unit = get_global_id(0); unit < units; unit += get_global_size(0)) {
+% endif
+% if order == "rows":
+    ${common.decode("unit", kept_sizes, "k")}
+% for i, red in enumerate(reductions):
+    ${red.ctype(width)} acc${i} = ${red.identity(width)};
+    ${red.ctype(1)} tail${i} = ${red.identity(1)};
+% endfor
+% if team > 1:
+    for (index_t block = first + member; block < last; block += ${team}) {
+      const index_t row = block / row_blocks;
+      index_t column = (block - row * row_blocks) * ${width};
+      const index_t stop = min(reduced_columns, column + ${width});
+% else:
+    index_t block = first;
+    while (block < last) {
+      const index_t row = block / row_blocks;
+      index_t column = (block - row * row_blocks) * ${width};
+      const index_t row_last = min(row_blocks, last - row * row_blocks);
+      const index_t stop = min(reduced_columns, row_last * ${width});
+      block = row * row_blocks + row_last;
+% endif
+      ${common.decode("row", reduced_sizes[:-1], "r")}
+      ${rows_of(outer)}
+% if width > 1:
+      while (column + ${width} <= stop) {
+        const index_t pause = min(stop, column + ${block * width});
+% for i, red in enumerate(reductions):
+        ${red.ctype(width)} part${i} = ${red.identity(width)};
+% endfor
+        for (; column + ${width} <= pause; column += ${width}) {
+          ${lines(body[width])}
+% for i, red in enumerate(reductions):
+          part${i} = ${red.combine(f"part{i}", values[width][i], width)};
+% endfor
+        }
+% for i, red in enumerate(reductions):
+        acc${i} = ${red.combine(f"acc{i}", f"part{i}", width)};
+% endfor
+      }
+% endif
+      while (column < stop) {
+        const index_t pause = min(stop, column + ${block});
+% for i, red in enumerate(reductions):
+        ${red.ctype(1)} part${i} = ${red.identity(1)};
+% endfor
+        for (; column < pause; ++column) {
+          ${lines(body[1])}
+% for i, red in enumerate(reductions):
+          part${i} = ${red.combine(f"part{i}", values[1][i], 1)};
+% endfor
+        }
+% for i, red in enumerate(reductions):
+        tail${i} = ${red.combine(f"tail{i}", f"part{i}", 1)};
+% endfor
+      }
+    }
+% if width > 1:
+% for i, red in enumerate(reductions):
+% for lane in range(width):
+    { const ${red.ctype(1)} lane = acc${i}.s${f"{lane:x}"}; tail${i} = ${red.combine(f"tail{i}", "lane", 1)}; }
+% endfor
+% endfor
+% endif
+% if team > 1:
+% for i, red in enumerate(reductions):
+    share${i}[member] = tail${i};
+% endfor
+    for (int half_team = ${team // 2}; half_team > 0; half_team >>= 1) {
+      barrier(CLK_LOCAL_MEM_FENCE);
+      if (member < half_team) {
+% for i, red in enumerate(reductions):
+        const ${red.ctype(1)} mine${i} = share${i}[member], other${i} = share${i}[member + half_team];
+        share${i}[member] = ${red.combine(f"mine{i}", f"other{i}", 1)};
+% endfor
+      }
+    }
+    if (member == 0) {
+% for i, red in enumerate(reductions):
+      tail${i} = share${i}[0];
+% endfor
+      ${finish_and_store(1, "split * outputs + unit")}
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+% else:
+    ${finish_and_store(1, "split * outputs + unit")}
+% endif
+% else:
+    const index_t row = unit / unit_blocks;
+    index_t column = (unit - row * unit_blocks) * ${width};
+    const index_t stop = min(kept_columns, column + ${width});
+    ${common.decode("row", kept_sizes[:-1], "k")}
+% for w in dict.fromkeys((width, 1)):
+    for (; column + ${w} <= stop; column += ${w}) {
+% for i, red in enumerate(reductions):
+      ${red.ctype(w)} tail${i} = ${red.identity(w)};
+% endfor
+      for (index_t term = first; term < last;) {
+        const index_t pause = min(last, term + ${block});
+% for i, red in enumerate(reductions):
+        ${red.ctype(w)} part${i} = ${red.identity(w)};
+% endfor
+        for (; term < pause; ++term) {
+          ${common.decode("term", reduced_sizes, "r")}
+          ${rows_of(outer)}
+          ${lines(body[w])}
+% for i, red in enumerate(reductions):
+          part${i} = ${red.combine(f"part{i}", values[w][i], w)};
+% endfor
+        }
+% for i, red in enumerate(reductions):
+        tail${i} = ${red.combine(f"tail{i}", f"part{i}", w)};
+% endfor
+      }
+      ${finish_and_store(w, "split * outputs + row * kept_columns + column")}
+    }
+% endfor
+% endif
+  }
+}

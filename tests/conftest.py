@@ -1,0 +1,65 @@
+"""What every test shares: a seed that can be replayed, and the device that the run is on."""
+
+import random
+import zlib
+
+import hypothesis
+import numpy as np
+import pytest
+
+from clgrad.device import Context, current_context
+from clgrad.errors import DeviceError
+
+# The first call with new shapes may compile a kernel, so examples differ in time by nature.
+hypothesis.settings.register_profile("clgrad", deadline=None)
+hypothesis.settings.load_profile("clgrad")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seed",
+        type=int,
+        help="seed of all random numbers (default: a new one each run, shown in the header)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Set before pytest-xdist starts its workers, which get the options of this process.
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(2**32)
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = config.option.seed
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [f"replay with: --seed={config.option.seed}", f"default device: {describe_device()}"]
+
+
+def describe_device() -> str:
+    try:
+        context = current_context()
+        device = context.device
+    except DeviceError as error:
+        return f"none. {error}"
+    return f"{context}: {device.name}, {device.platform_name}, {device.platform_version}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("requires"):
+        device = current_context().device
+        for capability in mark.args:
+            if not getattr(device.capabilities, capability):
+                pytest.skip(f"{device.name} has no {capability}")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that depend on the run's seed and on the test, not on the tests before it."""
+    test = zlib.crc32(request.node.nodeid.encode())
+    return np.random.default_rng([request.config.option.seed, test])
+
+
+@pytest.fixture
+def ctx() -> Context:
+    """The context that arrays go to by default."""
+    return current_context()
