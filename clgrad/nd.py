@@ -11,6 +11,10 @@ from clgrad.registry import table as _table
 globals().update({name: op for name, op in _table.items() if not name.startswith("_")})
 
 
+random_normal = random.normal
+random_uniform = random.uniform
+
+
 def waitall() -> None:
     """Wait until everything that any thread has enqueued on any device has run."""
     for stream in _all_streams():

@@ -17,6 +17,8 @@ from clgrad.memory import View
 class _State(threading.local):
     recording = False
     training = False
+    #: While a grouped op runs: its parts' (plan, buffer handles)
+    launches: list | None = None
 
 
 state = _State()
@@ -96,7 +98,9 @@ class Node:
         Where each input array came from.
     outputs : tuple of (shape, dtype)
     plan : Plan or None
-        The launches; None for ops that only relabel memory.
+        The launches; None for ops that only relabel memory, and for those made of ``parts``.
+    parts : tuple of (Plan, handles)
+        The launches of an op that is made of several.
     handles : tuple of int
         Buffer handles of inputs, then outputs, as they were at the launch.
     saved : dict
@@ -119,6 +123,7 @@ class Node:
         "op",
         "order",
         "outputs",
+        "parts",
         "plan",
         "saved",
     )
@@ -131,6 +136,7 @@ class Node:
         self.inputs = inputs
         self.outputs = outputs
         self.plan = plan
+        self.parts: tuple = ()
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
@@ -214,16 +220,19 @@ def show(array, file=None) -> None:
         raise AutogradError("tape.show: the array is not part of a recorded graph")
     for number, node in enumerate(walk([array._entry])):
         print(f"#{number} {node.op.name}", file=file)
-        if node.plan is None:
-            print("   no launch: the output relabels the input's memory", file=file)
-        else:
-            for step in node.plan.steps:
-                sizes = f"global {step.global_size} local {step.local_size}"
-                print(f"   kernel {step.kernel} {sizes}", file=file)
-            for nbytes in node.plan.scratch:
-                print(f"   scratch {nbytes} bytes", file=file)
-        for line in _array_lines(node):
+        for line in (*_launch_lines(node), *_array_lines(node)):
             print(f"   {line}", file=file)
+
+
+def _launch_lines(node: Node) -> Iterator[str]:
+    plans = [node.plan] if node.plan is not None else [plan for plan, _ in node.parts]
+    if not plans:
+        yield "no launch: the output relabels the input's memory"
+    for plan in plans:
+        for step in plan.steps:
+            yield f"kernel {step.kernel} global {step.global_size} local {step.local_size}"
+        for nbytes in plan.scratch:
+            yield f"scratch {nbytes} bytes"
 
 
 def _array_lines(node: Node) -> Iterator[str]:

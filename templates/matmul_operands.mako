@@ -86,58 +86,70 @@ b_channel * b_channel_stride${"".join(f" + b_t{d} * ({b.step[d]}) * ({pitch(d)})
 b_image * b_image_stride${"".join(f" + (b_o{d} * {b.scale[d]} + ({b.origin[d]})) * ({pitch(d)})" for d in range(len(b.kernel)))}
 </%def>
 
-## Tables about `count` positions, for load_positions.
+## Tables about `count` positions, for load_positions. A vector of positions is made of pieces: runs that
+## lie in one row of the image, and so at equal distances in memory.
 <%def name="position_tables(count)">\
   index_t b_base[${count}];  // element offset of the position's tap 0
-  index_t b_first, b_last;  // the least and the greatest of them
-  bool b_in_row[${count // lanes}];  // the vector's positions lie at equal distances in memory
 % for d in b.bounded:
   int b_at${d}[${count}];  // coordinate of tap 0
 % if b.masked:
   ${M}${lanes} b_mask${d}[${b.kernel[d] * count // lanes}];  // [tap][vector]: within the image?
 % endif
 % endfor
+  int b_pieces[${count // lanes}];
+  index_t b_piece[${count}];  // [vector][piece]: where lane 0 would be if the piece began there
+  ${M}${lanes} b_piece_mask[${count}];  // [vector][piece]: the lanes from the piece's first on
+  index_t b_first, b_last;  // bounds of what vector loads touch
 </%def>
 
-## Fill the tables for `count` positions from `index` on. Entries from `valid` on repeat the first run, so
-## that they can be loaded like it; nobody uses their values.
+## Fill the tables for `count` positions from `index` on. Entries from `valid` on can be loaded like the
+## others; nobody uses their values.
 <%def name="locate_positions(index, count, valid)">\
 <%
     tail = len(b.kernel) - 1
+    step = b.scale[tail]
     at = lambda d: f"b_o{d} * {b.scale[d]} + ({b.origin[d]})"
+    lane_index = ", ".join(str(i) for i in range(lanes))
 %>\
   {
     ${position_begin(index)}
     if (${valid} >= ${count} && b_o${tail} + ${count} <= b_positions${tail}) {  // one row of the image
       b_first = ${position_offset()};
-      b_last = b_first + ${(count - 1) * b.scale[tail]};
+      b_last = b_first + ${(count - 1) * step};
       for (int j = 0; j < ${count}; ++j) {
-        b_base[j] = b_first + j * ${b.scale[tail]};
+        b_base[j] = b_first + j * ${step};
 % for d in b.bounded:
-        b_at${d}[j] = ${at(d)}${f" + j * {b.scale[d]}" if d == tail else ""};
+        b_at${d}[j] = ${at(d)}${f" + j * {step}" if d == tail else ""};
 % endfor
       }
-      for (int v = 0; v < ${count // lanes}; ++v) b_in_row[v] = true;
+      for (int v = 0; v < ${count // lanes}; ++v) {
+        b_pieces[v] = 1;
+        b_piece[v * ${lanes}] = b_base[v * ${lanes}];
+      }
     } else {
       b_first = b_last = ${position_offset()};
       for (int j = 0; j < ${count}; ++j) {
+        const int v = j / ${lanes}, lane = j % ${lanes};
         if (j < ${valid}) {
           b_base[j] = ${position_offset()};
 % for d in b.bounded:
           b_at${d}[j] = ${at(d)};
 % endfor
-          b_first = min(b_first, b_base[j]);
-          b_last = max(b_last, b_base[j]);
           ${position_advance()}
         } else {
-          b_base[j] = b_base[j % ${b.run(lanes)}];
+          b_base[j] = b_base[0];
 % for d in b.bounded:
-          b_at${d}[j] = b_at${d}[j % ${b.run(lanes)}];
+          b_at${d}[j] = b_at${d}[0];
 % endfor
         }
-        const int v = j / ${lanes}, lane = j % ${lanes};
-        b_in_row[v] = (lane == 0 || b_in_row[v])
-                      && b_base[j] == b_base[j - lane] + lane * ${b.scale[tail]};
+        if (lane == 0) b_pieces[v] = 0;
+        if (lane == 0 || (j < ${valid} && b_base[j] != b_base[j - 1] + ${step})) {
+          const int p = v * ${lanes} + b_pieces[v]++;
+          b_piece[p] = b_base[j] - lane * ${step};
+          b_piece_mask[p] = convert_${M}${lanes}((int${lanes})(${lane_index}) >= lane);
+          b_first = min(b_first, b_piece[p]);
+          b_last = max(b_last, b_piece[p] + ${(lanes - 1) * step});
+        }
       }
     }
 % if b.masked:
@@ -156,40 +168,32 @@ b_image * b_image_stride${"".join(f" + (b_o{d} * {b.scale[d]} + ({b.origin[d]}))
 convert_${M}${lanes}(convert_uint${lanes}(vload${lanes}(0, b_at${d} + ${start}) + (${t}) * (${b.step[d]})) < (uint${lanes})(b_size${d}))
 </%def>
 
-## `count` pixels from `at` on, `scale` apart.
-<%def name="load_row(at, count)" buffered="True" filter="trim">
+## A vector of pixels from `at` on, `scale` apart.
+<%def name="load_row(at)" buffered="True" filter="trim">
 % if b.scale[-1] == 1:
-${expr.load(storage, "b_image0", at, count)}
-% elif count < 16:
-${expr.load(storage, "b_image0", at, 2 * count)}.even
+${expr.load(storage, "b_image0", at, lanes)}
 % else:
-(${T}16)(${expr.load(storage, "b_image0", at, 16)}.even, ${expr.load(storage, "b_image0", f"{at} + 16", 16)}.even)
+(${T}${lanes})(${expr.load(storage, "b_image0", at, lanes)}.even, ${expr.load(storage, "b_image0", f"{at} + {lanes}", lanes)}.even)
 % endif
 </%def>
 
 ## A tap seen from the positions of vector `v` of the tables (`vectors` in all); written to `target`.
 ## tap(d) is the tap's coordinate along axis d, `offset` its distance from tap 0.
-## Vector loads where the positions lie in a row, or in runs of equal length; what they fetch beside the
-## image is masked, and must only lie within the tensor [b_low, b_high).
+## Each piece is one vector load; what a load fetches beside the image is masked, and must only lie within
+## the tensor [b_low, b_high). Strides above 2 gain nothing from that.
 <%def name="load_positions(v, vectors, offset, tap, target)">\
 <%
     V = lanes
-    run = b.run(lanes)
     as_mask = lambda d: (f"b_mask{d}[{tap(d)} * {vectors} + {v}]" if b.masked
                          else inside_mask(d, tap(d), v * V))
 %>\
   {
     const index_t offset = ${offset};
 % if b.scale[-1] <= 2:
-    const bool safe = b_first + offset >= b_low && b_last + offset + ${b.scale[-1] - 1} < b_high;
-    if (safe && (b_in_row[${v}]${" || 1" if run > 1 else ""})) {
-      ${T}${V} value;
-% if 1 < run < V:
-      if (!b_in_row[${v}])
-        value = (${T}${V})(${", ".join(load_row(f"b_base[{v * V + g}] + offset", run) for g in range(0, V, run))});
-      else
-% endif
-        value = ${load_row(f"b_base[{v * V}] + offset", V)};
+    if (b_first + offset >= b_low && b_last + offset + ${b.scale[-1] - 1} < b_high) {
+      ${T}${V} value = ${load_row(f"b_piece[{v * V}] + offset")};
+      for (int p = ${v * V + 1}; p < ${v * V} + b_pieces[${v}]; ++p)
+        value = select(value, ${load_row("b_piece[p] + offset")}, b_piece_mask[p]);
 % if b.bounded:
       value = as_${T}${V}(as_${M}${V}(value)${"".join(f" & {as_mask(d)}" for d in b.bounded)});
 % endif

@@ -21,26 +21,37 @@ half = storage == expr.dtypes.float16
 mask = distribution in ("mask", "dropout")
 lit = lambda value: expr.c_literal(value, compute)
 
-def component(vector, i, lanes):
-    return vector if lanes == 1 else f"{vector}.s{i:x}"
+def vector(kind, lanes):
+    return f"{kind}{lanes}" if lanes > 1 else kind
 
-def in_order(q, lanes):
+def convert(kind, text, lanes):
+    return f"convert_{vector(kind, lanes)}({text})"
+
+def choose(condition, yes, no, kind, lanes):
+    return f"{condition} ? {yes} : {no}" if lanes == 1 else f"select(({kind})({no}), ({kind})({yes}), {condition})"
+
+def bits53(e, lanes):
+    low, high = convert("ulong", f"w{2 * e}", lanes), convert("ulong", f"w{2 * e + 1}", lanes)
+    return f"{high} << 21 ^ {low} >> 11"
+
+def in_order(q):
     """Vector q of the results in the order of the elements: their transpose."""
-    if lanes == 1:
-        return f"r{q}"
-    places = (divmod(q * lanes + i, per_block) for i in range(lanes))
-    return f"({T}{lanes})({', '.join(component(f'r{word}', block, lanes) for block, word in places)})"
+    places = (divmod(q * width + i, per_block) for i in range(width))
+    return f"({T}{width})({', '.join(f'r{e}.s{block:x}' for block, e in places)})"
 
 def store_random(value, position, lanes):
     """Uniform numbers in float16 are rounded down, lest they reach `high`."""
     text = expr.store(storage, value, compute, "random", position, lanes)
     return text.replace("(", "_rtn(", 1) if half and distribution == "uniform" else text
 %>\
-## Ten rounds for `lanes` blocks; words w0 to w3.
-<%def name="philox(block, lanes)">\
-<% U = "uint" + (str(lanes) if lanes > 1 else "") %>\
-      ${U} w0 = ${"(uint)" + block if lanes == 1 else f"convert_{U}((ulong{lanes})({block}) + (ulong{lanes})({', '.join(map(str, range(lanes)))}))"};
-      ${U} w1 = ${"(uint)((ulong)" + block + " >> 32)" if lanes == 1 else f"convert_{U}(((ulong{lanes})({block}) + (ulong{lanes})({', '.join(map(str, range(lanes)))})) >> 32)"};
+## Ten rounds for `lanes` blocks from `block` on; words w0 to w3.
+<%def name="philox(lanes)">\
+<%
+U, L = vector("uint", lanes), vector("ulong", lanes)
+iota = f" + ({L})({', '.join(map(str, range(lanes)))})" if lanes > 1 else ""
+%>\
+      const ${L} number = (${L})(block)${iota};
+      ${U} w0 = ${convert("uint", "number", lanes)}, w1 = ${convert("uint", "number >> 32", lanes)};
       ${U} w2 = (${U})((uint)call), w3 = (${U})((uint)(call >> 32));
       uint key0 = (uint)seed, key1 = (uint)(seed >> 32);
       for (int round = 0; round < 10; ++round) {
@@ -54,43 +65,62 @@ def store_random(value, position, lanes):
         key1 += 0xBB67AE85u;  // sqrt(3) - 1
       }
 </%def>\
-## Uniform numbers u0, u1, ... in [0, 1), from the words; `one` makes it (0, 1], for logarithms.
-<%def name="unit(target, word, lanes, one=0)">\
-<% V = lambda kind: kind + (str(lanes) if lanes > 1 else ""); to = lambda kind, text: f"({kind})({text})" if lanes == 1 else f"convert_{kind}{lanes}({text})" %>\
+## Uniform numbers from the words of element e of the block: u in [0, 1); positive_unit in (0, 1].
+<%def name="unit(e, lanes)" filter="trim">
 % if double:
-      const ${V("double")} ${target} = ${to("double", f"({to('ulong', f'w{word + 1}')} << 21 ^ {to('ulong', f'w{word}')} >> 11) + {one}")} * ${lit(2.0**-53)};
+${convert("double", bits53(e, lanes), lanes)} * ${lit(2.0**-53)}
 % else:
-      const ${V("float")} ${target} = ${to("float", f"(w{word} >> 8) + {one}")} * ${lit(2.0**-24)};
+${convert("float", f"w{e} >> 8", lanes)} * ${lit(2.0**-24)}
+% endif
+</%def>\
+<%def name="positive_unit(e, lanes)" filter="trim">
+% if double:
+${convert("double", f"({bits53(e, lanes)}) + 1", lanes)} * ${lit(2.0**-53)}
+% else:
+${convert("float", f"w{e}", lanes)} * ${lit(2.0**-32)} + ${lit(2.0**-33)}
 % endif
 </%def>\
 ## Results r0, r1, ... of a block, one vector for each element of the block.
 <%def name="results(lanes)">\
-<% TV = T + (str(lanes) if lanes > 1 else ""); words = 2 if double else 1 %>\
+<% TV = vector(T, lanes) %>\
 % if distribution == "bits":
-% for e in range(4):
-      const ${TV} r${e} = ${f"(long)w{e}" if lanes == 1 else f"convert_long{lanes}(w{e})"};
+% for e in range(per_block):
+      const ${TV} r${e} = ${convert("long", f"w{e}", lanes)};
 % endfor
 % elif distribution == "normal":
 % for e in range(0, per_block, 2):
-${unit(f"u{e}", e * words, lanes, one=1)}\
-${unit(f"u{e + 1}", (e + 1) * words, lanes)}\
-      const ${TV} radius${e} = sqrt(${lit(-2)} * log(u${e})) * scale;
-      const ${TV} r${e} = loc + radius${e} * cospi(2 * u${e + 1}), r${e + 1} = loc + radius${e} * sinpi(2 * u${e + 1});
+      const ${TV} radius${e} = scale * sqrt(${lit(-2)} * log(${positive_unit(e, lanes)}));
+      const ${TV} angle${e} = 2 * (${unit(e + 1, lanes)});  // in half turns
+      const ${TV} r${e} = loc + radius${e} * cospi(angle${e}), r${e + 1} = loc + radius${e} * sinpi(angle${e});
 % endfor
 % else:
 % for e in range(per_block):
-${unit(f"u{e}", e * words, lanes)}\
+      const ${TV} u${e} = ${unit(e, lanes)};
 % if mask:
-<% C = TV.replace("float", "int").replace("double", "long") %>\
-      const ${TV} r${e} = ${f"u{e} < keep ? kept : 0" if lanes == 1 else f"select(({TV})(0), ({TV})(kept), u{e} < ({TV})(keep))"};
+      const ${TV} r${e} = ${choose(f"u{e} < ({TV})(keep)", "kept", "0", TV, lanes)};
 % else:
       const ${TV} v${e} = low + (high - low) * u${e};
-      const ${TV} r${e} = ${f"v{e} < high ? v{e} : below" if lanes == 1 else f"select(({TV})(below), v{e}, v{e} < ({TV})(high))"};
+      const ${TV} r${e} = ${choose(f"v{e} < ({TV})(high)", f"v{e}", "below", TV, lanes)};
 % endif
 % endfor
 % endif
 </%def>\
+## Stores `lanes` numbers from `element + shift` on; dropout applies them to x as well.
+<%def name="store_numbers(value, shift, lanes)">\
+<% position = f"element + {shift}" if shift else "element" %>\
+% if distribution == "dropout":
+      {
+        const ${vector(T, lanes)} m = ${value};
+        ${expr.store(storage, "m", compute, "random", position, lanes)}
+        ${expr.store(storage, f"m * {expr.load(storage, 'x', position, lanes)}", compute, "y", position, lanes)}
+      }
+% else:
+      ${store_random(value, position, lanes)}
+% endif
+</%def>\
 ${common.prologue(signature, [], fp64)}
+#pragma OPENCL FP_CONTRACT OFF  // a fused multiply-add rounds otherwise, and not every device has one
+
 __kernel void ${name}(
     ${signature})
 {
@@ -117,34 +147,27 @@ __kernel void ${name}(
 % if width > 1:
     if (stop - element == ${width * per_block}) {
       const index_t block = group * ${width};
-${philox("block", width)}\
+${philox(width)}\
 ${results(width)}\
 % for q in range(per_block):
-${store_all(in_order(q, width), f"element + {q * width}", width)}\
+${store_numbers(in_order(q), q * width, width)}\
 % endfor
       continue;
     }
 % endif
     for (; element < stop; element += ${per_block}) {
       const index_t block = element / ${per_block};
-${philox("block", 1)}\
+${philox(1)}\
 ${results(1)}\
-% for q in range(per_block):
-      if (element + ${q} < stop) {
-${store_all(f"r{q}", f"element + {q}", 1)}\
+      if (stop - element >= ${per_block}) {
+${store_numbers(f"({T}{per_block})({', '.join(f'r{e}' for e in range(per_block))})", 0, per_block)}\
+        continue;
       }
+${store_numbers("r0", 0, 1)}\
+% for e in range(1, per_block - 1):
+      if (stop - element > ${e})
+${store_numbers(f"r{e}", e, 1)}\
 % endfor
     }
   }
 }
-<%def name="store_all(value, position, lanes)">\
-% if distribution == "dropout":
-      {
-        const ${T}${lanes if lanes > 1 else ""} value = ${value};
-        ${expr.store(storage, "value", compute, "random", position, lanes)}
-        ${expr.store(storage, f"value * {expr.load(storage, 'x', position, lanes)}", compute, "y", position, lanes)}
-      }
-% else:
-      ${store_random(value, position, lanes)}
-% endif
-</%def>\

@@ -32,6 +32,7 @@ from clgrad.device import (
     pocl_wheel,
     quirks,
 )
+from clgrad.device import context as context_module
 from clgrad.errors import DeviceError, MXNetError
 
 ROOT = Path(__file__).parents[1]
@@ -216,11 +217,13 @@ class TestFork:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
     """Puts a machine of invented devices in the place of this one."""
+    monkeypatch.delenv("CLGRAD_DEVICE", raising=False)
+    monkeypatch.delenv("CLGRAD_LIMITS", raising=False)
 
     def install(*platforms: SimpleNamespace) -> None:
         monkeypatch.setattr(discovery, "_state", discovery._State())
         monkeypatch.setattr(discovery.cl, "get_platforms", lambda: list(platforms))
-        monkeypatch.setattr("clgrad.device.context._default", None)
+        monkeypatch.setattr(context_module, "_default", None)
         monkeypatch.setattr(Context, "_interned", {})
 
     return install
@@ -351,7 +354,8 @@ class TestCapabilities:
             assert can.vector_bytes in (16, 32, 64)
             assert can.max_parameter_bytes >= 1024
             assert 0 < can.max_allocation <= can.global_memory
-            assert can.fp64 == ("cl_khr_fp64" in found.cl_device.extensions.split())
+            reported = "cl_khr_fp64" in found.cl_device.extensions.split()
+            assert can.fp64 == (reported and config.limits().get("fp64", 1) > 0)
 
     def test_strict_limits(self):
         output = run(

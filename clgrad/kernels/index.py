@@ -156,7 +156,7 @@ def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
         take.width = _fitting(
             vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner
         )
-        wanted = -(-4 * units // take.outer)
+        wanted = -(-units // take.outer)
         blocks = min(wanted, -(-take.inner // CPU_COLUMNS))
     else:
         wanted = -(-GPU_OWNERS * units // take.outer)

@@ -89,5 +89,5 @@ def reach(operand: Operand, shape: Sequence[int]) -> int:
 
 def needs_long(shape: Sequence[int], operands: Sequence[Operand]) -> bool:
     """Whether positions or addresses over the space exceed 32 bits."""
-    limit = 2**31 - 2**16  # room for the vector that runs past the end
+    limit = 2**31 - 2**24  # room for the vector or the stride of the grid that runs past the end
     return math.prod(shape) > limit or any(reach(o, shape) > limit for o in operands)

@@ -144,13 +144,6 @@ class Window:
         last = first + (self.positions[d] - 1) * self.scale[d]
         return first + min(reach, 0) < 0 or last + max(reach, 0) >= self.size[d]
 
-    def run(self, lanes: int) -> int:
-        """How many positions, from a multiple of it on, always lie in one row of the image.
-
-        1 for strides that vector loads do not help.
-        """
-        return math.gcd(self.positions[-1], lanes) if self.scale[-1] <= 2 else 1
-
     @property
     def masked(self) -> bool:
         """Whether masks of the taps that fall outside are worth a table (they fit the cache)."""
@@ -299,6 +292,10 @@ def _index_wide(product: Product) -> bool:
 _ACCUMULATORS = {64: 24, 32: 12, 16: 12}
 
 
+#: Columns of A that a work-item of the packing kernel takes.
+_PACK_DEPTH = 64
+
+
 @dataclass(frozen=True)
 class CpuTiling:
     """Tunables of templates/matmul_cpu.cl.mako; their meaning is explained there."""
@@ -325,6 +322,14 @@ def _ceil_div(a: int, b: int) -> int:
 def _power_of_two(n: int) -> int:
     """The smallest power of two that is not below n."""
     return 1 << max(n - 1, 0).bit_length()
+
+
+def _depth(k: int) -> int:
+    """Depth of the blocks that k is cut into: some 512, all about equal, of few different values."""
+    if k <= 64:
+        return max(_power_of_two(k), 16)
+    blocks = max(1, round(k / 512))
+    return _ceil_div(_ceil_div(k, blocks), 64) * 64
 
 
 def _tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, int]:
@@ -359,7 +364,7 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     width = lanes * vectors
     row_bytes = width * compute.itemsize
     local_rows = device.capabilities.local_memory // row_bytes  # of panel and sums together
-    depth = max(min(_power_of_two(k), 512, _power_of_two(local_rows // 2 + 1) // 2), lanes)
+    depth = min(_depth(k), max(local_rows // 2 // lanes * lanes, lanes))
     blocked = k > depth
     most_rows = min(local_rows - depth, 512) if blocked else m
     row_panels = _ceil_div(m, rows)
@@ -432,20 +437,24 @@ def _pack_step(
     device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling
 ) -> Step:
     compute = dtypes.compute_type(product.dtype)
-    depth = 256
+    panels = _ceil_div(product.m, tiling.rows)
+    blocks = _ceil_div(product.k, _PACK_DEPTH)
+    wanted = 4 * device.capabilities.compute_units
+    span = _ceil_div(panels, min(panels, _ceil_div(wanted, blocks * product.batch)))
     signature = Signature(_index_wide(product))
     signature.array("a", product.dtype, roles["a"])
     signature.array("packed", compute, roles["packed"])
     for key in ("m", "k"):
         signature.fixed(key, getattr(product, key))
-    signature.fixed("depth", depth)
+    signature.fixed("depth", _PACK_DEPTH)
+    signature.fixed("span", span)
     for key, value in product.a.parameters("a"):
         signature.fixed(key, value)
     source = template.render(
         "matmul_pack",
         name=f"{name}_pack", signature=signature, rows=tiling.rows, **_description(product),
     )  # fmt: skip
-    groups = (_ceil_div(product.m, tiling.rows), _ceil_div(max(product.k, 1), depth), product.batch)
+    groups = (_ceil_div(panels, span), blocks, product.batch)
     return Step(f"{name}_pack", source, groups, (1, 1, 1), signature.args)
 
 

@@ -56,7 +56,7 @@ def plan_uniform(device: Device, name: str, shape: Sequence[int], dtype: np.dtyp
 
 
 def plan_normal(device: Device, name: str, shape: Sequence[int], dtype: np.dtype) -> Plan:
-    """Plan normally distributed random numbers, all of them finite.
+    """Plan normally distributed random numbers; before ``loc`` and ``scale``, all are below 9.
 
     Scalars: seed, call, loc, scale. Outputs: the numbers, in pairs from two uniform ones of the same
     block by the transform of G. E. P. Box and M. E. Muller (1958).

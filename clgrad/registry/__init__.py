@@ -2,6 +2,7 @@
 
 from clgrad.registry.composite import composite
 from clgrad.registry.elementwise import Elementwise, elementwise
+from clgrad.registry.grouped import grouped
 from clgrad.registry.operator import Operator, Spec, table
 from clgrad.registry.planned import Call, Relabel, operator, relabel
 
@@ -13,6 +14,7 @@ __all__ = [
     "Spec",
     "composite",
     "elementwise",
+    "grouped",
     "operator",
     "relabel",
     "table",

@@ -33,10 +33,11 @@ class Composite:
             self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
             raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
-        result = self.function(*args, **kwargs)
         if out is None:
-            return result
-        return table["identity"](result, out=out)
+            return self.function(*args, **kwargs)
+        if "out" in self.__signature__.parameters:  # writes in place by itself
+            return self.function(*args, out=out, **kwargs)
+        return table["identity"](self.function(*args, **kwargs), out=out)
 
 
 def composite(

@@ -106,7 +106,7 @@ class Elementwise(Operator):
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
         value = self._as_expr(self.function(**symbols), dtype)
         output = map.Output(value, layout.broadcast(shape, shape, dtype))
-        name = f"{self.name}_forward_{dtype}"
+        name = f"{self.name.lstrip('_')}_forward_{dtype}"
         return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
 
     @staticmethod
@@ -200,7 +200,7 @@ class _GradientPlans:
             elif in_shape == shape:
                 full.append((i, value))
             else:
-                name = f"{op.name}_grad_{node.names[i]}_{in_dtype}"
+                name = f"{op.name.lstrip('_')}_grad_{node.names[i]}_{in_dtype}"
                 plan = _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars)
                 self._plans.append((plan, [i]))
         if full:
@@ -212,7 +212,7 @@ class _GradientPlans:
             map.Output(value, layout.broadcast(shape, shape, metas[i][1])) for i, value in full
         ]
         label = "_".join(node.names[i] for i, _ in full)
-        name = f"{self.op.name}_grad_{label}_{node.outputs[0][1]}"
+        name = f"{self.op.name.lstrip('_')}_grad_{label}_{node.outputs[0][1]}"
         return map.plan(device, name, shape, outputs, operands, scalars)
 
     def run(self, stream: Stream, node: Node, dy: View) -> dict[int, View]:

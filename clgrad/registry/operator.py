@@ -258,6 +258,9 @@ class Operator:
             plan.run(stream, views, scalars, [r._view for r in results])
         if tape.state.recording:
             self.record(names, arrays, attributes, results, plan)
+        elif tape.state.launches is not None:
+            handles = tuple(a.handle for a in (*arrays, *results))
+            tape.state.launches.append((plan, handles))
         return results[0] if len(results) == 1 else results
 
     def _check_out(self, out, plan: Plan) -> list[NDArray]:
@@ -271,13 +274,13 @@ class Operator:
             array.begin_write(result, self.name)
         return results
 
-    def record(self, names, arrays, attributes, results, plan: Plan | None) -> None:
+    def record(self, names, arrays, attributes, results, plan: Plan | None) -> tape.Node | None:
         """Put the call on the tape; keep what the rules of the needed gradients name.
 
         A call that reads nothing of the graph leaves no record, as in MXNet.
         """
         if not any(a._entry is not None and a._entry[0].in_graph for a in arrays):
-            return
+            return None
         inputs = tuple(a._entry or _constant(a) for a in arrays)
         views = [a._view for a in arrays] + [r._view for r in results]
         handles = tuple(v.handle for v in views)
@@ -291,6 +294,7 @@ class Operator:
                 node.saved[key] = tape.Saved(view)
         for index, result in enumerate(results):
             result._entry = (node, index)
+        return node
 
     def _keeps(self, names: tuple[str, ...], mask: tuple[bool, ...]) -> tuple[int, ...]:
         """Keys of the arrays that the rules of the inputs in ``mask`` will read."""

@@ -1,0 +1,268 @@
+"""What tests of gradients and values need: finite differences to second order, comparisons.
+
+Names and meanings are those of ``mxnet.test_utils`` where it has them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from clgrad import autograd, nd
+from clgrad.array import NDArray
+from clgrad.device import current_context
+
+__all__ = ["assert_almost_equal", "gradcheck", "gradgradcheck", "same"]
+
+#: Default (rtol, atol) of :func:`assert_almost_equal` for the less precise of two dtypes.
+TOLERANCES = {"float16": (1e-2, 1e-3), "float32": (1e-4, 1e-6), "float64": (1e-5, 1e-12)}
+
+#: Step of the central differences, about the cube root of the dtype's rounding error; a power of two,
+#: so that adding it to a short number is exact.
+STEPS = {"float32": 2.0**-8, "float64": 2.0**-17}
+
+#: Default rtol and atol of :func:`gradcheck`. With the steps above, a central difference errs by some
+#: 2e-5 in float32 and 2e-11 in float64, times values and third derivatives: these leave two orders of
+#: magnitude for them and for device functions with errors of 16 ulp, and a wrong rule errs by far more.
+GRADIENT_TOLERANCES = {"float32": 3e-3, "float64": 1e-6}
+
+
+def same(a, b) -> bool:
+    """Whether two arrays have the same shape and equal elements; a NaN equals nothing.
+
+    Parameters
+    ----------
+    a, b : NDArray, numpy.ndarray or sequence of numbers
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> from clgrad.test_utils import same
+    >>> same(mx.nd.ones((2,)), [1, 1])
+    True
+    """
+    return np.array_equal(_host(a), _host(b))
+
+
+def assert_almost_equal(a, b, rtol=None, atol=None, names=("a", "b"), equal_nan=False) -> None:
+    """Raise unless ``|a - b| <= atol + rtol * |b|`` in every element.
+
+    Parameters
+    ----------
+    a, b : NDArray, numpy.ndarray or sequence of numbers
+        Of one shape. Infinities agree with infinities of their sign.
+    rtol, atol : float, optional
+        Tolerances; by default those of the less precise of the two dtypes (:data:`TOLERANCES`), and 0
+        where both are whole numbers. (MXNet's default ``atol`` of 1e-3 for float32 would accept any
+        small number for any other.)
+    names : pair of str
+        What the message calls the two.
+    equal_nan : bool
+        Whether NaN agrees with NaN.
+
+    Raises
+    ------
+    AssertionError
+        Shapes differ, or elements do; the message shows the worst of them.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> from clgrad.test_utils import assert_almost_equal
+    >>> assert_almost_equal(mx.nd.exp(mx.nd.ones((1,))), [2.7182818])
+    """
+    a, b = _host(a), _host(b)
+    default = max((TOLERANCES.get(x.dtype.name, (0, 0)) for x in (a, b)))
+    np.testing.assert_allclose(
+        a,
+        b,
+        rtol=default[0] if rtol is None else rtol,
+        atol=default[1] if atol is None else atol,
+        equal_nan=equal_nan,
+        strict=False,
+        err_msg=f"x is {names[0]}, y is {names[1]}",
+    )
+    assert a.shape == b.shape, f"{names[0]} has shape {a.shape} and {names[1]} has shape {b.shape}"
+
+
+def _host(a) -> np.ndarray:
+    return a.asnumpy() if isinstance(a, NDArray) else np.asarray(a)
+
+
+def gradcheck(
+    f: Callable,
+    inputs: Sequence,
+    eps: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Compare the gradients that ``backward`` computes with central finite differences.
+
+    With random head gradients ``v``, the derivative of ``L = sum(v * f(x))`` by each element ``x[i]``
+    is compared with ``sum(v * (f(x + h e_i) - f(x - h e_i))) / 2h``, where ``h = eps * max(1, |x[i]|)``.
+    The outputs are subtracted and summed in float64 on the host, so what errs is the truncation of the
+    difference, ``h**2 / 6`` times the third derivative, and the rounding of the outputs, divided by h.
+    The cube root of the rounding error balances the two; see :data:`STEPS`.
+
+    Parameters
+    ----------
+    f : callable
+        Takes as many NDArrays as there are inputs; returns one NDArray or several. It must give the
+        same result for the same input, and be smooth within ``2 * eps`` of it.
+    inputs : sequence of NDArray or numpy.ndarray
+        Where to check. Whole-number inputs are passed as they are and not differentiated.
+    eps, rtol, atol : float, optional
+        Step and tolerances (relative to the finite difference); by default chosen for the dtype.
+    dtype : {'float64', 'float32'}, optional
+        What to compute in. By default float64 where the device has it, since the rounding error is what
+        limits the accuracy: 1e-6 is held in float64, and 3e-3 in float32.
+
+    Raises
+    ------
+    AssertionError
+        A gradient differs; the message names the input, the element and both values.
+
+    Examples
+    --------
+    >>> import clgrad as mx, numpy as np
+    >>> from clgrad.test_utils import gradcheck
+    >>> gradcheck(lambda x, w: mx.nd.exp(x) * w, [np.array([0.5, 1.0]), np.array([2.0, -1.0])])
+    """
+    _check(f, _prepare(inputs, dtype), eps, rtol, atol, "gradient")
+
+
+def gradgradcheck(
+    f: Callable,
+    inputs: Sequence,
+    eps: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Compare second-order gradients with finite differences of the first-order ones.
+
+    The function ``g(x, v) = autograd.grad(f(x), x, head_grads=v, create_graph=True)`` goes through
+    :func:`gradcheck`, in ``x`` as well as in the head gradients ``v``. What is compared is the
+    derivative of the rules with the rules: that these are right is for :func:`gradcheck` to say.
+
+    Parameters
+    ----------
+    f, inputs, eps, rtol, atol, dtype
+        As :func:`gradcheck`. Each output must depend on each input.
+
+    Raises
+    ------
+    AssertionError
+        A second-order gradient differs; inputs beyond those of ``f`` are its head gradients.
+
+    Examples
+    --------
+    >>> import clgrad as mx, numpy as np
+    >>> from clgrad.test_utils import gradgradcheck
+    >>> gradgradcheck(lambda x: x * mx.nd.sin(x), [np.array([0.5, 1.0])])
+    """
+    arrays = _prepare(inputs, dtype)
+    outputs = _evaluate(f, arrays)
+    rng = np.random.default_rng(1)
+    heads = [nd.array(_weights(rng, y.shape), dtype=y.dtype) for y in outputs]
+
+    def first_order(*args):
+        xs, vs = args[: len(arrays)], args[len(arrays) :]
+        ys = _as_list(f(*xs))
+        return autograd.grad(ys, [x for x in xs if _is_real(x)], list(vs), create_graph=True)
+
+    _check(first_order, [*arrays, *heads], eps, rtol, atol, "second-order gradient")
+
+
+def _prepare(inputs: Sequence, dtype: str | None) -> list[NDArray]:
+    """The inputs as arrays; real ones in the dtype to compute in."""
+    if dtype is None:
+        dtype = "float64" if current_context().device.capabilities.fp64 else "float32"
+    if dtype not in STEPS:
+        raise ValueError(f"gradcheck: dtype={dtype!r}; accepted: {', '.join(STEPS)}")
+    hosts = [_host(x) for x in inputs]
+    return [nd.array(x, dtype=dtype if x.dtype.kind == "f" else x.dtype) for x in hosts]
+
+
+def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str) -> None:
+    real = [i for i, x in enumerate(inputs) if _is_real(x)]
+    dtype = np.dtype(inputs[real[0]].dtype).name
+    eps = STEPS[dtype] if eps is None else eps
+    rtol = GRADIENT_TOLERANCES[dtype] if rtol is None else rtol
+    atol = GRADIENT_TOLERANCES[dtype] if atol is None else atol
+    outputs = _evaluate(f, inputs)
+    rng = np.random.default_rng(0)
+    heads = [_weights(rng, y.shape) for y in outputs]
+    _backward(outputs, heads)
+    gradients = {i: inputs[i].grad.asnumpy() for i in real}
+    for i in real:
+        numeric = _differences(f, inputs, i, heads, eps)
+        _compare(gradients[i], numeric, rtol, atol, f"{what} of inputs[{i}]")
+
+
+def _evaluate(f, inputs: Sequence[NDArray]) -> list[NDArray]:
+    """The real outputs of f, recorded."""
+    for x in inputs:
+        if _is_real(x):
+            x.attach_grad()
+    with autograd.record():
+        return [y for y in _as_list(f(*inputs)) if _is_real(y)]
+
+
+def _backward(outputs: Sequence[NDArray], heads: Sequence[np.ndarray]) -> None:
+    """Backward from those outputs that are part of a graph; the others are constants."""
+    pairs = [
+        (y, nd.array(v, dtype=y.dtype, ctx=y.context))
+        for y, v in zip(outputs, heads, strict=True)
+        if y._entry is not None and y._entry[0].in_graph
+    ]
+    if pairs:
+        ys, vs = zip(*pairs, strict=True)
+        autograd.backward(list(ys), list(vs))
+
+
+def _differences(f, inputs: list[NDArray], position: int, heads, eps: float) -> np.ndarray:
+    """Central differences of ``sum(heads * f)`` by each element of one input."""
+    x = inputs[position].asnumpy()
+    result = np.empty(x.shape)
+    for place in np.ndindex(*x.shape):
+        step = x.dtype.type(eps * max(1, abs(x[place])))
+        ends, outputs = [], []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[place] += sign * step
+            ends.append(float(moved[place]))
+            arrays = list(inputs)
+            arrays[position] = nd.array(moved, dtype=x.dtype, ctx=inputs[position].context)
+            outputs.append([y.asnumpy().astype(np.float64) for y in _evaluate(f, arrays)])
+        change = sum(
+            np.sum(v * (above - below)) for v, above, below in zip(heads, *outputs, strict=True)
+        )
+        result[place] = change / (ends[0] - ends[1])  # what rounding made of 2h
+    return result
+
+
+def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str) -> None:
+    excess = np.abs(gradient - numeric) - (atol + rtol * np.abs(numeric))
+    wrong = ~(excess <= 0)  # a NaN is wrong
+    if not wrong.any():
+        return
+    place = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape)
+    raise AssertionError(
+        f"{what}: {wrong.sum()} of {wrong.size} elements differ from finite differences; worst at "
+        f"{tuple(int(n) for n in place)}: autograd gives {gradient[place]!s}, finite differences "
+        f"{numeric[place]!s} (rtol={rtol:g}, atol={atol:g})"
+    )
+
+
+def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Head gradients: numbers of either sign, none of them small, exact in every dtype."""
+    return rng.choice([-1, 1], shape) * rng.integers(32, 96, shape) / 64
+
+
+def _is_real(a: NDArray) -> bool:
+    return np.dtype(a.dtype).kind == "f"
+
+
+def _as_list(value) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,113 @@
+"""Softmax and log-softmax against numpy in float64, in both kernel shapes."""
+
+import numpy as np
+import pytest
+from plan_harness import device_of_shape, run
+
+from clgrad.errors import OperatorError
+from clgrad.kernels import rowwise
+
+SHAPES = ("cpu", "gpu")
+FP64 = pytest.mark.requires("fp64")
+F32 = np.dtype(np.float32)
+
+#: Shape and axis: long, short and single rows; columns that fill vectors, and that do not.
+CASES = {
+    "rows": ((7, 333), 1),
+    "short_rows": ((130, 5), -1),
+    "one_row": ((1000,), 0),
+    "rows_of_one": ((6, 1), 1),
+    "columns": ((3, 40, 37), 1),
+    "few_columns": ((2, 9, 3), -2),
+    "first_axis": ((21, 65), 0),
+}
+
+
+def softmax(x: np.ndarray, axis: int, log: bool, temperature: float) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = x.astype(np.float64) / temperature
+        z = z - z.max(axis, keepdims=True)
+        total = np.exp(z).sum(axis, keepdims=True)
+        return z - np.log(total) if log else np.exp(z) / total
+
+
+def softmax_grad(dy, y, axis: int, log: bool, temperature: float) -> np.ndarray:
+    dy, y = dy.astype(np.float64), y.astype(np.float64)
+    if log:
+        return (dy - np.exp(y) * dy.sum(axis, keepdims=True)) / temperature
+    return y * (dy - (dy * y).sum(axis, keepdims=True)) / temperature
+
+
+def check(shape, size, axis, log, temperature, dtype, rng):
+    device, dtype = device_of_shape(shape), np.dtype(dtype)
+    settings = {"log": log, "temperature": temperature}
+    x = (4 * rng.standard_normal(size)).astype(dtype)
+    plan = rowwise.plan_softmax(device, "softmax_forward", size, axis, dtype, **settings)
+    (y,) = run(plan, [x])
+    # What exp and a sum of a thousand terms may lose, and the rounding of y. Logarithms near 0 are
+    # differences of larger numbers: only their absolute error is small.
+    tolerance = {"float16": 1e-3, "float32": 5e-6, "float64": 1e-14}[dtype.name]
+    expected = softmax(x, axis, log, temperature)
+    np.testing.assert_allclose(y, expected, rtol=2 * tolerance, atol=tolerance if log else 0)
+    dy = rng.standard_normal(size).astype(dtype)
+    plan = rowwise.plan_softmax_grad(device, "softmax_grad", size, axis, dtype, **settings)
+    (dx,) = run(plan, [dy, y])
+    expected = softmax_grad(dy, y, axis, log, temperature)
+    np.testing.assert_allclose(dx, expected, rtol=2 * tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES)
+def test_softmax_and_its_gradient(shape, case, rng):
+    check(shape, *CASES[case], log=False, temperature=1.0, dtype=F32, rng=rng)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", ["rows", "columns"])
+@pytest.mark.parametrize(("log", "temperature"), [(True, 1.0), (True, 2.5), (False, -0.5)])
+def test_logarithm_and_temperature(shape, case, log, temperature, rng):
+    check(shape, *CASES[case], log=log, temperature=temperature, dtype=F32, rng=rng)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=FP64)])
+@pytest.mark.parametrize(("case", "log"), [("rows", False), ("columns", False), ("rows", True)])
+def test_other_dtypes(shape, dtype, case, log, rng):
+    check(shape, *CASES[case], log=log, temperature=1.0, dtype=dtype, rng=rng)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("log", [False, True])
+def test_infinity_and_nan(shape, axis, log, rng):
+    rows = rng.standard_normal((6, 83)).astype(F32)
+    rows[0, 80] = np.nan
+    rows[1, 5] = np.inf
+    rows[2, :] = -np.inf
+    rows[3, 1:] = -np.inf
+    rows[4] += 1e30  # nothing may overflow
+    rows[5, 7] = -np.inf
+    x = np.ascontiguousarray(rows if axis else rows.T)
+    plan = rowwise.plan_softmax(device_of_shape(shape), "softmax", x.shape, axis, F32, log=log)
+    (y,) = run(plan, [x])
+    expected = softmax(x, axis, log, 1.0)
+    assert np.isnan(expected).any()
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_no_elements():
+    plan = rowwise.plan_softmax(device_of_shape("cpu"), "softmax", (0, 4), 1, F32)
+    assert run(plan, [np.empty((0, 4), F32)])[0].shape == (0, 4)
+
+
+@pytest.mark.parametrize("planner", [rowwise.plan_softmax, rowwise.plan_softmax_grad])
+@pytest.mark.parametrize(
+    ("axis", "temperature", "message"),
+    [
+        (2, 1.0, "softmax: axis=2; accepted: -2 to 1"),
+        (0, 0.0, "softmax: temperature=0.0; accepted: any number but 0"),
+    ],
+)
+def test_bad_arguments_are_named(planner, axis, temperature, message):
+    with pytest.raises(OperatorError, match=message):
+        planner(device_of_shape("cpu"), "softmax", (3, 4), axis, F32, temperature=temperature)
