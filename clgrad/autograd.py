@@ -8,10 +8,13 @@ are recorded like any other computation, which gives derivatives of every order.
 
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from clgrad import array, memory, symbol, tape
 from clgrad.array import NDArray
+from clgrad.device import Context
 from clgrad.errors import AutogradError
 from clgrad.registry import table
 from clgrad.tape import Node, Variable, set_recording, set_training, state
@@ -48,23 +51,23 @@ def is_training() -> bool:
 class _Scope:
     """Sets recording and training on entry and restores what was there on exit.
 
-    The previous states are a stack, so one scope object may be entered again while it is entered.
+    The previous states are a stack of the thread, so one scope object may be entered again while it is
+    entered, and by several threads at once.
     """
 
     def __init__(self, recording: bool | None, training: bool | None):
         self._recording = recording
         self._training = training
-        self._previous: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self._previous.append((state.recording, state.training))
+        state.outer_scopes.append((state.recording, state.training))
         if self._recording is not None:
             state.recording = self._recording
         if self._training is not None:
             state.training = self._training
 
     def __exit__(self, *exception) -> None:
-        state.recording, state.training = self._previous.pop()
+        state.recording, state.training = state.outer_scopes.pop()
 
 
 def record(train_mode: bool = True) -> _Scope:
@@ -197,10 +200,9 @@ def backward(heads, head_grads=None, retain_graph=False, train_mode=True) -> Non
     >>> x.grad.asnumpy()
     array([13., 14.], dtype=float32)
     """
-    start = memory.last_serial()
     sweep = _Sweep("backward", heads, head_grads, train_mode)
     sweep.run(retain_graph=retain_graph, create_graph=False)
-    sweep.deliver(start)
+    sweep.deliver()
 
 
 def grad(
@@ -242,18 +244,26 @@ def grad(
     [3.7182817]
     <NDArray 1 @cpu(0)>]
     """
-    targets = []
-    for position, variable in enumerate(_as_list(variables)):
-        if variable._entry is None or not variable._entry[0].in_graph:
-            raise AutogradError(
-                f"grad: variables[{position}] is not part of a recorded graph; call attach_grad() on "
-                "it before recording"
-            )
-        targets.append(variable._entry)
+    targets = [_target(position, v) for position, v in enumerate(_as_list(variables))]
     sweep = _Sweep("grad", heads, head_grads, train_mode, targets)
     retain = create_graph if retain_graph is None else retain_graph
     sweep.run(retain_graph=retain, create_graph=create_graph)
-    return [sweep.gradient_of(position, entry) for position, entry in enumerate(targets)]
+    return sweep.results(targets, create_graph)
+
+
+def _target(position: int, variable: NDArray) -> tuple:
+    entry = variable._entry
+    if entry is None or not entry[0].in_graph:
+        raise AutogradError(
+            f"grad: variables[{position}] is not part of a recorded graph; call attach_grad() on "
+            "it before recording"
+        )
+    if not entry[0].needs_grad:
+        raise AutogradError(
+            f"grad: variables[{position}] needs no gradient, because of grad_req='null'; call "
+            "attach_grad() with 'write' or 'add' before recording"
+        )
+    return entry
 
 
 class _Sweep:
@@ -262,18 +272,19 @@ class _Sweep:
     def __init__(self, caller: str, heads, head_grads, train_mode: bool, targets=None):
         self._caller = caller
         self._train_mode = train_mode
-        heads = _as_list(heads)
-        self._entries = [self._entry(position, head) for position, head in enumerate(heads)]
+        #: Memory with a later serial was made by this sweep.
+        self._start = memory.last_serial()
+        self._heads = _as_list(heads)
+        self._entries = [self._entry(position, head) for position, head in enumerate(self._heads)]
+        self._seeds = self._checked_seeds(head_grads)
         self._nodes = list(tape.walk(self._entries))
         self._targets = None if targets is None else set(targets)
         self._leading = self._lead_to_targets()
         self._gradients: dict[tuple, NDArray] = {}
         self._foreign: set[int] = set()  # serials of memory that user code may hold
-        for entry, head, seed in zip(self._entries, heads, self._seeds(heads, head_grads), strict=True):
-            self._accumulate(entry, _filled(head, 1) if seed is None else seed)
 
     def _entry(self, position: int, head: NDArray) -> tuple:
-        entry = head._entry
+        entry = head._entry if isinstance(head, NDArray) else None
         if entry is None or not entry[0].in_graph:
             raise AutogradError(
                 f"{self._caller}: heads[{position}] is not part of a recorded graph; compute it inside "
@@ -281,18 +292,18 @@ class _Sweep:
             )
         return entry
 
-    def _seeds(self, heads, head_grads) -> list:
-        seeds = [None] * len(heads) if head_grads is None else _as_list(head_grads)
-        if len(seeds) != len(heads):
+    def _checked_seeds(self, head_grads) -> list[NDArray | None]:
+        seeds = [None] * len(self._heads) if head_grads is None else _as_list(head_grads)
+        if len(seeds) != len(self._heads):
             raise AutogradError(
-                f"{self._caller}: {len(heads)} heads and {len(seeds)} head_grads given; accepted: one "
-                "head gradient (or None) for each head"
+                f"{self._caller}: {len(self._heads)} heads and {len(seeds)} head_grads given; accepted: "
+                "one head gradient (or None) for each head"
             )
-        for position, (head, seed) in enumerate(zip(heads, seeds, strict=True)):
-            if seed is not None and (seed.shape != head.shape or seed.dtype != head.dtype):
+        for position, (head, seed) in enumerate(zip(self._heads, seeds, strict=True)):
+            if seed is not None and not _fits(seed, head.shape, head._view.dtype):
                 raise AutogradError(
-                    f"{self._caller}: head_grads[{position}] is {seed._view.dtype} {seed.shape}; "
-                    f"accepted: {head._view.dtype} {head.shape}, as its head"
+                    f"{self._caller}: head_grads[{position}] is {_described(seed)}; accepted: NDArray "
+                    f"{head._view.dtype} {head.shape}, as its head"
                 )
         return seeds
 
@@ -308,7 +319,7 @@ class _Sweep:
 
     def _wanted(self, node: Node) -> tuple[bool, ...]:
         if self._leading is None:
-            return tuple(source.needs_grad for source, _ in node.inputs)
+            return node.wanted
         return tuple(
             entry in self._targets or entry[0] in self._leading for entry in node.inputs
         )
@@ -320,6 +331,8 @@ class _Sweep:
     def run(self, retain_graph: bool, create_graph: bool) -> None:
         """Visit the nodes from the newest to the oldest."""
         with _Scope(bool(create_graph), bool(self._train_mode)):
+            for entry, head, seed in zip(self._entries, self._heads, self._seeds, strict=True):
+                self._accumulate(entry, _ones(head) if seed is None else seed)
             for node in reversed(self._nodes):
                 if node.needs_grad:
                     self._visit(node, create_graph)
@@ -328,19 +341,18 @@ class _Sweep:
                 node.saved = None
 
     def _visit(self, node: Node, create_graph: bool) -> None:
+        dys = [self._take((node, i)) for i in range(len(node.outputs))]
+        wanted = self._wanted(node)
+        if all(dy is None for dy in dys) or not any(wanted):
+            return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
-        dys = [self._take((node, i)) for i in range(len(node.outputs))]
-        if all(dy is None for dy in dys):
-            return
-        wanted = self._wanted(node)
-        if not any(wanted):
-            return
         gradients = node.op.vjp(node, dys, wanted, create_graph)
         for i, gradient in gradients.items():
             self._accumulate(node.inputs[i], gradient)
-            if node.op.is_user_code:
-                self._foreign.add(gradient._view.storage.serial)
+        if node.op.is_user_code:
+            seen = (*dys, *gradients.values())
+            self._foreign.update(a._view.storage.serial for a in seen if a is not None)
 
     def _take(self, entry: tuple) -> NDArray | None:
         """The gradient of a node's output, let go of unless it is asked for."""
@@ -348,32 +360,42 @@ class _Sweep:
             return self._gradients.get(entry)
         return self._gradients.pop(entry, None)
 
-    def gradient_of(self, position: int, entry: tuple) -> NDArray:
-        """The result for a target."""
+    def results(self, targets: Sequence[tuple], create_graph: bool) -> list[NDArray]:
+        """The gradient of each target; a copy where somebody else holds the memory."""
+        handed: set[int] = set()
+        results = []
+        with _Scope(bool(create_graph), bool(self._train_mode)):
+            for position, entry in enumerate(targets):
+                gradient = self._gradient_of(position, entry)
+                serial = gradient._view.storage.serial
+                if serial <= self._start or serial in self._foreign or serial in handed:
+                    gradient = table["identity"](gradient)
+                handed.add(serial)
+                results.append(gradient)
+        return results
+
+    def _gradient_of(self, position: int, entry: tuple) -> NDArray:
         gradient = self._gradients.get(entry)
         if gradient is not None:
             return gradient
-        source, index = entry
-        reached = any(entry in node.inputs for node in self._nodes)
-        if not reached:
+        if not any(entry in node.inputs for node in self._nodes):
             raise AutogradError(
                 f"grad: the heads do not depend on variables[{position}]; leave it out, or check that "
                 "the computation from it was recorded"
             )
+        # Reached, but only through ops that no gradient flows through.
+        source, index = entry
         shape, dtype = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
-        context = self._nodes[0].context
-        return table["_full"].create(context, shape=shape, dtype=dtype.name, value=0)
+        return _zeros(self._nodes[0].context, shape, dtype)
 
-    def deliver(self, start: int) -> None:
+    def deliver(self) -> None:
         """Hand the gradients to the variables that the heads depend on."""
-        variables = dict.fromkeys(
-            source
-            for node in self._nodes
-            for source, _ in node.inputs
-            if isinstance(source, Variable) and source.needs_grad
-        )
-        variables |= dict.fromkeys(s for s, _ in self._entries if isinstance(s, Variable))
-        holders = Counter(g._view.storage.serial for g in self._gradients.values())
+        variables = {source for source, _ in self._entries if isinstance(source, Variable)}
+        for node in self._nodes:
+            for source, _ in node.inputs:
+                if type(source) is Variable:
+                    variables.add(source)
+        holders = Counter([g._view.storage.serial for g in self._gradients.values()])
         with pause():
             for variable in variables:
                 gradient = self._gradients.get((variable, 0))
@@ -383,16 +405,26 @@ class _Sweep:
                     _store_zero(variable)
                     continue
                 serial = gradient._view.storage.serial
-                ours = serial > start and holders[serial] == 1 and serial not in self._foreign
+                ours = serial > self._start and holders[serial] == 1 and serial not in self._foreign
                 _store(variable, gradient, ours)
+
+
+def _fits(gradient, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether something given as a gradient is an array of the shape and dtype."""
+    return isinstance(gradient, NDArray) and (gradient.shape, gradient._view.dtype) == (shape, dtype)
+
+
+def _described(value) -> str:
+    """Something given, for an error."""
+    if isinstance(value, NDArray):
+        return f"NDArray {value._view.dtype} {value.shape}"
+    return type(value).__name__
 
 
 def _store_zero(variable: Variable) -> None:
     if variable.grad_req == "write":
         target = variable.grad
-        table["_full"].create(
-            target.context, out=target, shape=target.shape, dtype=target._view.dtype.name, value=0
-        )
+        _zeros(target.context, target.shape, target._view.dtype, out=target)
 
 
 def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
@@ -418,6 +450,26 @@ def _filled(like: NDArray, value: float) -> NDArray:
     return table["_full"].create(
         like.context, shape=like.shape, dtype=like._view.dtype.name, value=value
     )
+
+
+#: Largest head, in elements, whose gradient of ones is kept for the next backward.
+_KEPT_ONES = 4096
+
+
+def _ones(like: NDArray) -> NDArray:
+    """The head gradient where none is given. Small ones are kept: most heads are losses."""
+    if like.size > _KEPT_ONES:
+        return _filled(like, 1)
+    stream = array.stream_of(like)
+    key = ("head gradient", like._view.layout)
+    known = stream.plans.get(key)
+    if known is None or known.storage.version:  # user code may have written to it
+        known = stream.plans[key] = _filled(like, 1)._view
+    return NDArray(known)
+
+
+def _zeros(context: Context, shape: tuple[int, ...], dtype: np.dtype, out=None) -> NDArray:
+    return table["_full"].create(context, out=out, shape=shape, dtype=dtype.name, value=0)
 
 
 def get_symbol(x: NDArray):
@@ -474,6 +526,9 @@ class Function:
     def __init__(self):
         self._saved: tuple = ()
         self._used = False
+        #: Of the recorded call. Weak: node -> this object -> node would be a cycle, and memory would
+        #: wait for the garbage collector.
+        self._node: Callable[[], Node | None] | None = None
 
     @property
     def name(self) -> str:
@@ -486,8 +541,16 @@ class Function:
 
     @property
     def saved_tensors(self) -> tuple:
-        """What :meth:`save_for_backward` kept."""
-        return tuple(s.restore() if isinstance(s, _SavedOutput) else s for s in self._saved)
+        """What :meth:`save_for_backward` kept.
+
+        Raises
+        ------
+        AutogradError
+            An array was written in place since the call, or an earlier backward has freed it.
+        """
+        if self._node is None:
+            return self._saved  # inside forward
+        return tuple(s.load(self._node()) if isinstance(s, _SavedArray) else s for s in self._saved)
 
     def forward(self, *inputs):
         """Compute the outputs; to be defined by the subclass."""
@@ -498,86 +561,101 @@ class Function:
         raise NotImplementedError(f"{self.name}.backward is not defined")
 
     def __call__(self, *inputs: NDArray):
-        """Run forward; recorded as one node."""
+        """Run forward; recorded as one node.
+
+        Raises
+        ------
+        AutogradError
+            The object was called before, or forward returned something else than arrays.
+        """
         if self._used:
             raise AutogradError(f"{self.name}: a Function object is used once; make a new one")
         self._used = True
         with pause(train_mode=state.training):
             results = self.forward(*inputs)
-        outputs = _as_list(results)
-        # An input that is handed through must not take this node as its own origin.
-        outputs = [o.detach() if any(o is i for i in inputs) else o for o in outputs]
-        if state.recording and any(
-            i._entry is not None and i._entry[0].in_graph for i in inputs if isinstance(i, NDArray)
-        ):
-            self._record([i for i in inputs if isinstance(i, NDArray)], outputs)
-        return outputs if isinstance(results, list | tuple) else outputs[0]
+        returned = _as_list(results)
+        for position, value in enumerate(returned):
+            if not isinstance(value, NDArray):
+                raise AutogradError(
+                    f"{self.name}.forward: output {position} is {_described(value)}; accepted: NDArray"
+                )
+        # New objects: an input that is handed through keeps its own origin, beside the output's.
+        outputs = [value.detach() for value in returned]
+        arrays = [i for i in inputs if isinstance(i, NDArray)]
+        if state.recording and any(i._entry is not None and i._entry[0].in_graph for i in arrays):
+            self._record(inputs, returned, outputs)
+        if isinstance(results, tuple):
+            return tuple(outputs)
+        return outputs if isinstance(results, list) else outputs[0]
 
-    def _record(self, inputs: list[NDArray], outputs: list[NDArray]) -> None:
-        entries = []
+    def _record(self, given: tuple, returned: list[NDArray], outputs: list[NDArray]) -> None:
+        #: Which of forward's arguments are arrays, and so inputs of the node.
+        self._places = [place for place, value in enumerate(given) if isinstance(value, NDArray)]
+        self._arguments = len(given)
+        inputs = [given[place] for place in self._places]
         for i in inputs:
             if i._entry is None:
                 i._entry = (tape.Constant(i.shape, i._view.dtype), 0)
-            entries.append(i._entry)
-        metas = tuple((o.shape, o._view.dtype) for o in outputs)
-        handles = tuple(a.handle for a in (*inputs, *outputs))
-        names = tuple(f"inputs[{i}]" for i in range(len(inputs)))
-        context = outputs[0].context
-        node = Node(self, names, {}, tuple(entries), metas, None, handles, context)
-        # Saved outputs refer to the node by weak means only: node -> self -> output -> node would be a
-        # cycle, and memory would wait for the garbage collector.
-        self._saved = tuple(
-            _SavedOutput.of(s, outputs, node) for s in self._saved
+        node = Node(
+            self,
+            tuple(f"inputs[{place}]" for place in self._places),
+            {},
+            tuple(i._entry for i in inputs),
+            tuple(o._view.layout for o in outputs),
+            None,
+            tuple(a.handle for a in (*inputs, *outputs)),
+            outputs[0]._view.device,
         )
         for index, output in enumerate(outputs):
             output._entry = (node, index)
+        self._node = weakref.ref(node)
+        self._saved = tuple(
+            _SavedArray(s, key, returned, node) if isinstance(s, NDArray) else s
+            for key, s in enumerate(self._saved)
+        )
 
     def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
         """Call the user's backward; None and surplus gradients flow nowhere."""
         filled = [
-            table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
-            if dy is None
-            else dy
+            _zeros(node.context, shape, dtype) if dy is None else dy
             for dy, (shape, dtype) in zip(dys, node.outputs, strict=True)
         ]
         results = _as_list(self.backward(*filled))
-        if len(results) != len(node.inputs):
+        if len(results) != self._arguments:
             raise AutogradError(
                 f"{self.name}.backward returned {len(results)} gradients; accepted: one (or None) for "
-                f"each of the {len(node.inputs)} inputs"
+                f"each of forward's {self._arguments} arguments"
             )
         gradients = {}
-        for i, (result, name) in enumerate(zip(results, node.names, strict=True)):
+        for i, place in enumerate(self._places):
+            result = results[place]
             if result is None or not wanted[i]:
                 continue
             shape, dtype = node.input_meta(i)
-            if not isinstance(result, NDArray) or (result.shape, result._view.dtype) != (shape, dtype):
-                given = f"{result._view.dtype} {result.shape}" if isinstance(result, NDArray) else result
+            if not _fits(result, shape, dtype):
                 raise AutogradError(
-                    f"{self.name}.backward: the gradient of {name} is {given}; accepted: NDArray "
-                    f"{dtype} {shape}, as the input"
+                    f"{self.name}.backward: the gradient of {node.names[i]} is {_described(result)}; "
+                    f"accepted: NDArray {dtype} {shape}, as the input"
                 )
             gradients[i] = result
         return gradients
 
 
-class _SavedOutput:
-    """An output that a Function saved: its memory, and its place in the graph without a strong cycle."""
+class _SavedArray:
+    """An array that a Function saved. The node holds its memory, and frees it after backward."""
 
-    def __init__(self, saved: NDArray, node: Node, index: int):
-        self._view = saved._view
-        self._node = weakref.ref(node)
-        self._index = index
+    def __init__(self, array: NDArray, key: int, returned: Sequence[NDArray], node: Node):
+        self._key = key
+        #: The array's place in the graph; of a new output only its index, so that there is no cycle.
+        self._entry = array._entry
+        self._output = None
+        if array._entry is None:
+            self._output = next((i for i, value in enumerate(returned) if value is array), None)
+        node.saved[key] = tape.Saved(array._view)
 
-    @classmethod
-    def of(cls, saved, outputs: Sequence[NDArray], node: Node):
-        """Wrap an array that is one of the outputs; leave others as they are."""
-        for index, output in enumerate(outputs):
-            if saved is output:
-                return cls(saved, node, index)
-        return saved
-
-    def restore(self) -> NDArray:
-        """The output as an array of the graph."""
-        node = self._node()
-        return NDArray(self._view, None if node is None else (node, self._index))
+    def load(self, node: Node | None) -> NDArray:
+        """The array with its place in the graph."""
+        if node is None:
+            raise AutogradError("saved_tensors: the recorded call is gone, and its arrays with it")
+        view = node.load(self._key, f"saved_tensors[{self._key}]")
+        return NDArray(view, self._entry if self._output is None else (node, self._output))

@@ -5,6 +5,7 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import pyopencl as cl
@@ -136,17 +137,59 @@ def last_serial() -> int:
     return next(_serials)
 
 
+class Layout:
+    """Shape and dtype of a C-contiguous array. One object for each: compared and hashed by identity."""
+
+    __slots__ = ("dtype", "nbytes", "shape", "size")
+    _interned: ClassVar[dict[tuple, "Layout"]] = {}
+
+    def __new__(cls, shape: tuple[int, ...], dtype: np.dtype) -> "Layout":
+        """The object of this shape and dtype, made at its first mention."""
+        layout = cls._interned.get((shape, dtype))
+        if layout is None:
+            layout = super().__new__(cls)
+            layout.shape = shape
+            layout.dtype = dtype
+            layout.size = math.prod(shape)
+            layout.nbytes = layout.size * dtype.itemsize
+            layout = cls._interned.setdefault((shape, dtype), layout)
+        return layout
+
+    def __iter__(self):
+        """Unpack as (shape, dtype)."""
+        yield self.shape
+        yield self.dtype
+
+
 class View:
-    """A C-contiguous array of ``shape`` and ``dtype`` at an element offset of a storage."""
+    """A C-contiguous array laid over a storage at an element offset."""
 
-    __slots__ = ("dtype", "offset", "shape", "size", "storage")
+    __slots__ = ("layout", "offset", "storage")
 
-    def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(self, storage: Storage, offset: int, layout: Layout):
         self.storage = storage
         self.offset = offset
-        self.shape = shape
-        self.dtype = dtype
-        self.size = math.prod(shape)
+        self.layout = layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type."""
+        return self.layout.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.layout.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements that this view covers."""
+        return self.layout.nbytes
 
     @property
     def device(self) -> Device:
@@ -154,28 +197,24 @@ class View:
         return self.storage.stream.device
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the elements that this view covers."""
-        return self.size * self.dtype.itemsize
-
-    @property
     def handle(self) -> int:
         """The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer."""
-        return self.storage.buffer.int_ptr if self.storage.buffer is not None else 0
+        buffer = self.storage.buffer
+        return 0 if buffer is None else buffer.int_ptr
 
     def reshaped(self, shape: tuple[int, ...], offset: int = 0) -> "View":
         """The same memory, from ``offset`` elements further on, under another shape."""
-        return View(self.storage, self.offset + offset, shape, self.dtype)
+        return View(self.storage, self.offset + offset, Layout(shape, self.layout.dtype))
 
     def covers_storage(self) -> bool:
         """Whether every byte of the storage belongs to this view."""
-        return self.offset == 0 and self.nbytes == self.storage.nbytes
+        return self.offset == 0 and self.layout.nbytes == self.storage.nbytes
 
 
 def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:
     """Uninitialised memory for an array."""
-    nbytes = math.prod(shape) * dtype.itemsize
-    return View(Storage(stream, nbytes), 0, shape, dtype)
+    layout = Layout(tuple(shape), dtype)
+    return View(Storage(stream, layout.nbytes), 0, layout)
 
 
 def upload(stream: Stream, host: np.ndarray, view: View) -> None:

@@ -31,26 +31,36 @@ _METHODS = (
 ).split()
 
 
-def _operand(value) -> bool:
-    return isinstance(value, NDArray | numbers.Number | np.ndarray | np.bool_)
+_OPERANDS = (NDArray, numbers.Number, np.ndarray, np.bool_)
+_BOTH, _LEFT, _RIGHT = ("lhs", "rhs"), ("lhs",), ("rhs",)
 
 
 def _binary(op_name: str, reflected: bool) -> Callable:
     op = table[op_name]
-    if reflected:
-        def method(self, other):
-            return op.apply_mixed({"lhs": other, "rhs": self}) if _operand(other) else NotImplemented
-    else:
-        def method(self, other):
-            return op.apply_mixed({"lhs": self, "rhs": other}) if _operand(other) else NotImplemented
-    return method
+
+    def method(self, other):
+        # The two usual cases first: they need no sorting of arguments.
+        if type(other) is NDArray:
+            return op.apply(_BOTH, (self, other), {})
+        if type(other) in (int, float):
+            return op.apply(_LEFT, (self,), {"rhs": other})
+        if isinstance(other, _OPERANDS):
+            return op.apply_mixed({"lhs": self, "rhs": other})
+        return NotImplemented
+
+    def reflected_method(self, other):
+        if type(other) in (int, float):
+            return op.apply(_RIGHT, (self,), {"lhs": other})
+        return op.apply_mixed({"lhs": other, "rhs": self}) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return reflected_method if reflected else method
 
 
 def _in_place(op_name: str) -> Callable:
     op = table[op_name]
 
     def method(self, other):
-        if not _operand(other):
+        if not isinstance(other, _OPERANDS):
             return NotImplemented
         return op.apply_mixed({"lhs": self, "rhs": other}, out=self)
 

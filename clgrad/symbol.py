@@ -408,14 +408,16 @@ class Symbol:
             inputs = [[places[place], index, 0] for place, index in node.inputs]
             attributes = {"attrs": node.texts} if node.attributes else {}
             described.append({"op": node.op_name, "name": node.name, **attributes, "inputs": inputs})
-        graph = {
-            "nodes": described,
+        rest = {
             "arg_nodes": [i for i, node in enumerate(nodes) if node.is_argument],
             "node_row_ptr": list(accumulate((len(node.outputs) for node in nodes), initial=0)),
             "heads": [[places[place], index, 0] for place, index in self._heads],
             "attrs": {"framework": ["str", "clgrad"]},
         }
-        return json.dumps(graph, indent=2)
+        node_lines = ",\n    ".join(json.dumps(node) for node in described)
+        entries = [f'"nodes": [\n    {node_lines}\n  ]']
+        entries += [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in rest.items()]
+        return "{\n  " + ",\n  ".join(entries) + "\n}"
 
     def __repr__(self) -> str:
         if self.name is not None:
@@ -479,4 +481,4 @@ def _apply(node: _SymbolNode, inputs: list[NDArray]) -> list[NDArray]:
             "rest; assemble the array with concat instead"
         )
     result = node.op.apply(node.parameters, inputs, dict(node.attributes))
-    return list(result) if isinstance(result, list) else [result]
+    return list(result) if isinstance(result, list | tuple) else [result]

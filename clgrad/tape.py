@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from clgrad.device import Context
 from clgrad.errors import AutogradError
-from clgrad.memory import View
+from clgrad.memory import Layout, View
 
 
 class _State(threading.local):
@@ -19,6 +20,10 @@ class _State(threading.local):
     training = False
     #: While a grouped op runs: its parts' (plan, buffer handles)
     launches: list | None = None
+
+    def __init__(self):
+        #: (recording, training) outside of each autograd scope that this thread is in
+        self.outer_scopes: list[tuple[bool, bool]] = []
 
 
 state = _State()
@@ -96,18 +101,21 @@ class Node:
         Values of the op's other parameters.
     inputs : tuple of (Node, Variable or Constant; output index)
         Where each input array came from.
-    outputs : tuple of (shape, dtype)
+    outputs : sequence of Layout
+        Shape and dtype of each result.
     plan : Plan or None
         The launches; None for ops that only relabel memory, and for those made of ``parts``.
     parts : tuple of (Plan, handles)
         The launches of an op that is made of several.
-    handles : tuple of int
+    handles : sequence of int
         Buffer handles of inputs, then outputs, as they were at the launch.
     saved : dict
         Arrays kept for the gradient rules: input index, or ``~`` output index, to :class:`Saved`. None
         once backward has freed them.
-    context : Context
-        The device that the op ran on.
+    device : Device
+        Where the op ran.
+    wanted : tuple of bool
+        For each input, whether some variable with a gradient lies behind it.
     order : int
         Later nodes have larger numbers: a topological order for free.
     """
@@ -115,7 +123,7 @@ class Node:
     __slots__ = (
         "__weakref__",
         "attributes",
-        "context",
+        "device",
         "handles",
         "inputs",
         "names",
@@ -126,11 +134,12 @@ class Node:
         "parts",
         "plan",
         "saved",
+        "wanted",
     )
 
-    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, context):
+    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, device):
         self.op = op
-        self.context = context
+        self.device = device
         self.names = names
         self.attributes = attributes
         self.inputs = inputs
@@ -140,14 +149,20 @@ class Node:
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
-        self.needs_grad = any(source.needs_grad for source, _ in inputs)
+        self.wanted = tuple([source.needs_grad for source, _ in inputs])
+        self.needs_grad = True in self.wanted
 
     in_graph = True
 
-    def input_meta(self, i: int) -> tuple[tuple[int, ...], np.dtype]:
+    @property
+    def context(self) -> Context:
+        """The device that the op ran on, as a context."""
+        return Context(self.device.kind, self.device.index)
+
+    def input_meta(self, i: int) -> Layout:
         """Shape and dtype of an input array."""
         source, index = self.inputs[i]
-        return source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
+        return source.outputs[index] if isinstance(source, Node) else Layout(source.shape, source.dtype)
 
     def load(self, key: int, name: str) -> View:
         """A saved array: key is an input index, or ``~index`` of an output."""

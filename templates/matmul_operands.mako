@@ -193,7 +193,7 @@ ${expr.load(storage, "b_image0", at, lanes)}
     if (b_first + offset >= b_low && b_last + offset + ${b.scale[-1] - 1} < b_high) {
       ${T}${V} value = ${load_row(f"b_piece[{v * V}] + offset")};
       for (int p = ${v * V + 1}; p < ${v * V} + b_pieces[${v}]; ++p)
-        value = select(value, ${load_row("b_piece[p] + offset")}, b_piece_mask[p]);
+        value = as_${T}${V}((as_${M}${V}(value) & ~b_piece_mask[p]) | (as_${M}${V}(${load_row("b_piece[p] + offset")}) & b_piece_mask[p]));
 % if b.bounded:
       value = as_${T}${V}(as_${M}${V}(value)${"".join(f" & {as_mask(d)}" for d in b.bounded)});
 % endif

@@ -26,6 +26,7 @@ g, W, mode, storage = k.geometry, k.width, k.mode, k.dtype
 cpu = k.device.kind == "cpu"
 rank = len(g.size)
 last = rank - 1
+leading = range(last)
 K, S, P = g.kernel, g.stride, g.pad
 compute = expr.dtypes.compute_type(storage)
 T = expr.dtypes.c_type(compute)
@@ -33,11 +34,18 @@ lanes = k.team if cpu and k.team else W
 TV, IV = f"{T}{lanes}", f"int{lanes}"
 double = compute.itemsize == 8
 LOWEST = {2: "-65504.0f", 4: "-FLT_MAX", 8: "-DBL_MAX"}[storage.itemsize]
-coordinate = [f"c{d + 1}" for d in range(last)] + ["column"]
+coordinate = [f"c{d + 1}" for d in leading] + ["column"]
 as_int_mask = (lambda mask: f"convert_{IV}({mask})") if double else (lambda mask: mask)
 as_T_mask = (lambda mask: f"convert_long{lanes}({mask})") if double else (lambda mask: mask)
 iota = lambda step: f"({IV})({', '.join(str(i * step) for i in range(lanes))})"
 component = lambda vector, i: f"{vector}.s{i:x}"
+product = lambda factors: " * ".join(f"({f})" for f in factors) or "1"
+
+def extent(d, o, n):
+    """Elements that an average counts along axis d of window `o`; `n` is the size of the data."""
+    if g.include_pad:
+        return f"min((index_t){K[d]}, {n}{d} + {2 * P[d]} - {o} * {S[d]})"
+    return f"min({o} * {S[d]} + {K[d] - P[d]}, {n}{d}) - max({o} * {S[d]} - {P[d]}, (index_t)0)"
 
 def strided(position):
     """C expression that loads one element for each lane, `stride` apart; reads nothing beyond them."""
@@ -47,35 +55,29 @@ def strided(position):
         low = expr.load(storage, "x", position, lanes)
         high = expr.load(storage, "x", f"{position} + {lanes - 1}", lanes)
         return f"({TV})({low}.even, {high}.odd)"
-    return f"({TV})({', '.join(expr.load(storage, 'x', f'{position} + {i * S[last]}') for i in range(lanes))})"
+    each = (expr.load(storage, "x", f"{position} + {i * S[last]}") for i in range(lanes))
+    return f"({TV})({', '.join(each)})"
 %>\
 ## [lo, hi) along axis d for the target coordinate.
 <%def name="window(d)">\
 % if k.backward:
-    const index_t lo${d} = ${coordinate[d]} + ${P[d]} < ${K[d]} ? 0 : (${coordinate[d]} + ${P[d] - K[d]}) / ${S[d]} + 1;
-    const index_t hi${d} = min((${coordinate[d]} + ${P[d]}) / ${S[d]} + 1, from${d});
+<% c = coordinate[d] %>\
+    const index_t lo${d} = ${c} + ${P[d]} < ${K[d]} ? 0 : (${c} + ${P[d] - K[d]}) / ${S[d]} + 1;
+    const index_t hi${d} = min((${c} + ${P[d]}) / ${S[d]} + 1, from${d});
 % else:
     const index_t start${d} = ${coordinate[d]} * ${S[d]} - ${P[d]};
     const index_t lo${d} = max(start${d}, (index_t)0), hi${d} = min(start${d} + ${K[d]}, from${d});
 % endif
 </%def>\
-## Number of elements that an average counts along axis d of window `o`, `n` being the size of the data.
-<%def name="extent(d, o, n)" filter="trim">
-% if g.include_pad:
-min((index_t)${K[d]}, ${n} + ${2 * P[d]} - ${o} * ${S[d]})
-% else:
-min(${o} * ${S[d]} + ${K[d] - P[d]}, ${n}) - max(${o} * ${S[d]} - ${P[d]}, (index_t)0)
-% endif
-</%def>\
 ## Opens the loops over the leading axes; `line` is where the line of the last axis starts in the channel.
 <%def name="leading_loops()">\
-% for d in range(last):
+% for d in leading:
       for (index_t i${d} = lo${d}; i${d} < hi${d}; ++i${d})
 % endfor
       {
-        const index_t line = ${line([f"i{d}" for d in range(last)])};
+        const index_t line = ${line([f"i{d}" for d in leading])};
 % if mode == "spread" and k.average:
-        const index_t lines = ${" * ".join(f"({capture(extent, d, f'i{d}', f'to{d}').strip()})" for d in range(last)) or 1};
+        const index_t lines = ${product(extent(d, f"i{d}", "to") for d in leading)};
 % endif
 </%def>\
 <%def name="line(indices)" filter="trim">
@@ -113,7 +115,7 @@ ${" + ".join([" * ".join([c] + [f"to{e}" for e in range(d + 1, rank)]) for d, c 
 <%def name="begin_window()">\
 % if mode == "max":
       ${T} best = -INFINITY;
-      int where = ${line([f"lo{d}" for d in range(last)])} + lo${last};
+      int where = ${line([f"lo{d}" for d in leading])} + lo${last};
 % else:
       ${T} sum = 0;
 % endif
@@ -127,7 +129,7 @@ ${" + ".join([" * ".join([c] + [f"to{e}" for e in range(d + 1, rank)]) for d, c 
 % endif
 % else:
 % if mode == "sum" and k.average:
-      const index_t count = ${" * ".join(f"({capture(extent, d, coordinate[d], f'from{d}').strip()})" for d in range(rank))};
+      const index_t count = ${product(extent(d, coordinate[d], "from") for d in range(rank))};
       sum /= (${T})max(count, (index_t)1);
 % endif
       ${expr.store(storage, "sum", compute, "y", f"row * to{last} + column")}
@@ -148,7 +150,7 @@ ${keep_larger("value", "at")}\
 % elif mode == "scatter":
           if (index[base + at] == own) sum += ${expr.load(storage, "x", "base + at")};
 % elif mode == "spread" and k.average:
-          const index_t count = lines * (${extent(last, "i", f"to{last}")});
+          const index_t count = lines * (${extent(last, "i", "to")});
           sum += ${expr.load(storage, "x", "base + at")} / (${T})count;
 % else:
           sum += ${expr.load(storage, "x", "base + at")};
@@ -160,7 +162,7 @@ ${store_result()}\
 <%def name="vector_body()">\
 % if mode == "max":
         ${TV} best = (${TV})(-INFINITY);
-        int${W} where = (int${W})(${line([f"lo{d}" for d in range(last)])});
+        int${W} where = (int${W})(${line([f"lo{d}" for d in leading])});
 % else:
         ${TV} sum = (${TV})(0);
 % endif
@@ -182,7 +184,7 @@ ${keep_larger_lanes("best", "where", "value", f"({IV})(line + t)")}\
 % endif
 % else:
 % if k.average:
-        const index_t count = ${" * ".join([f"({capture(extent, d, coordinate[d], f'from{d}').strip()})" for d in range(last)] + [str(K[last])])};
+        const index_t count = ${product([*(extent(d, coordinate[d], "from") for d in leading), K[last]])};
         sum /= (${TV})((${T})count);
 % endif
         ${expr.store(storage, "sum", compute, "y", f"row * to{last} + column", W)}
@@ -194,7 +196,7 @@ ${keep_larger_lanes("best", "where", "value", f"({IV})(line + t)")}\
 s = max(1, k.phases)
 reach = (K[last] - 1) // s if k.phases else 0
 position = "base + line + q - j" if k.phases else "base + line"
-count = K[last] if k.phases else capture(extent, last, "0", f"to{last}").strip()
+count = K[last] if k.phases else extent(last, "0", "to")
 %>\
 % if k.phases:
         const index_t q = (column + ${P[last]}) / ${s};
@@ -335,10 +337,10 @@ __kernel void ${k.name}(
   for (index_t element = get_global_id(0); element < rows * to${last}; element += get_global_size(0)) {
     const index_t row = element / to${last}, column = element - row * to${last};
 % endif
-    ${common.decode("row", ["outer"] + [f"to{d}" for d in range(last)], "c")}
+    ${common.decode("row", ["outer"] + [f"to{d}" for d in leading], "c")}
     const index_t base = c0 * ${" * ".join(f"from{d}" for d in range(rank))};
 % if mode != "gather":
-% for d in range(last):
+% for d in leading:
 ${window(d)}\
 % endfor
 % endif
@@ -351,7 +353,7 @@ ${window(d)}\
 % else:
     const index_t begin = max(inner_first, column), end = min(inner_last, stop);
 % endif
-    const bool vectors = end - begin >= ${W * phases}${"".join(f" && lo{d} < hi{d}" for d in range(last)) if not k.backward else ""};
+    const bool vectors = end - begin >= ${W * phases}${"".join(f" && lo{d} < hi{d}" for d in leading) if not k.backward else ""};
     while (column < stop) {
       if (vectors && column >= begin && column < end) {
         column = min(column, end - ${W * phases});

@@ -1,4 +1,4 @@
-"""Running plans in tests: arrays inside larger storages with canaries, and both kernel shapes anywhere."""
+"""Running plans in tests: arrays amid canaries, and both kernel shapes on any device."""
 
 import dataclasses
 import functools
@@ -8,17 +8,17 @@ import numpy as np
 from clgrad import memory
 from clgrad.device import Device, current_context
 from clgrad.kernels.launch import Plan
-from clgrad.memory import Storage, View
+from clgrad.memory import Layout, Storage, View
 
-#: Elements between the start of a storage and the array in it, and behind the array: an odd number, so
-#: that no vector access is aligned by accident, and more than the widest vector.
+#: Elements before and behind the array in its storage: an odd number, so that no vector access is
+#: aligned by accident, and more than the widest vector.
 MARGIN = 37
 #: Byte that the margins are filled with.
 CANARY = 0xA5
 
 
 class PoorestGpu:
-    """The device under test, with the kernels of a GPU and the limits of the poorest one supported."""
+    """The device under test, seen as a GPU with the limits of the poorest one supported."""
 
     kind = "gpu"
 
@@ -35,7 +35,7 @@ class PoorestGpu:
 
 
 class Cpu(PoorestGpu):
-    """The device under test, with the kernels of a CPU."""
+    """The device under test, seen as a CPU."""
 
     kind = "cpu"
 
@@ -65,15 +65,15 @@ def _place(stream, shape, dtype, content) -> View:
     host = np.full((size + 2 * MARGIN) * dtype.itemsize, CANARY, np.uint8)
     if content is not None:
         host.view(dtype)[MARGIN : MARGIN + size] = content.ravel()
-    whole = View(Storage(stream, host.nbytes), 0, (host.size,), host.dtype)
+    whole = View(Storage(stream, host.nbytes), 0, Layout((host.size,), host.dtype))
     memory.upload(stream, host, whole)
-    return View(whole.storage, MARGIN, tuple(shape), dtype)
+    return View(whole.storage, MARGIN, Layout(tuple(shape), dtype))
 
 
 def _take_out(stream, view: View) -> np.ndarray:
     if view.size == 0:
         return np.empty(view.shape, view.dtype)
-    whole = View(view.storage, 0, (view.storage.nbytes,), np.dtype(np.uint8))
+    whole = View(view.storage, 0, Layout((view.storage.nbytes,), np.dtype(np.uint8)))
     host = memory.download(stream, whole)
     before, behind = MARGIN * view.dtype.itemsize, -MARGIN * view.dtype.itemsize
     assert (host[:before] == CANARY).all(), "something was written before the array"

@@ -12,6 +12,7 @@ from clgrad.cli.main import main
 from clgrad.cli.probe import Outcome
 from clgrad.device import current_context, devices, icd
 from clgrad.device.icd import Driver
+from clgrad.errors import DeviceError
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,6 +111,14 @@ def driver(library: str, source: str = "system") -> Driver:
 
 NO_DEVICES = Outcome(error="no OpenCL device was found")
 ONE_DEVICE = Outcome(result=[{"context": "gpu(0)", "name": "Rocket, Acme"}])
+
+
+@pytest.mark.filterwarnings("ignore::pyopencl.CompilerWarning")
+def test_kernel_that_computes_wrong_values(monkeypatch):
+    probe.run_kernel(str(current_context()))
+    monkeypatch.setattr(probe, "_SOURCE", probe._SOURCE.replace("exp(", "exp2("))
+    with pytest.raises(DeviceError, match="wrong values"):
+        probe.run_kernel(str(current_context()))
 
 
 class TestDiagnosis:

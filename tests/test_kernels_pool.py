@@ -16,20 +16,29 @@ F32 = np.dtype(np.float32)
 
 #: Data shape and arguments: each case reaches another part of the kernels.
 CASES = {
-    "1d": ((2, 2, 53), dict(kernel=(3,), stride=(1,), pad=(1,))),
-    "1d_stride_3": ((1, 3, 131), dict(kernel=(5,), stride=(3,), pad=(2,), convention="full")),
-    "1d_stride_5": ((1, 2, 97), dict(kernel=(3,), stride=(5,), pad=(1,), convention="full")),
-    "1d_same": ((1, 2, 38), dict(kernel=(3,), stride=(2,), convention="same")),
-    "1d_tiles": ((1, 1, 9001), dict(kernel=(3,), stride=(2,))),
-    "2d_halves": ((2, 3, 14, 28), dict(kernel=(2, 2), stride=(2, 2))),
-    "2d_overlap": ((2, 2, 9, 65), dict(kernel=(3, 3), stride=(2, 2), pad=(1, 1))),
-    "2d_full": ((1, 2, 6, 45), dict(kernel=(3, 2), stride=(4, 2), pad=(1, 1), convention="full")),
-    "2d_beyond": ((1, 1, 9, 40), dict(kernel=(3, 3), stride=(5, 1), convention="full")),
-    "2d_pad_only": ((1, 1, 4, 37), dict(kernel=(2, 2), stride=(1, 1), pad=(2, 3))),
-    "3d": ((1, 2, 5, 4, 39), dict(kernel=(2, 3, 3), stride=(1, 2, 1), pad=(1, 1, 1))),
-    "global": ((2, 3, 23, 29), dict(global_pool=True)),
-    "one_window": ((1, 2, 5, 33), dict(kernel=(2, 30), stride=(1, 9), pad=(0, 2))),
-    "long": ((1, 2, 3, 300), dict(kernel=(2, 270), stride=(1, 7), pad=(1, 5))),
+    "1d": ((2, 2, 53), {"kernel": (3,), "stride": (1,), "pad": (1,)}),
+    "1d_stride_3": (
+        (1, 3, 131),
+        {"kernel": (5,), "stride": (3,), "pad": (2,), "convention": "full"},
+    ),
+    "1d_stride_5": (
+        (1, 2, 97),
+        {"kernel": (3,), "stride": (5,), "pad": (1,), "convention": "full"},
+    ),
+    "1d_same": ((1, 2, 38), {"kernel": (3,), "stride": (2,), "convention": "same"}),
+    "1d_tiles": ((1, 1, 9001), {"kernel": (3,), "stride": (2,)}),
+    "2d_halves": ((2, 3, 14, 28), {"kernel": (2, 2), "stride": (2, 2)}),
+    "2d_overlap": ((2, 2, 9, 65), {"kernel": (3, 3), "stride": (2, 2), "pad": (1, 1)}),
+    "2d_full": (
+        (1, 2, 6, 45),
+        {"kernel": (3, 2), "stride": (4, 2), "pad": (1, 1), "convention": "full"},
+    ),
+    "2d_beyond": ((1, 1, 9, 40), {"kernel": (3, 3), "stride": (5, 1), "convention": "full"}),
+    "2d_pad_only": ((1, 1, 4, 37), {"kernel": (2, 2), "stride": (1, 1), "pad": (2, 3)}),
+    "3d": ((1, 2, 5, 4, 39), {"kernel": (2, 3, 3), "stride": (1, 2, 1), "pad": (1, 1, 1)}),
+    "global": ((2, 3, 23, 29), {"global_pool": True}),
+    "one_window": ((1, 2, 5, 33), {"kernel": (2, 30), "stride": (1, 9), "pad": (0, 2)}),
+    "long": ((1, 2, 3, 300), {"kernel": (2, 270), "stride": (1, 7), "pad": (1, 5)}),
 }
 #: Cases for the GPU shape, which has one body for all of these.
 GPU_CASES = ("1d_same", "2d_beyond", "2d_pad_only", "3d", "global")
@@ -52,7 +61,7 @@ def geometry_of(case: str, **more) -> PoolGeometry:
 
 
 def windows(g: PoolGeometry):
-    """Each output position with the data slices that its window covers and the count of an average."""
+    """Each output position, the data slices that its window covers, the count of an average."""
     for position in itertools.product(*map(range, g.out)):
         starts = [o * s - p for o, s, p in zip(position, g.stride, g.pad, strict=True)]
         low = [max(0, a) for a in starts]
@@ -219,7 +228,12 @@ def test_no_channels():
 )
 def test_output_size(size, kernel, stride, pad, convention, out):
     g = PoolGeometry.of(
-        "Pooling", (1, 1, size), kernel=(kernel,), stride=(stride,), pad=(pad,), convention=convention
+        "Pooling",
+        (1, 1, size),
+        kernel=(kernel,),
+        stride=(stride,),
+        pad=(pad,),
+        convention=convention,
     )
     assert g.out == (out,)
 
@@ -227,13 +241,13 @@ def test_output_size(size, kernel, stride, pad, convention, out):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(kernel=(2,)), r"Pooling: kernel=\(2,\); accepted: 2 integers"),
-        (dict(kernel=(2, 0)), r"kernel=\(2, 0\); accepted: 2 integers of 1 or more"),
-        (dict(kernel=(2, 2), stride=(0, 1)), r"stride=\(0, 1\)"),
-        (dict(kernel=(2, 2), pad=(-1, 0)), r"pad=\(-1, 0\)"),
-        (dict(kernel=(2, 9), pad=(0, 1)), r"kernel=\(2, 9\) does not fit.*up to 8"),
-        (dict(kernel=(2, 2), convention="half"), r"pooling_convention='half'; accepted: valid"),
-        (dict(kernel=(2, 2), pad=(1, 0), convention="same"), r"pad=\(1, 0\) with .*'same'"),
+        ({"kernel": (2,)}, r"Pooling: kernel=\(2,\); accepted: 2 integers"),
+        ({"kernel": (2, 0)}, r"kernel=\(2, 0\); accepted: 2 integers of 1 or more"),
+        ({"kernel": (2, 2), "stride": (0, 1)}, r"stride=\(0, 1\)"),
+        ({"kernel": (2, 2), "pad": (-1, 0)}, r"pad=\(-1, 0\)"),
+        ({"kernel": (2, 9), "pad": (0, 1)}, r"kernel=\(2, 9\) does not fit.*up to 8"),
+        ({"kernel": (2, 2), "convention": "half"}, r"pooling_convention='half'; accepted: valid"),
+        ({"kernel": (2, 2), "pad": (1, 0), "convention": "same"}, r"pad=\(1, 0\) with .*'same'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -93,7 +93,7 @@ def test_uniform(shape, dtype):
     plan = random.plan_uniform(device_of_shape(shape), "uniform", (COUNT,), dtype)
     compute = np.float64 if dtype == np.float64 else np.float32
     u = units(COUNT, dtype)
-    # In the last two ranges, sums round up to `high` (in float16 on the store) unless that is prevented.
+    # In the last two ranges, sums round up to `high` (float16: on the store) unless prevented.
     for low, high in ((0, 1), (-3, 5), (2**20, 2**20 + 1), (1, 1 + 2**-8)):
         if dtype == F16 and high > 65504:
             continue
@@ -117,7 +117,8 @@ def test_normal(shape, dtype):
     if dtype == np.float64:
         first = u[::2] + 2.0**-53
     else:
-        first = (words(COUNT + 1)[::2].astype(np.float32) * 2.0**-32).astype(np.float64) + 2.0**-33
+        rounded = words(COUNT + 1)[::2].astype(np.float32)
+        first = rounded.astype(np.float64) * 2.0**-32 + 2.0**-33
     radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * u[1::2].astype(np.float64)
     z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1).ravel()[:COUNT]
     tolerance = {"float16": 2e-3, "float32": 2e-6, "float64": 1e-14}[dtype.name]
@@ -129,7 +130,7 @@ def test_normal_numbers_are_normally_distributed():
     plan = random.plan_normal(device_of_shape("cpu"), "normal", (count,), F32)
     (y,) = run(plan, [], (*KEYS, 0, 1))
     y = y.astype(np.float64)
-    # Seed and call are fixed, so this passes or fails for good; the bounds are five standard errors.
+    # Seed and call are fixed, so the result is too; the bounds are five standard errors.
     error = 5 / np.sqrt(count)
     assert abs(y.mean()) < error
     assert abs((y**2).mean() - 1) < error * np.sqrt(2)

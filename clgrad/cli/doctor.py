@@ -86,7 +86,7 @@ def _examine_drivers() -> None:
 
 
 def _examine_driver(driver: Driver) -> None:
-    mended = [f"The file says {driver.named}; clgrad knows better."]
+    mended = [f"The file names {driver.named}, which does not exist; clgrad mends that."]
     details = mended if driver.library != driver.named and driver.source == "pip" else []
     outcome = in_child("try_driver", driver.library, driver.source)
     if outcome.error:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-import clgrad
 from clgrad.device import device, devices, icd
 from clgrad.errors import DeviceError
 
@@ -60,8 +59,9 @@ def in_child(probe: str, *arguments: str, timeout: float = 120) -> Outcome:
     Outcome
         With an error where the probe raised, crashed, or did not end.
     """
-    package = str(Path(next(iter(clgrad.__path__))).parent)
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    # The child imports the same clgrad, even one that is not installed.
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-W", "ignore", "-m", "clgrad.cli.probe", probe, *arguments]
     try:
         child = subprocess.run(

@@ -128,7 +128,9 @@ def _check(op: str, data_shape, indices_shape, axis: int, mode: str) -> int:
     if mode not in MODES:
         raise OperatorError(f"{op}: mode={mode!r}; accepted: {', '.join(MODES)}")
     if data_shape[axis] == 0 and math.prod(indices_shape):
-        raise OperatorError(f"{op}: data has shape {tuple(data_shape)}: axis {axis} has no element to take")
+        raise OperatorError(
+            f"{op}: data has shape {tuple(data_shape)}, nothing to take along axis {axis}"
+        )
     return axis % rank
 
 

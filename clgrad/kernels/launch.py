@@ -5,7 +5,6 @@ Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: th
 (sub-buffers would have to be aligned, and drivers disagree by how much).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,11 +12,11 @@ import numpy as np
 import pyopencl as cl
 from pyopencl import _cl
 
-from clgrad import dtypes, memory
+from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import KernelError
 from clgrad.kernels import program
-from clgrad.memory import Storage, Stream, View
+from clgrad.memory import Layout, Storage, Stream, View
 
 # The public wrapper re-checks its arguments on each call; what it calls is this.
 _enqueue = _cl.enqueue_nd_range_kernel
@@ -66,43 +65,48 @@ class Step:
 class _Prepared:
     """A step with its own kernel object, whose fixed arguments are already set."""
 
-    __slots__ = ("arrays", "global_size", "kernel", "local_size", "offsets", "scalars", "step")
+    __slots__ = ("_arguments", "_kernel", "_scalars", "_shifted", "_views", "step")
 
     def __init__(self, device: Device, step: Step, inputs: int, outputs: int):
         self.step = step
-        self.kernel = program.kernel(device, step.kernel, step.source)
-        self.global_size, self.local_size = step.global_size, step.local_size
-        self.arrays: list[tuple[int, int]] = []  # (position of the buffer argument, index of the view)
-        self.scalars: list[tuple[int, int, type]] = []
+        self._kernel = program.kernel(device, step.kernel, step.source)
+        self._views: list[int] = []  # index of the view behind each buffer argument
+        self._scalars: list[tuple[int, int, type]] = []
+        positions: list[int] = []
         first_view = {In: 0, Out: inputs, Scratch: inputs + outputs}
         position = 0
         for arg in step.args:
             if isinstance(arg, Scalar):
                 kind = dtypes.compute_type(arg.dtype).type
-                self.scalars.append((position, arg.index, kind))
+                self._scalars.append((position, arg.index, kind))
             elif isinstance(arg, In | Out | Scratch):
-                self.arrays.append((position, first_view[type(arg)] + arg.index))
+                self._views.append(first_view[type(arg)] + arg.index)
+                positions.append(position)
                 position += 1
-                self.kernel.set_arg(position, np.uint64(0))
+                self._kernel.set_arg(position, np.uint64(0))
             else:
-                self.kernel.set_arg(position, arg)
+                self._kernel.set_arg(position, arg)
             position += 1
-        self.offsets = [0] * len(self.arrays)
+        # position, buffer, position, buffer, ...: as pyopencl takes them, buffers still open
+        self._arguments = [n for position in positions for n in (position, None)]
+        #: Whether some offset argument is not 0 at present.
+        self._shifted = False
 
     def enqueue(self, queue: cl.CommandQueue, views: Sequence[View], scalars: Sequence) -> cl.Event:
-        kernel = self.kernel
-        buffers: list[object] = []
-        offsets = self.offsets
-        for i, (position, view_index) in enumerate(self.arrays):
-            view = views[view_index]
-            buffers += (position, view.storage.buffer)
-            if view.offset != offsets[i]:
-                offsets[i] = view.offset
-                kernel.set_arg(position + 1, np.uint64(view.offset))
-        kernel._set_arg_multi(tuple(buffers))
-        for position, scalar_index, kind in self.scalars:
+        kernel = self._kernel
+        used = [views[i] for i in self._views]
+        arguments = self._arguments.copy()
+        arguments[1::2] = [view.storage.buffer for view in used]
+        kernel._set_arg_multi(tuple(arguments))
+        offsets = [view.offset for view in used]
+        if self._shifted or any(offsets):
+            self._shifted = any(offsets)
+            for position, offset in zip(arguments[::2], offsets, strict=True):
+                kernel.set_arg(position + 1, np.uint64(offset))
+        for position, scalar_index, kind in self._scalars:
             kernel.set_arg(position, kind(scalars[scalar_index]))
-        return _enqueue(queue, kernel, self.global_size, self.local_size)
+        step = self.step
+        return _enqueue(queue, kernel, step.global_size, step.local_size)
 
 
 class Plan:
@@ -120,7 +124,7 @@ class Plan:
         Bytes of each temporary buffer.
     """
 
-    __slots__ = ("_prepared", "cache", "device", "inputs", "outputs", "scratch", "steps")
+    __slots__ = ("_layouts", "_prepared", "_scratch_layouts", "cache", "device", "inputs", "outputs", "scratch", "steps")
 
     def __init__(
         self,
@@ -132,10 +136,12 @@ class Plan:
     ):
         self.device = device
         self.steps = tuple(steps)
-        self.outputs = tuple(outputs)
+        self.outputs = tuple((tuple(shape), dtype) for shape, dtype in outputs)
         self.inputs = inputs
         self.scratch = tuple(scratch)
-        nothing = self.outputs and all(math.prod(shape) == 0 for shape, _ in self.outputs)
+        self._layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
+        self._scratch_layouts = [Layout((nbytes,), dtypes.uint8) for nbytes in scratch]
+        nothing = self.outputs and all(layout.size == 0 for layout in self._layouts)
         self._prepared = (
             [] if nothing else [_Prepared(device, s, inputs, len(outputs)) for s in self.steps]
         )
@@ -159,13 +165,13 @@ class Plan:
             The device refused a launch; the message names the kernel.
         """
         if outputs is None:
-            results = [memory.empty(stream, shape, dtype) for shape, dtype in self.outputs]
+            results = [View(Storage(stream, x.nbytes), 0, x) for x in self._layouts]
         else:
             results = list(outputs)
         views = [*inputs, *results]
-        for nbytes in self.scratch:
-            views.append(View(Storage(stream, nbytes), 0, (nbytes,), dtypes.uint8))
-        foreign = {v.storage.stream for v in views if v.storage.stream is not stream}
+        for layout in self._scratch_layouts:
+            views.append(View(Storage(stream, layout.nbytes), 0, layout))
+        foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
         for other in foreign:
             other.finish()
         queue = stream.queue

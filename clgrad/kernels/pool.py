@@ -22,7 +22,7 @@ from clgrad.kernels.signature import Signature
 CONVENTIONS = ("valid", "full", "same")
 #: Columns of a row that one CPU work-item takes at a time, at most.
 CPU_SPAN = 4096
-#: Largest stride along the last axis for which gradients use vectors: one accumulator for each phase.
+#: Largest stride along the last axis for which gradients use vectors: one accumulator per phase.
 MAX_PHASES = 4
 #: Registers' worth of terms from which on a window's row is added up by a team or by a vector.
 WIDE_WINDOW = 2
@@ -32,7 +32,7 @@ GPU_TEAM = 128
 
 @dataclass(frozen=True)
 class PoolGeometry:
-    """Windows over the spatial axes of an array of shape (batch, channel, \\*spatial).
+    """Windows over the spatial axes of an array of layout NCW, NCHW or NCDHW.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class PoolGeometry:
             ignored if ``global_pool``.
         convention : str
             ``valid``: only windows that the padded data holds. ``full``: the last window may reach
-            beyond the padding. ``same``: a window starts at every ``stride``-th element; no padding.
+            beyond the padding. ``same``: a window starts at each ``stride``-th element; no padding.
         global_pool : bool
             One window, the whole of each channel.
         count_include_pad : bool
@@ -138,8 +138,8 @@ class PoolGeometry:
 def _spatial(op: str, shape: Sequence[int]) -> tuple[int, ...]:
     if len(shape) not in (3, 4, 5):
         raise OperatorError(
-            f"{op}: data has shape {tuple(shape)}; accepted: (batch, channel, *spatial) with 1 to 3 "
-            "spatial axes"
+            f"{op}: data has shape {tuple(shape)}; accepted: (batch, channel, *spatial) with 1 to "
+            "3 spatial axes"
         )
     size = tuple(int(n) for n in shape[2:])
     if not 0 < math.prod(size) < 2**31:
@@ -172,9 +172,10 @@ def plan_max(
 ) -> Plan:
     """Plan the largest element of each window.
 
-    Inputs: data. Outputs: values, and (``with_index``) int32 positions of the elements taken, counted
-    in C order over the spatial axes of their channel: the first of several maxima; NaN counts as the
-    largest. A window that holds nothing but padding gives the lowest finite number and position -1.
+    Inputs: data. Outputs: values, and (``with_index``) int32 positions of the elements taken,
+    counted in C order over the spatial axes of their channel: the first of several maxima; NaN
+    counts as the largest. A window that holds nothing but padding gives the lowest finite number
+    and position -1.
     """
     g = geometry
     outputs = [(g.out_shape, dtype)] + [(g.out_shape, dtypes.int32)] * with_index
@@ -189,8 +190,8 @@ def plan_max(
 def plan_max_gather(device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype) -> Plan:
     """Plan the forward derivative of max pooling: what ``g`` holds where the maxima were found.
 
-    Inputs: g (shape of the data), positions (from :func:`plan_max`). Outputs: g at these positions, 0
-    at position -1.
+    Inputs: g (shape of the data), positions (from :func:`plan_max`). Outputs: g at these positions,
+    0 at position -1.
     """
     kernel = _Kernel(device, name, "gather", geometry.flattened(), dtype)
     kernel.array("x", dtype, In(0))
@@ -202,8 +203,8 @@ def plan_max_gather(device: Device, name: str, geometry: PoolGeometry, dtype: np
 def plan_max_scatter(device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype) -> Plan:
     """Plan the gradient of max pooling.
 
-    Inputs: dy, positions (from :func:`plan_max`). Outputs: dx, at each element the sum of dy over the
-    windows whose maximum it was.
+    Inputs: dy, positions (from :func:`plan_max`). Outputs: dx, at each element the sum of dy over
+    the windows whose maximum it was.
     """
     kernel = _Kernel(device, name, "scatter", geometry.flattened(), dtype)
     kernel.array("x", dtype, In(0))
@@ -230,8 +231,8 @@ def plan_sum_grad(
 ) -> Plan:
     """Plan the gradient of sum or average pooling.
 
-    Inputs: dy. Outputs: dx, at each element the sum of dy (of dy divided by the window's count) over
-    the windows that hold it.
+    Inputs: dy. Outputs: dx, at each element the sum of dy (of dy divided by the window's count)
+    over the windows that hold it.
     """
     kernel = _Kernel(device, name, "spread", geometry.flattened(), dtype, average=average)
     kernel.array("x", dtype, In(0))
@@ -242,8 +243,8 @@ def plan_sum_grad(
 class _Kernel:
     """One pooling kernel in the making.
 
-    ``mode`` is ``max``, ``sum`` (a result reads its window), ``scatter``, ``spread`` (an element reads
-    the windows that hold it) or ``gather`` (a result reads one element, by its position).
+    ``mode`` is ``max``, ``sum`` (a result reads its window), ``scatter``, ``spread`` (an element
+    reads the windows that hold it) or ``gather`` (a result reads one element, by its position).
     """
 
     def __init__(
@@ -266,7 +267,7 @@ class _Kernel:
         shape = (self.outer, max(math.prod(g.size), math.prod(g.out)))
         self.signature = Signature(layout.needs_long(shape, []))
         self.span = CPU_SPAN
-        #: Vectors of columns that a vector of windows spreads over; 0: there is one window to a row.
+        #: Vectors of columns that a vector of windows spreads over; 0: one window to a row.
         self.phases = g.stride[-1] if g.out[-1] > 1 else 0
         self.team = self._team()
         self.inner, self.width = self._inner()
@@ -333,8 +334,8 @@ class _Kernel:
     def _inner_windows(self) -> tuple[int, int]:
         """Windows q whose columns q * stride - pad + phase take the same steps in a gradient.
 
-        These columns exist, the windows before q that also hold them exist, and in an average they all
-        count the same.
+        These columns exist, the windows before q that also hold them exist, and in an average they
+        all count the same.
         """
         g = self.geometry
         n, k, s, p = g.size[-1], g.kernel[-1], g.stride[-1], g.pad[-1]
@@ -360,4 +361,3 @@ class _Kernel:
             groups = min(elements, 32 * self.device.capabilities.compute_units)
             return (groups * self.team,), (self.team,)
         return ranges(self.device, elements, elements)
-

@@ -1,15 +1,15 @@
 """Planners of random numbers: Philox4x32-10, a counter-based generator.
 
-J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11.
-The generator is a function of a key and a counter, without state. Here the key is the seed, and the
-counter is (number of the block of elements, number of the call), 64 bits each: what an element gets
-depends on the seed, the call and its position alone, not on the device, the work-group size or the
-vector width. Each block holds four 32-bit words.
+J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: "Parallel random numbers: as easy as 1, 2, 3",
+SC'11. The generator is a function of a key and a counter, without state. Here the key is the seed,
+and the counter is (number of the block of elements, number of the call), 64 bits each: what an
+element gets depends on the seed, the call and its position alone, not on the device, the work-group
+size or the vector width. Each block holds four 32-bit words.
 
-Every plan takes the seed and the number of the call as its first two scalars, as int64 whose bits count
-as unsigned (:func:`as_scalar`). Plans with the same seed and call give dependent numbers: count the calls.
-Integers and uniform numbers are the same on all devices to the last bit; normal numbers to the accuracy
-of the device's log, sqrt and sinpi.
+Every plan takes the seed and the number of the call as its first two scalars, as int64 whose bits
+count as unsigned (:func:`as_scalar`). Two runs with the same seed and call give the same words, so
+count the calls. Integers and uniform numbers are the same on all devices to the last bit; normal
+numbers to the accuracy of the device's log, sqrt, sinpi and cospi.
 """
 
 import math
@@ -48,9 +48,8 @@ def plan_bits(device: Device, name: str, shape: Sequence[int]) -> Plan:
 def plan_uniform(device: Device, name: str, shape: Sequence[int], dtype: np.dtype) -> Plan:
     """Plan random numbers, uniform over [low, high): high itself never comes.
 
-    Scalars: seed, call, low, high. Outputs: the numbers, from the highest 24 bits of a word for float32
-    and float16 (rounded down, 4 elements to a block), from 53 bits of two words for float64 (2 elements
-    to a block).
+    Scalars: seed, call, low, high (low < high). Outputs: the numbers, from the highest 24 bits of a
+    word for float32 and float16 (which is rounded down), from 53 bits of two words for float64.
     """
     return _plan(device, name, "uniform", shape, dtype, ("low", "high"))
 
@@ -58,8 +57,8 @@ def plan_uniform(device: Device, name: str, shape: Sequence[int], dtype: np.dtyp
 def plan_normal(device: Device, name: str, shape: Sequence[int], dtype: np.dtype) -> Plan:
     """Plan normally distributed random numbers; before ``loc`` and ``scale``, all are below 9.
 
-    Scalars: seed, call, loc, scale. Outputs: the numbers, in pairs from two uniform ones of the same
-    block by the transform of G. E. P. Box and M. E. Muller (1958).
+    Scalars: seed, call, loc, scale. Outputs: the numbers, in pairs from two uniform ones of the
+    same block by the transform of G. E. P. Box and M. E. Muller (1958).
     """
     return _plan(device, name, "normal", shape, dtype, ("loc", "scale"))
 
@@ -75,8 +74,8 @@ def plan_mask(device: Device, name: str, shape: Sequence[int], dtype: np.dtype) 
 def plan_dropout(device: Device, name: str, shape: Sequence[int], dtype: np.dtype) -> Plan:
     """Plan dropout in one launch.
 
-    Inputs: x. Scalars: seed, call, keep. Outputs: y = x * mask, and the mask that :func:`plan_mask` gives
-    for the same scalars. What is dropped of infinity or NaN is NaN, as in the product.
+    Inputs: x. Scalars: seed, call, keep. Outputs: y = x * mask, and the mask that :func:`plan_mask`
+    gives for the same scalars. What is dropped of infinity or NaN is NaN, as in the product.
     """
     return _plan(device, name, "dropout", shape, dtype, ("keep",))
 

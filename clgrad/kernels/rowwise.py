@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import layout, template
@@ -16,8 +15,8 @@ from clgrad.kernels.signature import Signature
 
 #: Work-group on a GPU, where the device allows.
 GPU_GROUP = 256
-#: Neighbouring columns that a GPU work-group has, at least, where the axis is not the last: enough for
-#: neighbouring work-items to fill a memory transaction.
+#: Neighbouring columns that a GPU work-group has, at least, where the axis is not the last: enough
+#: for neighbouring work-items to fill a memory transaction.
 GPU_COLUMNS = 16
 
 
@@ -31,7 +30,7 @@ def plan_softmax(
     log: bool = False,
     temperature: float = 1.0,
 ) -> Plan:
-    """Plan ``exp(x / temperature)``, normalised to the sum 1 along an axis; with ``log``, its logarithm.
+    """Plan ``exp(x / temperature)``, normalised to the sum 1 along an axis, or its logarithm.
 
     Inputs: x. Outputs: y. The largest element (of x / temperature) is subtracted first, so nothing
     overflows. A row that holds NaN or +infinity, or nothing but -infinity, gives NaN.
@@ -70,7 +69,7 @@ def plan_softmax_grad(
 
 
 class _Rowwise:
-    """A kernel over an array seen as (outer, n, inner), where each (outer, inner) is reduced over n."""
+    """A kernel over an array seen as (outer, n, inner): each (outer, inner) is a row of its own."""
 
     def __init__(self, device, name, shape, axis, dtype, log, temperature, *, gradient):
         rank = len(shape)
@@ -104,7 +103,7 @@ class _Rowwise:
     def _ranges(self, elements: int) -> tuple[tuple[int], tuple[int]]:
         if not self.gpu:
             lanes = 1 if self.inner == 1 else self.width
-            # exp costs several times what an addition does, so fewer elements are worth a work-item.
+            # exp costs several times what an addition does: fewer elements are worth a work-item.
             return ranges(self.device, self.outer * -(-self.inner // lanes), 4 * elements)
         group = self.team * self.columns
         groups = -(-self.outer * self.inner // self.columns)

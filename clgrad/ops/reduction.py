@@ -11,10 +11,10 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.array import NDArray
-from clgrad.kernels import expr, layout, reduce
+from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
 from clgrad.ops.selection import select
-from clgrad.ops.shape import broadcast_to, reshape
+from clgrad.ops.shape import reshape
 from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, operator
 
@@ -66,14 +66,24 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
     )
 
 
+@operator(name="_repeat_axes")
+def _repeat_axes(call: Call, data: Spec, *, shape, axis, exclude):
+    """A reduction's result repeated over the reduced axes, with or without these kept as size 1."""
+    axes = reduced_axes(call, len(shape), axis, exclude)
+    source = layout.broadcast(kept_shape(shape, axes), shape, data.dtype)
+    output = map.Output(expr.operand(0, data.dtype), layout.broadcast(shape, shape, data.dtype))
+    return map.plan(call.device, call.kernel(data.dtype), shape, [output], [source])
+
+
+_repeat_axes.gradient(
+    data=lambda dy, data_shape, axis, exclude: reshape(
+        sum(dy, axis=axis, exclude=exclude), shape=data_shape
+    )
+)
+
+
 def _spread(reduced: NDArray, shape, axis, exclude) -> NDArray:
-    """A reduction's result (or its gradient) repeated over the reduced axes."""
-    axes = reduced_axes(_RULE, len(shape), axis, exclude)
-    return broadcast_to(reshape(reduced, kept_shape(shape, axes)), shape)
-
-
-#: In rules the arguments were checked by the forward call; nothing is left to name in an error.
-_RULE = Call(None, "gradient")
+    return _repeat_axes(reduced, shape=shape, axis=axis, exclude=exclude)
 
 
 @operator(aliases=("sum_axis",), reference=np.sum, integers=True)

@@ -17,8 +17,11 @@ from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
-from clgrad.registry.operator import Operator, Spec, stream_for, table
+from clgrad.registry.operator import Operator, Spec, all_arrays, stream_for, table
 from clgrad.tape import Node
+
+
+_NUMBER = (int, float, np.number, np.bool_, numbers.Number)
 
 
 class Elementwise(Operator):
@@ -46,6 +49,8 @@ class Elementwise(Operator):
 
     def __call__(self, *args, out=None, name=None, **kwargs):
         """Apply to arrays; to symbolic operands inside formulas and rules."""
+        if not kwargs and len(args) == len(self._call_order) and all_arrays(args):
+            return self.apply(self.arguments, args, {}, out)
         given = dict(self.attributes)
         given.update(zip(self._call_order, args, strict=False))
         given.update(kwargs)
@@ -62,7 +67,7 @@ class Elementwise(Operator):
             if isinstance(value, NDArray) and key not in self.attributes:
                 names.append(key)
                 arrays.append(value)
-            elif isinstance(value, numbers.Number | np.bool_):
+            elif isinstance(value, _NUMBER):
                 scalars[key] = value
             elif isinstance(value, np.ndarray) and value.ndim and key not in self.attributes:
                 names.append(key)
@@ -81,22 +86,17 @@ class Elementwise(Operator):
         reference = self.testing.get("reference")
         if reference is None:
             raise OperatorTypeError(f"{self.name}: no argument is an NDArray")
-        return float(reference(**scalars))
+        return float(reference(*(scalars[n] for n in self._call_order)))
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on arrays by name, with numbers for the remaining parameters."""
         stream = stream_for(self.name, names, arrays)
-        return self.run(
-            stream,
-            names,
-            arrays,
-            attributes,
-            (),
-            tuple(attributes.values()),
-            lambda: self._plan(stream.device, names, [Spec(a.shape, a._view.dtype) for a in arrays],
-                               tuple(attributes)),
-            out,
-        )
+        scalars = tuple(attributes.values())
+        return self.run(stream, names, arrays, attributes, (), scalars, out)
+
+    def make_plan(self, device, names, specs, attributes) -> Plan:
+        """Plan the one launch of the formula."""
+        return self._plan(device, names, specs, tuple(attributes))
 
     def _plan(self, device, names, specs: Sequence[Spec], numbers_: tuple[str, ...]) -> Plan:
         dtype = self._dtype(names, specs)
@@ -151,7 +151,7 @@ class Elementwise(Operator):
         if create_graph or node.plan is None:
             gradients = super().vjp(node, dys, wanted, create_graph)
             return {
-                i: _sum_to(gradient, node.input_meta(i)[0]) for i, gradient in gradients.items()
+                i: _sum_to(gradient, node.input_meta(i).shape) for i, gradient in gradients.items()
             }
         dy = dys[0]._view
         stream = stream_for(self.name, ("dy",), dys)
@@ -209,10 +209,10 @@ class _GradientPlans:
 
     def _map_plan(self, device, node, shape, full, metas, operands, scalars) -> Plan:
         outputs = [
-            map.Output(value, layout.broadcast(shape, shape, metas[i][1])) for i, value in full
+            map.Output(value, layout.broadcast(shape, shape, metas[i].dtype)) for i, value in full
         ]
         label = "_".join(node.names[i] for i, _ in full)
-        name = f"{self.op.name.lstrip('_')}_grad_{label}_{node.outputs[0][1]}"
+        name = f"{self.op.name.lstrip('_')}_grad_{label}_{node.outputs[0].dtype}"
         return map.plan(device, name, shape, outputs, operands, scalars)
 
     def run(self, stream: Stream, node: Node, dy: View) -> dict[int, View]:

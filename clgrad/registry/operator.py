@@ -9,6 +9,7 @@ import numpy as np
 
 from clgrad import array, memory, tape
 from clgrad.array import NDArray
+from clgrad.device import Device
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
@@ -113,6 +114,8 @@ class Operator:
                 self.attributes[parameter.name] = parameter.default
         self.arguments = tuple(arguments)
         self._call_order = (*self.arguments, *self.attributes)
+        #: Whether every attribute has a default.
+        self._complete = inspect.Parameter.empty not in self.attributes.values()
         self.__signature__ = inspect.Signature(
             [p.replace(annotation=p.empty) for p in parameters if p.kind is p.VAR_POSITIONAL]
             or [
@@ -161,7 +164,7 @@ class Operator:
         names, arrays, attributes = self.bind(args, kwargs)
         return self.apply(names, arrays, attributes, out)
 
-    def bind(self, args: Sequence, kwargs: dict) -> tuple[tuple[str, ...], list[NDArray], dict]:
+    def bind(self, args: Sequence, kwargs: dict) -> tuple[tuple[str, ...], Sequence[NDArray], dict]:
         """Sort a call's arguments into arrays, with their names, and attributes.
 
         Raises
@@ -171,6 +174,12 @@ class Operator:
         """
         if self.variadic is not None:
             return self._bind_variadic(args, kwargs)
+        if self._complete and len(args) == len(self.arguments) and all_arrays(args):
+            # The usual call: every array by position, the rest by name.
+            if not kwargs:
+                return self.arguments, args, self.attributes
+            if kwargs.keys() <= self.attributes.keys() and list not in map(type, kwargs.values()):
+                return self.arguments, args, {**self.attributes, **kwargs}
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
             raise OperatorTypeError(
@@ -214,7 +223,9 @@ class Operator:
                 raise OperatorTypeError(f"{self.name}: argument {key!r} is missing")
         return attributes
 
-    def _as_arrays(self, names: Sequence[str], values: Sequence) -> list[NDArray]:
+    def _as_arrays(self, names: Sequence[str], values: Sequence) -> Sequence[NDArray]:
+        if all_arrays(values):
+            return values
         like = next((v for v in values if isinstance(v, NDArray)), None)
         arrays = []
         for argument, value in zip(names, values, strict=True):
@@ -232,6 +243,10 @@ class Operator:
         """Run the op on bound arguments and record it where recording is on."""
         raise NotImplementedError
 
+    def make_plan(self, device: Device, names, specs: Sequence[Spec], attributes: dict) -> Plan:
+        """Plan the launches for arrays of these shapes and dtypes."""
+        raise NotImplementedError
+
     # Running and recording
 
     def run(
@@ -242,15 +257,18 @@ class Operator:
         attributes: dict,
         key: tuple,
         scalars: Sequence[float],
-        make_plan: Callable[[], Plan],
         out=None,
     ):
-        """Look up or make the plan, run it, and record the call."""
+        """Look up or make the plan, run it, and record the call.
+
+        ``key`` holds what the plan depends on besides the op and the arrays' names, shapes and dtypes.
+        """
         views = [a._view for a in arrays]
-        full_key = (self, names, key, *((v.shape, v.dtype) for v in views))
+        full_key = (self, names, key, *[v.layout for v in views])
         plan = stream.plans.get(full_key)
         if plan is None:
-            plan = stream.plans[full_key] = make_plan()
+            specs = [Spec(*view.layout) for view in views]
+            plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
         if out is None:
             results = [NDArray(v) for v in plan.run(stream, views, scalars)]
         else:
@@ -279,19 +297,20 @@ class Operator:
 
         A call that reads nothing of the graph leaves no record, as in MXNet.
         """
-        if not any(a._entry is not None and a._entry[0].in_graph for a in arrays):
+        for a in arrays:
+            if a._entry is not None and a._entry[0].in_graph:
+                break
+        else:
             return None
-        inputs = tuple(a._entry or _constant(a) for a in arrays)
-        views = [a._view for a in arrays] + [r._view for r in results]
-        handles = tuple(v.handle for v in views)
-        outputs = tuple((r._view.shape, r._view.dtype) for r in results)
-        context = arrays[0].context
-        node = tape.Node(self, names, attributes, inputs, outputs, plan, handles, context)
+        inputs = tuple([a._entry or _constant(a) for a in arrays])
+        views = [a._view for a in (*arrays, *results)]
+        outputs = tuple([r._view.layout for r in results])
+        node = tape.Node(
+            self, names, attributes, inputs, outputs, plan, [v.handle for v in views], views[0].device
+        )
         if node.needs_grad:
-            mask = tuple(source.needs_grad for source, _ in inputs)
-            for key in self._keeps(names, mask):
-                view = views[key] if key >= 0 else results[~key]._view
-                node.saved[key] = tape.Saved(view)
+            for key in self._keeps(names, node.wanted):
+                node.saved[key] = tape.Saved(views[key] if key >= 0 else results[~key]._view)
         for index, result in enumerate(results):
             result._entry = (node, index)
         return node
@@ -369,16 +388,23 @@ class Operator:
 
     def _described(self, need: str, node: tape.Node):
         argument, _, what = need.rpartition("_")
-        metas = [node.input_meta(j) for j in range(len(node.names))]
         if what == "shapes":
-            return [shape for shape, _ in metas]
+            return [node.input_meta(j).shape for j in range(len(node.names))]
         if argument == "y":
-            meta = node.outputs[0]
+            layout = node.outputs[0]
         elif argument in node.names:
-            meta = metas[node.names.index(argument)]
+            layout = node.input_meta(node.names.index(argument))
         else:
             return None  # an optional argument that was left out
-        return meta[0] if what == "shape" else meta[1]
+        return layout.shape if what == "shape" else layout.dtype
+
+
+def all_arrays(values: Sequence) -> bool:
+    """Whether every value is an NDArray (a loop: all() of a generator takes twice as long)."""
+    for value in values:
+        if type(value) is not NDArray:
+            return False
+    return True
 
 
 def _position(names: Sequence[str], name: str) -> int | None:
@@ -399,10 +425,11 @@ def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stre
         The arrays lie on different devices.
     """
     first = arrays[0]._view.storage.stream
-    for argument, other in zip(names, arrays, strict=True):
-        if other._view.storage.stream.device is not first.device:
+    for i, other in enumerate(arrays):
+        stream = other._view.storage.stream
+        if stream is not first and stream.device is not first.device:
             raise OperatorError(
-                f"{op}: {names[0]!r} is on {arrays[0].context} and {argument!r} on {other.context}; "
+                f"{op}: {names[0]!r} is on {arrays[0].context} and {names[i]!r} on {other.context}; "
                 "accepted: one device (copy with as_in_context)"
             )
     return first if first.is_mine else memory.current_stream(first.device)

@@ -48,20 +48,20 @@ class Planned(Operator):
         return self._run(stream, (), [], self._attributes(attributes), out)
 
     def _run(self, stream, names, arrays, attributes, out):
+        if not self.numbers:
+            return self.run(stream, names, arrays, attributes, tuple(attributes.values()), (), out)
         scalars = [attributes[n] for n in self.numbers]
-        fixed = {k: v for k, v in attributes.items() if k not in self.numbers}
-        later = dict.fromkeys(self.numbers)  # the planner is not told what changes from run to run
+        key = tuple([v for n, v in attributes.items() if n not in self.numbers])
+        return self.run(stream, names, arrays, attributes, key, scalars, out)
 
-        def make_plan() -> Plan:
-            specs = [Spec(a.shape, a._view.dtype) for a in arrays]
-            call = Call(stream.device, self.name)
-            if self.variadic is not None:
-                return self.function(call, *specs, **fixed, **later)
-            given = {**dict.fromkeys(self.optional), **dict(zip(names, specs, strict=True))}
-            return self.function(call, **given, **fixed, **later)
-
-        key = tuple(fixed.values())
-        return self.run(stream, names, arrays, attributes, key, scalars, make_plan, out)
+    def make_plan(self, device: Device, names, specs, attributes) -> Plan:
+        """Call the planner; it is not told the numbers, which change from run to run."""
+        call = Call(device, self.name)
+        fixed = {n: None if n in self.numbers else v for n, v in attributes.items()}
+        if self.variadic is not None:
+            return self.function(call, *specs, **fixed)
+        arrays = {**dict.fromkeys(self.optional), **dict(zip(names, specs, strict=True))}
+        return self.function(call, **arrays, **fixed)
 
 
 class Relabel(Operator):

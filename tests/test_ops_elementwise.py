@@ -1,0 +1,615 @@
+"""Every elementwise op of the table: values, dtypes, broadcasting, special values, gradients.
+
+The table drives these tests, so a new op is tested without a change here; only a reference that its
+declaration does not give is looked up in REFERENCES. Ops that have neither are parts of other ops
+(PARTS) and take part where the gradient kernel is held against the recorded rule.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.special
+
+from clgrad import autograd, nd
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.registry import Elementwise, table
+from clgrad.test_utils import gradcheck, gradgradcheck
+
+SQRT_HALF = math.sqrt(0.5)
+
+#: Reference of ops whose declaration has none, or one for the default attributes only.
+REFERENCES: dict[str, Callable] = {
+    "erf": scipy.special.erf,
+    "erfinv": scipy.special.erfinv,
+    "gamma": scipy.special.gamma,
+    "gammaln": scipy.special.gammaln,
+    "digamma": scipy.special.digamma,
+    "polygamma": lambda data, n: scipy.special.polygamma(int(n), data),
+    "gelu": lambda data: data * scipy.special.ndtr(data),
+    "leaky_relu": lambda data, slope: np.where(data > 0, data, slope * data),
+    "elu": lambda data, slope: np.where(data > 0, data, slope * np.expm1(data)),
+    "hard_sigmoid": lambda data, alpha, beta: np.clip(alpha * data + beta, 0, 1),
+    "smooth_l1": lambda data, scalar: np.where(
+        np.abs(data) < 1 / scalar**2, 0.5 * (scalar * data) ** 2, np.abs(data) - 0.5 / scalar**2
+    ),
+    "softrelu": lambda data: np.logaddexp(data, 0),
+}
+
+#: Attributes to test with; kinks that they make lie on multiples of 1/2 (see ``draw``).
+ATTRIBUTES = {
+    "clip": [{"a_min": -1.0, "a_max": 1.5}],
+    "polygamma": [{"n": n} for n in (0, 1, 2, 3)],
+    "hard_sigmoid": [{"alpha": 0.2, "beta": 0.5}, {"alpha": 0.5, "beta": 0.25}],
+    "smooth_l1": [{"scalar": 1.0}, {"scalar": math.sqrt(2)}],
+    "leaky_relu": [{"slope": 0.25}],
+    "elu": [{"slope": 1.0}, {"slope": 0.5}],
+}
+
+#: Elementwise ops without a meaning of their own: attributes for the test of their gradient kernels.
+#: What they compute is for the tests of the ops that they are parts of.
+PARTS: dict[str, dict] = {
+    "_prelu": {},
+    "_standardize": {"eps": 1e-3},
+    "_moving_average": {"momentum": 0.9},
+    "_ones_of": {},
+    "_batch_norm_grad_data": {"eps": 1e-3, "share": 0.1},
+    "_sgd_step": {"lr": 0.1, "wd": 0.01, "rescale_grad": 0.5, "clip_gradient": 1.0},
+}
+
+#: Ops whose gradient is not the derivative of their value, on purpose.
+NO_DERIVATIVE = {"BlockGrad", "make_loss"}
+
+#: Units in the last place by which a device function may be off. OpenCL C 3.0, table 65, allows 16 and
+#: leaves lgamma and tgamma open; the polygamma series ends in a power, of 16 itself.
+ULPS = {"polygamma": 64, "gamma": 64, "gammaln": 64, "digamma": 64, "erfinv": 64}
+
+FLOATS = ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64")), "float16"]
+INTEGERS = ["int32", "int64", "uint8", "int8"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op with values of its attributes."""
+
+    op: Elementwise
+    attributes: dict
+
+    def __str__(self) -> str:
+        return self.op.name + "".join(f"-{k}={v:.3g}" for k, v in self.attributes.items())
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return self.op.arguments
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        return self.op.testing.get("domain", (-2, 2))
+
+    def __call__(self, *arrays, **options):
+        return self.op(*arrays, **self.attributes, **options)
+
+    def reference(self, *arrays) -> np.ndarray:
+        function = REFERENCES.get(self.op.name, self.op.testing.get("reference"))
+        return np.asarray(function(*arrays, **self.attributes))
+
+
+def cases(select=lambda op: True, arity: int | None = None) -> list:
+    found = {op.name: op for op in table.values() if isinstance(op, Elementwise)}
+    return [
+        pytest.param(case, id=str(case))
+        for op in found.values()
+        if op.name not in PARTS and select(op) and arity in (None, len(op.arguments))
+        for case in (Case(op, attributes) for attributes in ATTRIBUTES.get(op.name, [{}]))
+    ]
+
+
+#: What the coverage test counts as tested here: all that the table has, and the composite ``where``.
+COVERS = {
+    **{op.name: () for op in table.values() if isinstance(op, Elementwise) and op.name not in PARTS},
+    "where": ("_select",),
+}
+
+
+def draw(rng, case: Case, shapes, dtype) -> list[np.ndarray]:
+    """Arguments in the op's domain, at least 0.05 away from multiples of 1/2 (kinks and jumps).
+
+    Of two arguments, the ratio keeps away from whole numbers too: from 1, where maximum and the
+    comparisons have their kink, and from the others, where modulo jumps.
+    """
+    while True:
+        arrays = []
+        for argument, shape in zip(case.arguments, shapes, strict=True):
+            if argument in case.op.free:
+                arrays.append(rng.integers(0, 2, shape).astype("int32"))
+                continue
+            x = rng.uniform(*case.domain, shape)
+            nearest = np.round(2 * x) / 2
+            x = nearest + np.copysign(0.05 + 0.8 * np.abs(x - nearest), x - nearest)
+            arrays.append(x.astype(dtype))
+        if len(arrays) != 2:
+            return arrays
+        ratio = np.divide(*(a.astype(np.float64) for a in arrays))
+        if np.abs(ratio - np.round(ratio)).min() > 0.01:
+            return arrays
+
+
+def close(actual: nd.NDArray, expected: np.ndarray, ulps: int, dtype: str, slack: float = 0) -> None:
+    """Equal up to some rounding errors of the numbers, and of 1 where numbers cancelled."""
+    assert np.dtype(actual.dtype) == dtype
+    assert actual.shape == expected.shape
+    kind = np.dtype(dtype)
+    # float16 results are computed in float32 and rounded once
+    unit = np.finfo(kind).eps
+    rtol = unit if dtype == "float16" else ulps * unit
+    atol = np.finfo(kind).smallest_subnormal if dtype == "float16" else 4 * unit
+    with np.errstate(over="ignore"):
+        expected = expected.astype(kind)
+    np.testing.assert_allclose(actual.asnumpy(), expected, rtol=rtol, atol=atol + slack)
+
+
+def shapes_of(case: Case, size) -> list:
+    return [size] * len(case.arguments)
+
+
+# Values
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("case", cases())
+def test_values(case, dtype, rng):
+    """Sizes below, between and above the vector widths, and an array at an odd offset."""
+    for size in (1, 17, 1037):
+        hosts = draw(rng, case, shapes_of(case, (size,)), dtype)
+        if len(hosts) == 2 and size > 17:
+            hosts = [np.tile(h, -(-size // 17))[:size] for h in draw(rng, case, [(17,), (17,)], dtype)]
+        arrays = [nd.array(np.concatenate([h[:1]] * 3 + [h]), dtype=h.dtype)[3:] for h in hosts]
+        exact = [h.astype(np.float64) if h.dtype.kind == "f" else h for h in hosts]
+        close(case(*arrays), case.reference(*exact), ULPS.get(case.op.name, 16), dtype)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("case", cases(lambda op: op.testing.get("integers")))
+def test_values_of_integers(case, dtype, rng):
+    """The whole range of the small dtypes, with wrap-around; exact."""
+    info = np.iinfo(dtype)
+    low, high = max(info.min, -20000), min(info.max, 20000)
+    hosts = [rng.integers(low, high, 103, dtype=dtype, endpoint=True) for _ in case.arguments]
+    if case.op.name in ("modulo",):
+        hosts[1][hosts[1] == 0] = 3
+    with np.errstate(over="ignore"):
+        expected = case.reference(*hosts).astype(dtype)
+    actual = case(*(nd.array(h, dtype=dtype) for h in hosts))
+    assert np.dtype(actual.dtype) == dtype
+    np.testing.assert_array_equal(actual.asnumpy(), expected)
+
+
+@pytest.mark.parametrize("number_first", [False, True])
+@pytest.mark.parametrize("case", cases(arity=2))
+def test_array_and_number(case, number_first, rng):
+    """A number stands for an array of it; in an integer op it is truncated, as in MXNet."""
+    (x, _), number = draw(rng, case, [(21,), (21,)], "float32"), 1.375
+    pair, host = ((number, nd.array(x)), (number, x)) if number_first else (
+        (nd.array(x), number), (x, number)
+    )
+    with np.errstate(invalid="ignore"):
+        expected = case.reference(*(np.asarray(v, np.float64) for v in host))
+    close(case(*pair), expected, 16, "float32")
+    if case.op.testing.get("integers"):
+        whole = np.arange(1, 40, dtype="int32")
+        pair = (2.75, nd.array(whole, dtype="int32"))
+        host = (np.int32(2), whole)
+        pair, host = (pair, host) if number_first else (pair[::-1], host[::-1])
+        np.testing.assert_array_equal(case(*pair).asnumpy(), case.reference(*host).astype("int32"))
+
+
+@pytest.mark.parametrize("case", cases(lambda op: op.broadcasts, arity=2))
+def test_outer_product_of_axes(case, rng):
+    hosts = draw(rng, case, [(1, 5), (3, 1)], "float32")
+    expected = case.reference(*(h.astype(np.float64) for h in hosts))
+    close(case(*map(nd.array, hosts)), expected, 16, "float32")
+
+
+#: Pairs of shapes whose strides take different ways through the kernel.
+PAIRS = {
+    "leading": ((37,), (3, 37)),
+    "trailing": ((4, 33), (4, 1)),
+    "middle": ((2, 1, 19), (2, 5, 19)),
+    "both": ((3, 1, 18, 1), (1, 4, 18, 5)),
+    "one": ((1,), (2, 17)),
+    "no axes": ((), (2, 17)),
+    "same": ((2, 3, 4, 5, 6), (2, 3, 4, 5, 6)),
+    "empty": ((0, 3), (1, 3)),
+}
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_broadcast_pairs(pair, swap, rng):
+    shapes = PAIRS[pair][::-1] if swap else PAIRS[pair]
+    lhs, rhs = (rng.standard_normal(s).astype("float32") for s in shapes)
+    y = nd.subtract(nd.array(lhs), nd.array(rhs))
+    assert y.shape == (lhs - rhs).shape
+    np.testing.assert_array_equal(y.asnumpy(), lhs - rhs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64")),
+                                   "float16", "int64", "int8", "bool"])
+@pytest.mark.parametrize("condition_dtype", ["float32", "int8", "int64", "bool", "float16"])
+def test_where_with_any_condition(condition_dtype, dtype, rng):
+    """Condition and values may differ in width: the mask has to be converted."""
+    condition = rng.integers(0, 2, (3, 21)).astype(condition_dtype)
+    if condition_dtype == "float32":
+        condition[0, :3] = -0.0, np.nan, 1e-30
+    x, y = (rng.integers(0, 2 if dtype == "bool" else 100, (3, 21)).astype(dtype) for _ in "xy")
+    z = nd.where(*(nd.array(h, dtype=h.dtype) for h in (condition, x, y)))
+    assert np.dtype(z.dtype) == dtype
+    np.testing.assert_array_equal(z.asnumpy(), np.where(condition != 0, x, y))
+
+
+def test_where_with_a_vector_chooses_rows(rng):
+    x, y = rng.standard_normal((2, 4, 3)).astype("float32")
+    z = nd.where(nd.array([1, 0, 0, 1]), nd.array(x), nd.array(y))
+    np.testing.assert_array_equal(z.asnumpy(), np.stack([x[0], y[1], y[2], x[3]]))
+
+
+def test_bool_arrays():
+    a, b = np.array([0, 0, 1, 1] * 9, bool), np.array([0, 1, 0, 1] * 9, bool)
+    x, y = nd.array(a, dtype=bool), nd.array(b, dtype=bool)
+    for name, expected in {
+        "logical_and": a & b, "logical_or": a | b, "logical_xor": a ^ b, "equal": a == b,
+        "not_equal": a != b, "greater": a > b, "lesser_equal": a <= b, "add": a | b,
+        "multiply": a & b, "maximum": a | b,
+    }.items():
+        z = getattr(nd, name)(x, y)
+        assert z.dtype is np.bool_, name
+        np.testing.assert_array_equal(z.asnumpy(), expected, err_msg=name)
+    np.testing.assert_array_equal(nd.logical_not(x).asnumpy(), ~a)
+
+
+# Special values
+
+#: Numbers at which definitions, and not roundings, decide.
+SPECIAL = np.array(
+    [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-30, -1e-30, 0.5, 2.0], "float32"
+)
+
+#: Where the definition here is not the reference's: MXNet has x % 0 = 0.
+SPECIAL_RESULTS = {"modulo": lambda lhs, rhs, y: np.where(rhs == 0, np.where(np.isnan(lhs), y, 0), y)}
+
+#: Ops of these are checked elsewhere: poles at whole numbers, whose limit depends on the side.
+POLES = {"gamma", "gammaln", "digamma", "polygamma"}
+
+#: Odd functions, and others that keep the sign of 0 (ISO C11, annex F).
+KEEP_SIGN_OF_ZERO = (
+    "identity sin tan arcsin arctan sinh tanh arcsinh arctanh expm1 log1p sqrt cbrt floor ceil rint "
+    "round trunc erf"
+).split()
+
+
+@pytest.mark.parametrize("case", cases(lambda op: op.name not in POLES))
+def test_special_values(case):
+    """Signed zeros, infinities, NaN and numbers near the largest follow IEEE 754 and numpy."""
+    hosts = [SPECIAL]
+    if len(case.arguments) == 2:
+        hosts = [np.repeat(SPECIAL, SPECIAL.size), np.tile(SPECIAL, SPECIAL.size)]
+    if len(case.arguments) == 3:
+        hosts = [np.tile([0, 1], SPECIAL.size), np.repeat(SPECIAL, 2), -np.repeat(SPECIAL, 2)]
+    with np.errstate(all="ignore"):
+        exact = [h.astype(np.float64) for h in hosts]
+        # numpy's own float32 decides what overflows and what 0 * inf is
+        expected = case.reference(*exact).astype(np.float32)
+        if case.op.name in SPECIAL_RESULTS:
+            expected = SPECIAL_RESULTS[case.op.name](*exact, expected)
+    actual = case(*(nd.array(h, dtype="float32") for h in hosts)).asnumpy()
+    np.testing.assert_allclose(actual, expected, rtol=4e-6, atol=1e-37)
+
+
+@pytest.mark.parametrize("name", KEEP_SIGN_OF_ZERO)
+def test_sign_of_zero_is_kept(name):
+    y = table[name](nd.array([-0.0] * 17 + [0.0])).asnumpy()
+    np.testing.assert_array_equal(np.signbit(y), [True] * 17 + [False])
+
+
+@pytest.mark.parametrize("name", ["gamma", "gammaln", "digamma", "polygamma"])
+def test_poles(name):
+    """Where both sides agree, the pole is that infinity; where they differ, NaN but for gamma(0)."""
+    x = nd.array([0.0, -1.0, -2.0, np.nan, np.inf])
+    y = table[name](x).asnumpy()
+    inf, nan = np.inf, np.nan
+    expected = {
+        "gamma": [inf, nan, nan, nan, inf],
+        "gammaln": [inf, inf, inf, nan, inf],
+        "digamma": [nan, nan, nan, nan, inf],
+        "polygamma": [nan, nan, nan, nan, inf],
+    }[name]
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("name", ["erfinv", "digamma", "polygamma", "gamma", "gammaln"])
+def test_wide_domains(name, rng):
+    """Beyond the domain that gradients are tested in: every branch of the approximations."""
+    x = {
+        "erfinv": np.concatenate([rng.uniform(-1, 1, 200), 1 - 10.0 ** -np.arange(1, 7)]),
+        "digamma": np.concatenate([rng.uniform(-5, 30, 200), [1e-3, 100.5, 1e6]]),
+        "polygamma": np.concatenate([rng.uniform(0.1, 30, 200), [100.5, 1000.0]]),
+        "gamma": np.concatenate([rng.uniform(-5, 30, 200), [1e-3, 34.5, 40.0]]),
+        "gammaln": np.concatenate([rng.uniform(0.1, 30, 200), [1e-3, 100.5, 1e6]]),
+    }[name].astype("float32")
+    x = x[np.abs(x - np.round(x)) > 0.05] if name in ("digamma", "gamma") else x
+    attributes = {"n": 2} if name == "polygamma" else {}
+    with np.errstate(over="ignore"):
+        expected = REFERENCES[name](x.astype(np.float64), **attributes).astype("float32")
+    actual = table[name](nd.array(x), **attributes).asnumpy()
+    np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=4e-6)
+
+
+def test_logistic_functions_do_not_overflow():
+    """exp of a large number is infinite; sigmoid and softrelu are not."""
+    x = nd.array([-1000.0, -100.0, 100.0, 1000.0])
+    np.testing.assert_allclose(nd.sigmoid(x).asnumpy(), [0, 0, 1, 1], atol=1e-37)
+    np.testing.assert_allclose(table["softrelu"](x).asnumpy(), [0, 0, 100, 1000], atol=1e-37)
+    x.attach_grad()
+    for name, expected in {"sigmoid": [0, 0, 0, 0], "softrelu": [0, 0, 1, 1], "tanh": [0] * 4}.items():
+        with autograd.record():
+            y = table[name](x)
+        y.backward()
+        np.testing.assert_allclose(x.grad.asnumpy(), expected, atol=1e-37, err_msg=name)
+
+
+# Integers where real numbers are meant
+
+
+def test_division_of_integers_is_that_of_c():
+    """Truncated; 0 where the divisor is 0 (which stops MXNet's process), and no trap at the minimum."""
+    x = nd.array([7, -7, 5, -(2**31), 0], dtype="int32")
+    y = nd.array([2, 2, 0, -1, 0], dtype="int32")
+    np.testing.assert_array_equal((x / y).asnumpy(), [3, -3, 0, -(2**31), 0])
+    np.testing.assert_array_equal((x % y).asnumpy(), [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal((nd.array([200, 7], dtype="uint8") / 3).asnumpy(), [66, 2])
+
+
+def test_powers_of_integers_are_exact():
+    x = nd.array([3, -3, 2, 1, -1, 0, 7], dtype="int64")
+    y = nd.array([39, 39, 62, -5, -5, 0, -1], dtype="int64")
+    np.testing.assert_array_equal((x**y).asnumpy(), [3**39, -(3**39), 2**62, 1, -1, 1, 0])
+
+
+def test_real_functions_of_integers_are_truncated():
+    x = nd.array([0, 1, 2, 3], dtype="int32")
+    np.testing.assert_array_equal(nd.exp(x).asnumpy(), [1, 2, 7, 20])
+    assert nd.exp(x).dtype is np.int32
+    np.testing.assert_array_equal(nd.sqrt(nd.array([10, 200], dtype="uint8")).asnumpy(), [3, 14])
+    np.testing.assert_array_equal(nd.reciprocal(nd.array([1, 2, -1], dtype="int32")).asnumpy(), [1, 0, -1])
+
+
+def test_comparisons_keep_the_dtype():
+    x = nd.array([1, 2, 3], dtype="int8")
+    assert (x > 2).dtype is np.int8
+    assert (nd.array([1.0]) == 1).dtype is np.float32
+
+
+# Gradients
+
+
+def differentiable(op) -> bool:
+    return op.name not in NO_DERIVATIVE
+
+
+#: For two and three arguments: one of the output's shape, one that is broadcast.
+GRADIENT_SHAPES = {1: [(5,)], 2: [(2, 3), (3,)], 3: [(2, 1), (1, 3), (2, 3)]}
+EQUAL_SHAPES = {2: [(5,), (5,)]}
+
+
+def gradient_inputs(case: Case, rng, dtype="float64") -> list[np.ndarray]:
+    shapes = GRADIENT_SHAPES if case.op.broadcasts else EQUAL_SHAPES
+    return draw(rng, case, shapes[len(case.arguments)], dtype)
+
+
+@pytest.mark.parametrize("case", cases(differentiable))
+def test_gradient(case, rng):
+    """Against finite differences; ops without a rule have a derivative of 0 and so pass too."""
+    gradcheck(case, gradient_inputs(case, rng))
+
+
+@pytest.mark.parametrize("case", cases(lambda op: differentiable(op) and op.gradients))
+def test_second_gradient(case, rng):
+    gradgradcheck(case, gradient_inputs(case, rng))
+
+
+def gradients(f, hosts, create_graph: bool) -> list[np.ndarray]:
+    """Gradients of every real argument for a head gradient that differs from place to place."""
+    arrays = [nd.array(h, dtype=h.dtype) for h in hosts]
+    real = [x for x in arrays if np.dtype(x.dtype).kind == "f"]
+    for x in real:
+        x.attach_grad()
+    with autograd.record():
+        y = f(*arrays)
+    dy = nd.array(np.cos(np.arange(y.size)).reshape(y.shape), dtype=y.dtype)
+    return [g.asnumpy() for g in autograd.grad(y, real, dy, create_graph=create_graph)]
+
+
+def assert_kernel_is_rule(f, hosts) -> None:
+    """The fused gradient kernel gives what the recorded rule gives, up to roundings."""
+    fused, recorded = (gradients(f, hosts, create_graph) for create_graph in (False, True))
+    for host, kernel, rule in zip([h for h in hosts if h.dtype.kind == "f"], fused, recorded, strict=True):
+        assert kernel.shape == rule.shape == host.shape
+        scale = max(1, np.abs(rule).max(initial=0))
+        np.testing.assert_allclose(kernel, rule, rtol=4e-6, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("case", cases(lambda op: op.gradients))
+def test_gradient_kernel_is_the_recorded_rule(case, rng):
+    """Arguments all of the output's shape share one launch; each broadcast one has its own."""
+    arity = len(case.arguments)
+    assert_kernel_is_rule(case, draw(rng, case, [(37,)] * arity, "float32"))
+    if arity > 1 and case.op.broadcasts:
+        broadcast = {2: [(3, 1, 5), (4, 1)], 3: [(3, 1), (4, 1, 5), (3, 5)]}[arity]
+        assert_kernel_is_rule(case, draw(rng, case, broadcast, "float32"))
+
+
+@pytest.mark.parametrize("number_first", [False, True])
+@pytest.mark.parametrize("case", cases(lambda op: op.gradients, arity=2))
+def test_gradient_kernel_beside_a_number(case, number_first, rng):
+    """A number in an argument's place is passed to the gradient kernel as well."""
+    x, _ = draw(rng, case, [(21,), (21,)], "float32")
+    assert_kernel_is_rule((lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x])
+    (fused,) = gradients((lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x], False)
+    number = np.full_like(x, 1.375)
+    pair = [number, x] if number_first else [x, number]
+    np.testing.assert_allclose(fused, gradients(case, pair, False)[number_first], rtol=4e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in PARTS if n in table and table[n].gradients])
+def test_gradient_kernel_of_parts_is_the_recorded_rule(name, rng):
+    op = table[name]
+    shapes = [(2, 3, 5), *[(1, 3, 1)] * (len(op.arguments) - 1)]
+    hosts = [rng.uniform(0.5, 2, s).astype("float32") for s in shapes]
+    hosts[0] -= 1.2
+    assert_kernel_is_rule(lambda *arrays: op(*arrays, **PARTS[name]), hosts)
+
+
+def test_parts_are_all_there_is_without_a_reference():
+    """A new op needs a reference, in its declaration or here."""
+    found = {op.name: op for op in table.values() if isinstance(op, Elementwise)}
+    bare = {n for n, op in found.items() if "reference" not in op.testing and n not in REFERENCES}
+    assert bare == PARTS.keys() & found.keys()
+
+
+def test_gradient_of_a_broadcast_half_is_summed_in_float32():
+    """A sum of 4096 ones in float16 would end at 2048."""
+    x, b = nd.ones((4096, 1), dtype="float16"), nd.ones((1,), dtype="float16")
+    b.attach_grad()
+    with autograd.record():
+        y = x * b
+    y.backward()
+    assert b.grad.asscalar() == 4096
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_only_the_gradients_that_are_wanted(wanted, rng):
+    """An argument without attach_grad costs no gradient, and the other one is right."""
+    hosts = rng.uniform(1, 2, (2, 7)).astype("float32")
+    arrays = [nd.array(h) for h in hosts]
+    for x, want in zip(arrays, wanted, strict=True):
+        if want:
+            x.attach_grad()
+    with autograd.record():
+        y = arrays[0] / arrays[1]
+    y.backward()
+    a, b = hosts.astype(np.float64)
+    expected = 1 / b if wanted[0] else -a / b**2
+    np.testing.assert_allclose(arrays[wanted.index(True)].grad.asnumpy(), expected, rtol=1e-6)
+
+
+def head(x: nd.NDArray, f) -> np.ndarray:
+    x.attach_grad()
+    with autograd.record():
+        y = f(x)
+    y.backward(nd.array(np.full(y.shape, 3.0)))
+    return x.grad.asnumpy()
+
+
+def test_gradient_is_blocked():
+    np.testing.assert_array_equal(head(nd.array([1.0, 2.0]), lambda x: nd.BlockGrad(x) * x), [3, 6])
+    np.testing.assert_array_equal(head(nd.array([1.0, 2.0]), nd.stop_gradient), [0, 0])
+
+
+def test_a_loss_has_gradient_one_whatever_the_head():
+    np.testing.assert_array_equal(head(nd.array([1.0, 2.0]), nd.make_loss), [1, 1])
+    np.testing.assert_array_equal(head(nd.array([1.0, 2.0]), lambda x: nd.make_loss(x * x)), [2, 4])
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "expected"),
+    [
+        pytest.param(nd.abs, [0.0, -0.0], [0, 0], id="abs"),
+        pytest.param(nd.relu, [0.0, -0.0], [0, 0], id="relu"),
+        pytest.param(lambda x: nd.clip(x, -1, 1), [-1.0, 1.0, -1.5, 1.5], [3, 3, 0, 0], id="clip"),
+        pytest.param(nd.sign, [0.0, 2.0], [0, 0], id="sign"),
+        pytest.param(lambda x: nd.maximum(x, x), [1.0, 2.0], [3, 3], id="maximum of itself"),
+        pytest.param(lambda x: nd.power(x, 0), [0.0, 2.0], [0, 0], id="power 0"),
+        pytest.param(lambda x: nd.power(x, 1), [0.0, 2.0], [3, 3], id="power 1"),
+        pytest.param(lambda x: nd.power(x, 2), [0.0, -2.0], [0, -12], id="power 2"),
+        pytest.param(lambda x: nd.power(0, x), [1.0, 2.0], [0, 0], id="power of 0"),
+        pytest.param(lambda x: nd.smooth_l1(x), [0.0, 1.0, -1.0], [0, 3, -3], id="smooth_l1"),
+    ],
+)
+def test_gradient_where_there_is_no_derivative(f, x, expected):
+    """Conventions at kinks, for a head gradient of 3."""
+    np.testing.assert_array_equal(head(nd.array(x), f), expected)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_ties_go_to_the_left(name):
+    x, y = nd.array([1.0, 2.0]), nd.array([1.0, 2.0])
+    x.attach_grad()
+    y.attach_grad()
+    with autograd.record():
+        z = table[name](x, y)
+    z.backward()
+    np.testing.assert_array_equal(x.grad.asnumpy(), [1, 1])
+    np.testing.assert_array_equal(y.grad.asnumpy(), [0, 0])
+
+
+def test_third_derivative():
+    x = nd.array([0.3, -0.7])
+    x.attach_grad()
+    with autograd.record():
+        y = nd.sigmoid(x)
+        for _ in range(3):
+            (y,) = autograd.grad(y, x, create_graph=True)
+    s = 1 / (1 + np.exp(-x.asnumpy().astype(np.float64)))
+    np.testing.assert_allclose(y.asnumpy(), s * (1 - s) * (1 - 6 * s + 6 * s * s), rtol=1e-5)
+
+
+# Calling
+
+
+def test_ops_on_numbers_give_numbers():
+    assert nd.maximum(2, 3) == 3
+    assert nd.modulo(-7, 3) == 2
+    assert nd.power(2, 0.5) == pytest.approx(math.sqrt(2))
+    assert nd.hypot(lhs=3, rhs=4) == 5
+
+
+def test_out_receives_the_result():
+    x, out = nd.array([1.0, 2.0]), nd.zeros((2,))
+    assert nd.exp(x, out=out) is out
+    np.testing.assert_allclose(out.asnumpy(), np.exp([1, 2]), rtol=1e-6)
+    nd.add(x, 1, out=x)  # each element is read before it is written
+    np.testing.assert_array_equal(x.asnumpy(), [2, 3])
+
+
+def test_name_is_accepted():
+    np.testing.assert_array_equal(nd.add(nd.ones((2,)), 1, name="sum").asnumpy(), [2, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda x: nd.add(x, nd.ones((2, 3), dtype="int32")), OperatorTypeError,
+         "add: 'lhs' has dtype float32 and 'rhs' has dtype int32; accepted: one dtype"),
+        (lambda x: nd.add(x, nd.ones((4,))), OperatorError,
+         r"add: shapes are lhs \(2, 3\), rhs \(4,\); accepted: shapes that broadcast"),
+        (lambda x: nd.elemwise_add(x, nd.ones((3,))), OperatorError,
+         r"elemwise_add: shapes are lhs \(2, 3\), rhs \(3,\); accepted: equal shapes"),
+        (lambda x: nd.add(x, "1"), OperatorTypeError,
+         "add: argument 'rhs' is str; accepted: NDArray or a number"),
+        (lambda x: nd.add(x), OperatorTypeError, "add: array argument 'rhs' is missing"),
+        (lambda x: nd.add(x, x, x), OperatorTypeError,
+         "add: 3 positional arguments given; accepted: lhs, rhs"),
+        (lambda x: nd.add(x, x, lhs=x), OperatorTypeError, "add: argument 'lhs' is given twice"),
+        (lambda x: nd.add(x, x, axis=1), OperatorTypeError, "add: unknown argument 'axis'"),
+        (lambda x: nd.clip(x, 0), OperatorTypeError, "clip: argument 'a_max' is missing"),
+        (lambda x: nd.clip(x, 0, x), OperatorTypeError,
+         "clip: argument 'a_max' is NDArray; accepted: a number"),
+        (lambda x: nd.exp(x, out=nd.zeros((3,))), OperatorError,
+         r"exp: out has shape \(3,\) and dtype float32; accepted: shape \(2, 3\) and dtype float32"),
+    ],
+)
+def test_errors_name_op_and_argument(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(nd.ones((2, 3)))
