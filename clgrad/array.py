@@ -83,7 +83,7 @@ class NDArray:
         """
         return memory.download(stream_of(self), self._view)
 
-    def asscalar(self) -> np.generic:
+    def asscalar(self):
         """The only element of an array of size 1, as a numpy scalar.
 
         Raises
@@ -110,7 +110,7 @@ class NDArray:
             raise TypeError("len() of a 0-dimensional array")
         return self.shape[0]
 
-    def _sole(self, kind: str) -> np.generic:
+    def _sole(self, kind: str):
         if self.size != 1:
             raise OperatorError(
                 f"{kind}: an array of shape {self.shape} has no single value; accepted: one element"

@@ -27,3 +27,8 @@ class OperatorTypeError(MXNetError, TypeError):
 
 class AutogradError(MXNetError):
     """Recording, ``backward`` or ``grad`` was used in a way that has no meaning."""
+
+
+def argument_error(op: str, argument: str, given: object, accepted: str) -> OperatorError:
+    """An error in the house's form: op, argument, what was given, what is accepted."""
+    return OperatorError(f"{op}: {argument} is {given}; accepted: {accepted}")

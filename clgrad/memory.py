@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import math
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -80,8 +82,20 @@ class Stream:
         """Whether the calling thread opened this stream."""
         return self._thread == threading.get_ident()
 
+    def disown(self) -> None:
+        """Belong to no thread any more: the process was forked, and the queue is the parent's."""
+        self._thread = -1
+
     def finish(self) -> None:
-        """Wait until everything that was enqueued here has run."""
+        """Wait until everything that was enqueued here has run.
+
+        Raises
+        ------
+        DeviceError
+            The queue was inherited across a fork.
+        """
+        if self._thread == -1:
+            current_stream(self.device)  # raises
         self.queue.finish()
 
 
@@ -97,19 +111,31 @@ def current_stream(device: Device) -> Stream:
     except KeyError:
         pass
     stream = _threads.streams[device] = Stream(device)
-    with _all_streams_lock:
-        _all_streams.append(stream)
+    _all_streams.add(stream)
     return stream
 
 
-_all_streams: list[Stream] = []
-_all_streams_lock = threading.Lock()
+_all_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+#: Queues and pools that a forked child inherited; releasing them there could hang, so they are kept.
+_inherited: list[object] = []
 
 
 def all_streams() -> list[Stream]:
-    """Every stream that some thread has opened."""
-    with _all_streams_lock:
-        return list(_all_streams)
+    """Every stream that some thread has opened and somebody still holds."""
+    return list(_all_streams)
+
+
+def _after_fork_in_child() -> None:
+    """Disown the parent's queues, so that their next use ends in DeviceError and not in a hang."""
+    for stream in list(_all_streams):
+        stream.disown()
+        _inherited.append(stream)
+    _threads.streams = {}
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 _serials = itertools.count(1)
@@ -141,6 +167,10 @@ class Layout:
     """Shape and dtype of a C-contiguous array. One object for each: compared and hashed by identity."""
 
     __slots__ = ("dtype", "nbytes", "shape", "size")
+    dtype: np.dtype
+    nbytes: int
+    shape: tuple[int, ...]
+    size: int
     _interned: ClassVar[dict[tuple, "Layout"]] = {}
 
     def __new__(cls, shape: tuple[int, ...], dtype: np.dtype) -> "Layout":

@@ -80,18 +80,20 @@ def _method(op_name: str) -> Callable:
 
 def _reshape(self: NDArray, *shape, **kwargs) -> NDArray:
     """The same elements under another shape, given as numbers or as one tuple; sharing memory."""
-    if not shape:
-        shape = kwargs.pop("shape")
-    elif len(shape) == 1 and isinstance(shape[0], list | tuple):
-        shape = shape[0]
-    return table["reshape"](self, shape=tuple(shape), **kwargs)
+    sizes = _numbers(shape) if shape else kwargs.pop("shape")
+    return table["reshape"](self, shape=tuple(sizes), **kwargs)
 
 
 def _transpose(self: NDArray, *axes, **kwargs) -> NDArray:
     """Axes in another order, given as numbers or as one tuple; reversed where not given."""
-    if len(axes) == 1 and isinstance(axes[0], list | tuple):
-        axes = axes[0]
-    return table["transpose"](self, axes=tuple(kwargs.get("axes") or axes))
+    return table["transpose"](self, axes=tuple(kwargs.get("axes") or _numbers(axes)))
+
+
+def _numbers(values: tuple):
+    """Numbers that were given one by one, or as one list or tuple."""
+    if len(values) == 1 and isinstance(values[0], list | tuple):
+        return values[0]
+    return values
 
 
 def _floordiv(self, other):
@@ -124,7 +126,7 @@ def _copy(self: NDArray) -> NDArray:
     return table["identity"](self)
 
 
-def _iterate(self: NDArray):
+def _iterate(self):
     for i in range(len(self)):
         yield self[i]
 

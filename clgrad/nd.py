@@ -1,7 +1,7 @@
 """``mx.nd``: every op of the table as a function of arrays, and the creation functions."""
 
 from clgrad import methods as _methods  # noqa: F401  (gives NDArray its operators)
-from clgrad import random  # noqa: F401
+from clgrad import random
 from clgrad.array import NDArray
 from clgrad.memory import all_streams as _all_streams
 from clgrad.ops.creation import arange, empty, eye, full, linspace, ones, zeros
@@ -27,10 +27,6 @@ def from_numpy(ndarray, zero_copy: bool = False) -> NDArray:
     ``zero_copy`` is accepted for MXNet's sake; the array always moves to the device.
     """
     return array(ndarray, dtype=ndarray.dtype)
-
-
-    """The older name of ``nd.random.uniform``."""
-    return random.uniform(low, high, shape, dtype, ctx, out)
 
 
 __all__ = [

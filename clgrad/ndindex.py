@@ -16,9 +16,6 @@ from clgrad.ops.conversion import astype
 from clgrad.ops.shape import _slice_assign, resolve_slice, take_slice
 from clgrad.registry import Call, table
 
-_CALL = Call(None, "indexing")
-
-
 def read(data: NDArray, key) -> NDArray:
     """``data[key]``; recorded, and sharing memory where it is a range of the leading axis."""
     if isinstance(key, NDArray | np.ndarray | list):
@@ -94,7 +91,10 @@ def _basic(shape: tuple[int, ...], key):
         raise OperatorError("indexing: more than one Ellipsis given; accepted: one")
     if not any(item is Ellipsis for item in items):
         items.append(Ellipsis)
-    begin, step, size, result = [], [], [], []
+    begin: list[int] = []
+    step: list[int] = []
+    size: list[int] = []
+    result: list[int] = []
     axis = 0
     for item in items:
         if item is None:
@@ -108,7 +108,7 @@ def _basic(shape: tuple[int, ...], key):
             continue
         n = shape[axis]
         if isinstance(item, slice):
-            part = resolve_slice(_CALL, _plain(item), n)
+            part = resolve_slice("indexing", _plain(item), n)
             if part[2] == 0 and n != 0:
                 raise OperatorError(f"indexing: {item} selects nothing of an axis of size {n}")
             _add(begin, step, size, part)

@@ -33,13 +33,13 @@ ${common.prologue(signature, (), compute == np.float64)}
 % endif
 % for i in range(rows):
 % for v in range(vectors):
-        ${T}${V} c${i}_${v} = ${f"first ? ({T}{V})(0) : vload{V}({v}, sums + (i0 - i_begin + {i}) * {width})" if blocked else f"({T}{V})(0)"};
+        ${T}${V} c${i}_${v} = ${f"first ? ({T}{V})(0) : sums[(i0 - i_begin + {i}) * {vectors} + {v}]" if blocked else f"({T}{V})(0)"};
 % endfor
 % endfor
         for (int q = 0; q < kc; ++q) {
 % for v in range(vectors):
 % if space == "panel":
-          const ${T}${V} b${v} = vload${V}(${v}, panel + q * ${width});
+          const ${T}${V} b${v} = panel_vectors[q * ${vectors} + ${v}];
 % else:
           const ${T}${V} b${v} = ${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)};
 % endif
@@ -61,7 +61,7 @@ ${common.prologue(signature, (), compute == np.float64)}
         if (!last) {
 % for i in range(rows):
 % for v in range(vectors):
-          vstore${V}(c${i}_${v}, ${v}, sums + (i0 - i_begin + ${i}) * ${width});
+          sums[(i0 - i_begin + ${i}) * ${vectors} + ${v}] = c${i}_${v};
 % endfor
 % endfor
           continue;
@@ -79,7 +79,7 @@ ${common.prologue(signature, (), compute == np.float64)}
         } else {
 % for i in range(rows):
 % for v in range(vectors):
-          vstore${V}(c${i}_${v}, ${i * vectors + v}, edge);
+          edge_vectors[${i * vectors + v}] = c${i}_${v};
 % endfor
 % endfor
           ${store_edge()}
@@ -124,7 +124,7 @@ ${common.prologue(signature, (), compute == np.float64)}
       ${operands.tap_begin("k0")}
       for (int q = 0; q < kc; ++q) {
 % for v in range(vectors):
-        ${operands.load_positions(v, vectors, operands.tap_offset(), lambda d: f"b_t{d}", f"panel + q * {width} + {v * V}")}
+        ${operands.load_positions(v, vectors, operands.tap_offset(), lambda d: f"b_t{d}", "__local", f"panel + q * {width} + {v * V}")}
 % endfor
         ${operands.tap_advance()}
       }
@@ -132,17 +132,17 @@ ${common.prologue(signature, (), compute == np.float64)}
       for (int q = 0; q < kc; q += ${V}) {
         ${operands.locate_positions("k0 + q", V, "kc - q")}
         for (int j = 0; j < ${width}; ++j) {
-          ${operands.load_positions(0, 1, "tap_offset[j]", lambda d: f"tap{d}[j]", f"block + j * {V}")}
+          ${operands.load_positions(0, 1, "tap_offset[j]", lambda d: f"tap{d}[j]", "", f"block + j * {V}")}
         }
         for (int v = 0; v < ${vectors}; ++v) {
-          ${operands.transpose_block(lambda i: f"vload{V}({i}, block + v * {V * V})", f"panel + q * {width} + v * {V}", width)}
+          ${operands.transpose_block(lambda i: f"block_vectors[v * {V} + {i}]", f"panel + q * {width} + v * {V}", width)}
         }
       }
 % elif b.unit == "column":
       if (columns == ${width}) {
         for (int q = 0; q < kc; ++q) {
 % for v in range(vectors):
-          vstore${V}(${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)}, ${v}, panel + q * ${width});
+          panel_vectors[q * ${vectors} + ${v}] = ${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)};
 % endfor
         }
       } else {
@@ -177,11 +177,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void ${name}(
     ${signature})
 {
-  __local ${T} panel[${depth * width}] __attribute__((aligned(64)));
+  // Declared as vectors, and so aligned like them.
+  __local ${T}${V} panel_vectors[${depth * vectors}];
+  __local ${T} *const panel = (__local ${T} *)panel_vectors;
 % if blocked:
-  __local ${T} sums[${chunk * width}] __attribute__((aligned(64)));
+  __local ${T}${V} sums[${chunk * vectors}];
 % endif
-  ${T} edge[${rows * width}] __attribute__((aligned(64)));
+  ${T}${V} edge_vectors[${rows * vectors}];
+  const ${T} *const edge = (const ${T} *)edge_vectors;
   const index_t j0 = get_group_id(0) * ${width};
   const int columns = min((index_t)${width}, n - j0);
   const index_t i_begin = get_group_id(1) * ${chunk};
@@ -213,7 +216,8 @@ void ${name}(
   const index_t b_high = b_low + b_total;
   ${operands.position_tables(V if b.transposed else width)}
 % if b.transposed:
-  ${T} block[${V * width}] __attribute__((aligned(64)));
+  ${T}${V} block_vectors[${width}];
+  ${T} *const block = (${T} *)block_vectors;
   index_t tap_offset[${width}];
 % for d in b.bounded:
   int tap${d}[${width}];

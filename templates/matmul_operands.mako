@@ -178,10 +178,11 @@ ${expr.load(storage, "b_image0", at, lanes)}
 </%def>
 
 ## A tap seen from the positions of vector `v` of the tables (`vectors` in all); written to `target`.
-## tap(d) is the tap's coordinate along axis d, `offset` its distance from tap 0.
+## tap(d) is the tap's coordinate along axis d, `offset` its distance from tap 0. `target` is a pointer of
+## address space `space`, aligned to vectors (as a vector type, because PoCL splits what vstore writes).
 ## Each piece is one vector load; what a load fetches beside the image is masked, and must only lie within
 ## the tensor [b_low, b_high). Strides above 2 gain nothing from that.
-<%def name="load_positions(v, vectors, offset, tap, target)">\
+<%def name="load_positions(v, vectors, offset, tap, space, target)">\
 <%
     V = lanes
     as_mask = lambda d: (f"b_mask{d}[{tap(d)} * {vectors} + {v}]" if b.masked
@@ -197,7 +198,7 @@ ${expr.load(storage, "b_image0", at, lanes)}
 % if b.bounded:
       value = as_${T}${V}(as_${M}${V}(value)${"".join(f" & {as_mask(d)}" for d in b.bounded)});
 % endif
-      vstore${V}(value, 0, ${target});
+      *(${space} ${T}${V} *)(${target}) = value;
     } else
 % endif
     for (int lane = 0; lane < ${V}; ++lane) {
@@ -213,7 +214,8 @@ ${expr.load(storage, "b_image0", at, lanes)}
 
 ## ---- Transposition in registers --------------------------------------------------------------------
 
-## Store the transpose of the lanes x lanes block whose rows `row(i)` spells, with row distance `pitch`.
+## Store the transpose of the lanes x lanes block whose rows `row(i)` spells to aligned local memory, with
+## row distance `pitch`.
 ## log2(lanes) perfect shuffles: each interleaves row i with row i + lanes/2.
 <%def name="transpose_block(row, target, pitch)">\
 <%
@@ -233,6 +235,6 @@ ${expr.load(storage, "b_image0", at, lanes)}
 % endfor
 % endfor
 % for i in range(V):
-  vstore${V}(r${rounds}_${i}, 0, ${target} + ${i} * ${pitch});
+  *(__local ${T}${V} *)(${target} + ${i} * ${pitch}) = r${rounds}_${i};
 % endfor
 </%def>

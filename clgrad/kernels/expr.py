@@ -200,13 +200,12 @@ def c_literal(value: float, dtype: np.dtype) -> str:
             return dtypes.describe(dtype).min_literal
         return f"(({dtypes.c_type(dtype)}){number}{suffix})"
     suffix = "f" if dtype == dtypes.float32 else ""
-    number = float(value)
-    if math.isnan(number):
+    if math.isnan(value):
         return "NAN" if suffix else "((double)NAN)"
-    if math.isinf(number):
-        text = "INFINITY" if number > 0 else "(-INFINITY)"
+    if math.isinf(value):
+        text = "INFINITY" if value > 0 else "(-INFINITY)"
         return text if suffix else f"((double){text})"
-    digits = repr(float(np.float32(number)) if suffix else number)
+    digits = repr(float(np.float32(value)) if suffix else float(value))
     digits = digits if any(c in digits for c in ".en") else digits + ".0"
     return f"({digits}{suffix})"
 

@@ -65,7 +65,7 @@ class Step:
 class _Prepared:
     """A step with its own kernel object, whose fixed arguments are already set."""
 
-    __slots__ = ("_arguments", "_kernel", "_scalars", "_shifted", "_views", "step")
+    __slots__ = ("_arguments", "_kernel", "_offset_positions", "_scalars", "_shifted", "_views", "step")
 
     def __init__(self, device: Device, step: Step, inputs: int, outputs: int):
         self.step = step
@@ -89,6 +89,7 @@ class _Prepared:
             position += 1
         # position, buffer, position, buffer, ...: as pyopencl takes them, buffers still open
         self._arguments = [n for position in positions for n in (position, None)]
+        self._offset_positions = [position + 1 for position in positions]
         #: Whether some offset argument is not 0 at present.
         self._shifted = False
 
@@ -101,8 +102,8 @@ class _Prepared:
         offsets = [view.offset for view in used]
         if self._shifted or any(offsets):
             self._shifted = any(offsets)
-            for position, offset in zip(arguments[::2], offsets, strict=True):
-                kernel.set_arg(position + 1, np.uint64(offset))
+            for position, offset in zip(self._offset_positions, offsets, strict=True):
+                kernel.set_arg(position, np.uint64(offset))
         for position, scalar_index, kind in self._scalars:
             kernel.set_arg(position, kind(scalars[scalar_index]))
         step = self.step
@@ -181,7 +182,7 @@ class Plan:
             except cl.Error as error:
                 raise KernelError(
                     f"kernel {prepared.step.kernel} cannot be launched with global size "
-                    f"{prepared.global_size}, local size {prepared.local_size}: {error}"
+                    f"{prepared.step.global_size}, local size {prepared.step.local_size}: {error}"
                 ) from error
             stream.count_launch(event)
         if foreign:  # their pools may hand the memory out again, in another queue

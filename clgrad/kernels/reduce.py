@@ -159,6 +159,10 @@ class _Space:
         limit = min(GPU_TEAM, self.device.capabilities.max_work_group_size)
         return 1 << (limit.bit_length() - 1)
 
+    def loader(self, width: int) -> Callable[[int], str]:
+        """How an :class:`Emitter` of this width reads an operand."""
+        return lambda slot: self.accesses[slot].load("column", width)
+
     def units(self) -> int:
         """Outputs, or blocks of neighbouring outputs, that are reduced together."""
         if self.order == "rows":
@@ -240,11 +244,7 @@ class _Output:
 def _source(space, name, signature, reductions, kept_names, reduced_names) -> str:
     body, values, finish, helpers = {}, {}, {}, set()
     for width in {space.width, 1}:
-        emitter = Emitter(
-            width,
-            lambda slot, w=width: space.accesses[slot].load("column", w),
-            lambda slot: f"c{slot}",
-        )
+        emitter = Emitter(width, space.loader(width), lambda slot: f"c{slot}")
         values[width] = [emitter.value(r.value) for r in reductions]
         body[width] = emitter.lines
         finish[width], used = _finish(reductions, width)

@@ -4,6 +4,7 @@ A convolution is bilinear in data and weight, so it and its two gradients are cl
 differentiation: the gradient of each is made of the other two, which gives every order.
 """
 
+from clgrad.errors import argument_error
 from clgrad.kernels import conv, pool
 from clgrad.kernels.conv import ConvGeometry
 from clgrad.kernels.pool import PoolGeometry
@@ -15,7 +16,7 @@ from clgrad.tape import state
 
 
 @operator(name="_conv")
-def _conv(call: Call, data: Spec, weight: Spec, bias: Spec = None, *, geometry: ConvGeometry):
+def _conv(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, geometry: ConvGeometry):
     """Cross-correlation of data with weight, plus bias."""
     return conv.plan_forward(
         call.device, call.kernel(data.dtype), data.dtype, geometry, bias=bias is not None
@@ -54,21 +55,19 @@ def Convolution(
     data, weight, bias=None, kernel=(), stride=(), dilate=(), pad=(), num_filter=0, num_group=1,
     workspace=1024, no_bias=False, cudnn_tune=None, cudnn_off=False, layout=None,
 ):
-    """Cross-correlation of (batch, channel, \\*spatial) with (num_filter, channel / num_group, \\*kernel).
+    """Cross-correlation of (batch, channel, ...) with (num_filter, channel / num_group, ...).
 
     y[b, o] = bias[o] + sum over channels c of its group of data[b, c] * weight[o, c], for 1 to 3
     spatial axes. ``workspace`` and the ``cudnn`` arguments have no effect.
     """
-    call = Call(None, "Convolution")
     rank = data.ndim - 2
     if layout not in (None, "NCW", "NCHW", "NCDHW"):
-        raise call.error("layout", layout, "NCW, NCHW or NCDHW")
+        raise argument_error("Convolution", "layout", layout, "NCW, NCHW or NCDHW")
     if weight.ndim != data.ndim or rank < 1:
-        raise call.error(
-            "weight", f"of shape {weight.shape}", f"as many axes as data {data.shape}, 3 to 5"
+        raise argument_error("Convolution", "weight", f"of shape {weight.shape}", f"as many axes as data {data.shape}, 3 to 5"
         )
-    _check_no_contradiction(call, "kernel", kernel, weight.shape[2:])
-    _check_no_contradiction(call, "num_filter", num_filter, weight.shape[0])
+    _check_no_contradiction("Convolution", "kernel", kernel, weight.shape[2:])
+    _check_no_contradiction("Convolution", "num_filter", num_filter, weight.shape[0])
     geometry = ConvGeometry(
         batch=data.shape[0], in_channels=data.shape[1], out_channels=weight.shape[0],
         size=data.shape[2:], kernel=weight.shape[2:],
@@ -76,21 +75,20 @@ def Convolution(
         groups=int(num_group),
     )
     if weight.shape != geometry.weight_shape or weight.dtype != data.dtype:
-        raise call.error(
-            "weight", f"{weight._view.dtype} {weight.shape}",
+        raise argument_error("Convolution", "weight", f"{weight._view.dtype} {weight.shape}",
             f"{data._view.dtype} {geometry.weight_shape} for data {data.shape}",
         )
     if no_bias:
         bias = None
     elif bias is None or bias.shape != weight.shape[:1]:
         given = bias if bias is None else f"of shape {bias.shape}"
-        raise call.error("bias", given, f"shape {weight.shape[:1]}, or no_bias=True")
+        raise argument_error("Convolution", "bias", given, f"shape {weight.shape[:1]}, or no_bias=True")
     return _conv(data, weight, bias, geometry=geometry)
 
 
-def _check_no_contradiction(call: Call, argument: str, given, actual) -> None:
+def _check_no_contradiction(op: str, argument: str, given, actual) -> None:
     if given and (tuple(given) if isinstance(given, list | tuple) else given) != actual:
-        raise call.error(argument, given, f"{actual}, as the weight has")
+        raise argument_error(op, argument, given, f"{actual}, as the weight has")
 
 
 def _sizes(value, rank: int) -> tuple[int, ...]:
@@ -160,7 +158,6 @@ def Pooling(
     ``pooling_convention`` ``valid`` keeps windows inside the padded data, ``full`` lets the last reach
     beyond, ``same`` starts one at every stride.
     """
-    call = Call(None, "Pooling")
     rank = data.ndim - 2
     geometry = PoolGeometry.of(
         "Pooling", data.shape, kernel=_sizes(kernel, rank), stride=_sizes(stride, rank) or None,
@@ -173,8 +170,7 @@ def Pooling(
     if pool_type in ("avg", "sum"):
         return _sum_pool(data, geometry=geometry, average=pool_type == "avg")
     if pool_type != "lp" or p_value not in (1, 2, 3):
-        raise call.error(
-            "pool_type, p_value", (pool_type, p_value), "max, avg, sum, or lp with p_value 1, 2 or 3"
+        raise argument_error("Pooling", "pool_type, p_value", (pool_type, p_value), "max, avg, sum, or lp with p_value 1, 2 or 3"
         )
     powers = abs(data) if p_value == 1 else square(data) if p_value == 2 else power(abs(data), p_value)
     total = _sum_pool(powers, geometry=geometry, average=False)

@@ -7,18 +7,18 @@ import numpy as np
 from clgrad import array, dtypes
 from clgrad.array import NDArray
 from clgrad.device import Context, current_context
-from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.errors import OperatorError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
-from clgrad.registry import Call, Spec, composite, operator
+from clgrad.registry import Call, Spec, composite, operator, table
 
 
-def shape_of(call: Call, shape) -> tuple[int, ...]:
+def shape_of(op: str, shape) -> tuple[int, ...]:
     """A shape from a number or a sequence of numbers."""
     sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
-        raise call.error("shape", shape, "whole numbers not below 0")
+        raise argument_error(op, "shape", shape, "whole numbers not below 0")
     return tuple(int(n) for n in sizes)
 
 
@@ -38,7 +38,7 @@ def _generate(call: Call, shape, dtype, value: Expr, operands=(), scalars=()) ->
 @operator(name="_full", numbers=("value",))
 def _full(call: Call, *, shape, dtype=None, value):
     """Every element is ``value``."""
-    shape, dtype = shape_of(call, shape), dtype_of(call, dtype)
+    shape, dtype = shape_of(call.op, shape), dtype_of(call, dtype)
     return _generate(call, shape, dtype, expr.scalar(0, dtype), scalars=[dtype])
 
 
@@ -130,9 +130,7 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     if isinstance(source_array, NDArray):
         dtype = source_array._view.dtype if dtype is None else dtypes.resolve(dtype, "array")
         if ctx is None or ctx == source_array.context:
-            return source_array.astype(dtype).copy() if dtype == source_array._view.dtype else (
-                source_array.astype(dtype)
-            )
+            return table["cast"](source_array.detach(), dtype=dtype.name)
         return array.from_host(source_array.asnumpy(), dtype, ctx)
     resolved = dtypes.resolve("float32" if dtype is None else dtype, "array")
     try:
@@ -151,7 +149,7 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
 def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
     """An array whose elements have no particular value yet."""
     call = Call((ctx or current_context()).device, "empty")
-    return array.empty(shape_of(call, shape), dtype_of(call, dtype), ctx)
+    return array.empty(shape_of(call.op, shape), dtype_of(call, dtype), ctx)
 
 
 def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
@@ -159,7 +157,7 @@ def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) ->
     if out is not None:
         shape, ctx, dtype = out.shape, out.context, out._view.dtype
     name = None if dtype is None else np.dtype(dtypes.resolve(dtype, "full")).name
-    shape = shape_of(Call(None, "full"), shape)
+    shape = shape_of("full", shape)
     return _full.create(ctx, out=out, shape=shape, dtype=name, value=val)
 
 

@@ -1,6 +1,7 @@
 """Choosing elements and rows by index."""
 
 from clgrad import dtypes
+from clgrad.errors import argument_error
 from clgrad.kernels import expr, index, layout, map, reduce
 from clgrad.ops.reduction import kept_shape, reduced_axes
 from clgrad.registry import Call, Spec, composite, operator
@@ -40,7 +41,7 @@ def Embedding(data, weight, input_dim=None, output_dim=None, dtype="float32", sp
     """The rows of ``weight`` (input_dim x output_dim) at the indices in ``data``."""
     expected = (input_dim or weight.shape[0], output_dim or weight.shape[1])
     if weight.shape != expected:
-        raise Call(None, "Embedding").error("weight", f"of shape {weight.shape}", f"{expected}")
+        raise argument_error("Embedding", "weight", f"of shape {weight.shape}", f"{expected}")
     return take(weight, data, axis=0)
 
 
@@ -71,7 +72,7 @@ class _Pick:
 @operator(aliases=("choose_element_0index",))
 def pick(call: Call, data: Spec, index: Spec, *, axis=-1, keepdims=False, mode="clip"):
     """One element for each position of the other axes: that at ``index`` along ``axis``."""
-    (axis,) = reduced_axes(call, len(data.shape), axis)
+    (axis,) = reduced_axes(call.op, len(data.shape), axis)
     parts = _Pick(call, data.shape, index, axis, mode)
     value = expr.where(parts.chosen, expr.operand(0, data.dtype), 0)
     kept = kept_shape(data.shape, (axis,))
@@ -87,7 +88,7 @@ def pick(call: Call, data: Spec, index: Spec, *, axis=-1, keepdims=False, mode="
 @operator(name="_pick_grad")
 def _pick_grad(call: Call, grad: Spec, index: Spec, *, shape, axis, mode):
     """dy at the elements that were picked, 0 elsewhere."""
-    (axis,) = reduced_axes(call, len(shape), axis)
+    (axis,) = reduced_axes(call.op, len(shape), axis)
     parts = _Pick(call, shape, index, axis, mode)
     value = expr.where(parts.chosen, expr.operand(0, grad.dtype), 0)
     own = layout.broadcast(kept_shape(shape, (axis,)), shape, grad.dtype)

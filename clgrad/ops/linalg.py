@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from clgrad.errors import argument_error
 from clgrad.kernels import matmul
 from clgrad.ops.reduction import sum
 from clgrad.ops.shape import reshape
@@ -62,7 +63,7 @@ def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     """
     a, b = lhs.shape, rhs.shape
     if not a or not b:
-        raise Call(None, "dot").error("lhs, rhs", f"of shapes {a}, {b}", "at least one axis each")
+        raise argument_error("dot", "lhs, rhs", f"of shapes {a}, {b}", "at least one axis each")
     if len(a) == len(b) == 2:
         return _gemm(lhs, rhs, transpose_a=bool(transpose_a), transpose_b=bool(transpose_b))
     # With one axis there is nothing to transpose: it is the axis of the sum.
@@ -71,7 +72,7 @@ def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     terms_a = a[0] if transpose_a else a[-1]
     terms_b = b[-1] if transpose_b else b[0]
     if terms_a != terms_b:
-        raise Call(None, "dot").error("rhs", f"of shape {b}", f"{terms_a} terms to go with lhs {a}")
+        raise argument_error("dot", "rhs", f"of shape {b}", f"{terms_a} terms to go with lhs {a}")
     rows, columns = (a[1:] if transpose_a else a[:-1]), (b[:-1] if transpose_b else b[1:])
     matrix_a = (terms_a, math.prod(rows)) if transpose_a else (math.prod(rows), terms_a)
     matrix_b = (math.prod(columns), terms_b) if transpose_b else (terms_b, math.prod(columns))
@@ -114,7 +115,7 @@ batch_dot.gradient(
 
 
 @operator(name="_linear")
-def _linear(call: Call, data: Spec, weight: Spec, bias: Spec = None):
+def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
     """data weight^T + bias, for matrices."""
     _check_dtypes(call, data, weight)
     m, k = data.shape
@@ -138,20 +139,18 @@ def FullyConnected(data, weight, bias=None, num_hidden=None, no_bias=False, flat
 
     With ``flatten`` all axes of data but the first count as inputs, else only the last.
     """
-    call = Call(None, "FullyConnected")
     if weight.ndim != 2 or num_hidden not in (None, weight.shape[0]):
-        raise call.error("weight", f"of shape {weight.shape}", f"(num_hidden={num_hidden}, inputs)")
+        raise argument_error("FullyConnected", "weight", f"of shape {weight.shape}", f"(num_hidden={num_hidden}, inputs)")
     inputs = math.prod(data.shape[1:]) if flatten else data.shape[-1]
     if inputs != weight.shape[1]:
-        raise call.error(
-            "weight", f"of shape {weight.shape}", f"({weight.shape[0]}, {inputs}) for data {data.shape}"
+        raise argument_error("FullyConnected", "weight", f"of shape {weight.shape}", f"({weight.shape[0]}, {inputs}) for data {data.shape}"
         )
     if no_bias:
         bias = None
     elif bias is None:
-        raise call.error("bias", None, "an array, or no_bias=True")
+        raise argument_error("FullyConnected", "bias", None, "an array, or no_bias=True")
     elif bias.shape != (weight.shape[0],):
-        raise call.error("bias", f"of shape {bias.shape}", f"({weight.shape[0]},)")
+        raise argument_error("FullyConnected", "bias", f"of shape {bias.shape}", f"({weight.shape[0]},)")
     rows = data.size // inputs if inputs else int(np.prod(data.shape[:-1]))
     matrix = data if data.ndim == 2 else reshape(data, shape=(rows, inputs))
     y = _linear(matrix, weight, bias)

@@ -3,6 +3,7 @@
 import math
 
 from clgrad import tape
+from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, random, reduce, rowwise
 from clgrad.ops import reduction
 from clgrad.ops.arithmetic import multiply
@@ -39,7 +40,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 def Activation(data, act_type):
     """relu, sigmoid, tanh, softrelu or softsign of each element."""
     if act_type not in _ACTIVATIONS:
-        raise Call(None, "Activation").error("act_type", repr(act_type), ", ".join(_ACTIVATIONS))
+        raise argument_error("Activation", "act_type", repr(act_type), ", ".join(_ACTIVATIONS))
     return _ACTIVATIONS[act_type](data)
 
 
@@ -54,7 +55,7 @@ def LeakyReLU(data, gamma=None, act_type="leaky", slope=0.25, lower_bound=0.125,
         return leaky_relu(data, slope)
     if act_type == "prelu":
         if gamma is None:
-            raise Call(None, "LeakyReLU").error("gamma", None, "an array of slopes for prelu")
+            raise argument_error("LeakyReLU", "gamma", None, "an array of slopes for prelu")
         channels = (1, -1) + (1,) * (data.ndim - 2) if data.ndim > 1 else (-1,)
         return _prelu(data, reshape(gamma, shape=channels))
     if act_type == "elu":
@@ -69,7 +70,7 @@ def LeakyReLU(data, gamma=None, act_type="leaky", slope=0.25, lower_bound=0.125,
         slopes = uniform_like(data, lower_bound, upper_bound)
         return _prelu(data, slopes)
     accepted = "leaky, prelu, elu, selu, gelu, rrelu"
-    raise Call(None, "LeakyReLU").error("act_type", repr(act_type), accepted)
+    raise argument_error("LeakyReLU", "act_type", repr(act_type), accepted)
 
 
 @elementwise(name="_prelu")
@@ -130,11 +131,11 @@ def _(dy, grad, softmax, axis, temperature, log):
 
 def _check_softmax(op: str, data, axis, use_length, dtype):
     if use_length:
-        raise Call(None, op).error("use_length", use_length, "False (lengths are not implemented yet)")
+        raise argument_error(op, "use_length", use_length, "False (lengths are not implemented yet)")
     result = data if dtype is None else data.astype(dtype)
     if result._view.dtype.kind != "f":
-        raise Call(None, op).error("data", f"of dtype {result._view.dtype}", "a floating-point dtype")
-    (axis,) = reduced_axes(Call(None, op), data.ndim, axis)
+        raise argument_error(op, "data", f"of dtype {result._view.dtype}", "a floating-point dtype")
+    (axis,) = reduced_axes(op, data.ndim, axis)
     return result, axis
 
 
@@ -162,8 +163,7 @@ def softmin(data, axis=-1, temperature=None, use_length=False, dtype=None):
 def softmax_cross_entropy(data, label):
     """The sum over rows of -log softmax(data)[label], as shape (1,)."""
     if data.ndim != 2 or label.shape != data.shape[:1]:
-        raise Call(None, "softmax_cross_entropy").error(
-            "data, label", f"of shapes {data.shape}, {label.shape}", "(n, classes) and (n,)"
+        raise argument_error("softmax_cross_entropy", "data, label", f"of shapes {data.shape}, {label.shape}", "(n, classes) and (n,)"
         )
     return -reduction.sum(pick(log_softmax(data), label))
 
@@ -193,17 +193,16 @@ def Dropout(data, p=0.5, mode="training", axes=(), cudnn_off=False):
 
     ``mode`` ``always`` drops in prediction too; along ``axes`` one draw serves all elements.
     """
-    call = Call(None, "Dropout")
     if not 0 <= p < 1:
-        raise call.error("p", p, "0 <= p < 1")
+        raise argument_error("Dropout", "p", p, "0 <= p < 1")
     if mode not in ("training", "always"):
-        raise call.error("mode", repr(mode), "'training' or 'always'")
+        raise argument_error("Dropout", "mode", repr(mode), "'training' or 'always'")
     if p == 0 or (mode == "training" and not tape.state.training):
         return identity(data)
     draw = generator.next()
     if not axes:
         return _dropout(data, keep=1 - p, **draw)[0]
-    shape = kept_shape(data.shape, reduced_axes(call, data.ndim, axes))
+    shape = kept_shape(data.shape, reduced_axes("Dropout", data.ndim, axes))
     mask = _dropout_mask.create(
         data.context, shape=shape, dtype=data._view.dtype.name, keep=1 - p, **draw
     )
@@ -335,14 +334,12 @@ def BatchNorm(
     place: moving = momentum * moving + (1 - momentum) * batch. In prediction (or with
     ``use_global_stats``) the moving averages are used. ``fix_gamma`` takes gamma as 1, with gradient 0.
     """
-    call = Call(None, "BatchNorm")
-    (axis,) = reduced_axes(call, data.ndim, axis)
+    (axis,) = reduced_axes("BatchNorm", data.ndim, axis)
     channels = (data.shape[axis],)
     vectors = {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_var": moving_var}
     for argument, vector in vectors.items():
         if vector.shape != channels or vector.dtype != data.dtype:
-            raise call.error(
-                argument, f"{vector._view.dtype} {vector.shape}",
+            raise argument_error("BatchNorm", argument, f"{vector._view.dtype} {vector.shape}",
                 f"{data._view.dtype} {channels} for data {data.shape} and axis {axis}",
             )
     if fix_gamma:

@@ -11,6 +11,7 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.array import NDArray
+from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
 from clgrad.ops.selection import select
@@ -19,17 +20,17 @@ from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, operator
 
 
-def reduced_axes(call: Call, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
+def reduced_axes(op: str, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
     """The axes to reduce, sorted, from MXNet's ``axis`` and ``exclude``."""
     if axis is None or axis == ():
         return tuple(range(ndim))
     axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
     for a in axes:
         if not -ndim <= a < ndim:
-            raise call.error("axis", axis, f"{-ndim} to {ndim - 1} for an array of {ndim} axes")
+            raise argument_error(op, "axis", axis, f"{-ndim} to {ndim - 1} for an array of {ndim} axes")
     chosen = {int(a) % ndim for a in axes}
     if len(chosen) < len(axes):
-        raise call.error("axis", axis, "each axis once")
+        raise argument_error(op, "axis", axis, "each axis once")
     if exclude:
         chosen = set(range(ndim)) - chosen
     return tuple(sorted(chosen))
@@ -47,7 +48,7 @@ def _out_shape(shape, axes, keepdims: bool) -> tuple[int, ...]:
 
 
 def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=None) -> Plan:
-    axes = reduced_axes(call, len(data.shape), axis, exclude)
+    axes = reduced_axes(call.op, len(data.shape), axis, exclude)
     count = math.prod(data.shape[a] for a in axes)
     if count == 0 and how in ("max", "min"):
         raise call.error("data", f"of shape {data.shape}", "at least one element to reduce")
@@ -69,7 +70,7 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
 @operator(name="_repeat_axes")
 def _repeat_axes(call: Call, data: Spec, *, shape, axis, exclude):
     """A reduction's result repeated over the reduced axes, with or without these kept as size 1."""
-    axes = reduced_axes(call, len(shape), axis, exclude)
+    axes = reduced_axes(call.op, len(shape), axis, exclude)
     source = layout.broadcast(kept_shape(shape, axes), shape, data.dtype)
     output = map.Output(expr.operand(0, data.dtype), layout.broadcast(shape, shape, data.dtype))
     return map.plan(call.device, call.kernel(data.dtype), shape, [output], [source])
@@ -208,7 +209,7 @@ def _(dy, data, y, axis):
 def norm(data, ord=2, axis=None, keepdims=False, out_dtype=None):
     """The 1-norm or 2-norm along axes; the gradient at 0 is 0."""
     if ord not in (1, 2):
-        raise Call(None, "norm").error("ord", ord, "1 or 2")
+        raise argument_error("norm", "ord", ord, "1 or 2")
     result = (_norm1 if ord == 1 else _norm2)(data, axis=axis, keepdims=keepdims)
     return result if out_dtype is None else result.astype(out_dtype)
 
@@ -236,12 +237,11 @@ def _first_index(call: Call, data: Spec, extreme: Spec, *, axis, keepdims):
 
 
 def _arg(name: str, extremum, data: NDArray, axis, keepdims) -> NDArray:
-    call = Call(None, name)
     if axis is None:
         flat = reshape(data, (-1,))
         result = _first_index(flat, extremum(flat, axis=0), axis=0, keepdims=False)
         return reshape(result, (1,) * data.ndim) if keepdims else result
-    (axis,) = reduced_axes(call, data.ndim, axis)
+    (axis,) = reduced_axes(name, data.ndim, axis)
     return _first_index(data, extremum(data, axis=axis), axis=axis, keepdims=bool(keepdims))
 
 

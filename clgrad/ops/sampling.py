@@ -37,14 +37,14 @@ generator = _Generator()
 def _uniform(call: Call, *, shape, dtype=None, seed, draw, low, high):
     """Numbers uniform over [low, high)."""
     dtype = dtype_of(call, dtype)
-    return random.plan_uniform(call.device, call.kernel(dtype), shape_of(call, shape), dtype)
+    return random.plan_uniform(call.device, call.kernel(dtype), shape_of(call.op, shape), dtype)
 
 
 @operator(name="_normal", numbers=("seed", "draw", "loc", "scale"))
 def _normal(call: Call, *, shape, dtype=None, seed, draw, loc, scale):
     """Normally distributed numbers of mean loc and standard deviation scale."""
     dtype = dtype_of(call, dtype)
-    return random.plan_normal(call.device, call.kernel(dtype), shape_of(call, shape), dtype)
+    return random.plan_normal(call.device, call.kernel(dtype), shape_of(call.op, shape), dtype)
 
 
 def uniform_like(data: NDArray, low: float, high: float) -> NDArray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from clgrad.array import NDArray
 from clgrad.kernels import expr
-from clgrad.registry import composite, elementwise
+from clgrad.registry import composite, elementwise, table
 
 
 @elementwise(name="_select", free=("condition",), reference=np.where, domain=(-1, 1))
@@ -28,5 +28,5 @@ def where(condition, x, y):
     arrays = [v for v in (condition, x, y) if isinstance(v, NDArray)]
     ndim = max(a.ndim for a in arrays)
     if isinstance(condition, NDArray) and condition.ndim == 1 and ndim > 1:
-        condition = condition.reshape((condition.size,) + (1,) * (ndim - 1))
+        condition = table["reshape"](condition, shape=(-1,) + (1,) * (ndim - 1))
     return select(condition, x, y)

@@ -5,15 +5,16 @@ import math
 from collections.abc import Sequence
 
 from clgrad.array import NDArray
+from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import In, Plan, Step
 from clgrad.kernels.layout import Operand
 from clgrad.registry import Call, Spec, composite, operator, relabel
 
 
-def _axis(call: Call, axis: int, ndim: int, argument: str = "axis") -> int:
+def _axis(op: str, axis: int, ndim: int, argument: str = "axis") -> int:
     if not -ndim <= axis < ndim:
-        raise call.error(argument, axis, f"{-ndim} to {ndim - 1}")
+        raise argument_error(op, argument, axis, f"{-ndim} to {ndim - 1}")
     return axis % ndim
 
 
@@ -23,7 +24,7 @@ def copy_step(
     dtype,
     source: Operand | None,
     target: Operand,
-    argument: In = In(0),
+    argument: int = 0,
     value: float = 0,
 ) -> Step:
     """One launch that copies a strided source (or a constant) into a strided target."""
@@ -32,11 +33,12 @@ def copy_step(
         outputs, operands = [map.Output(filled, target)], []
     else:
         outputs, operands = [map.Output(expr.operand(0, dtype), target)], [source]
-    return map.step(call.device, call.kernel(dtype), shape, outputs, operands, sources=[argument])
+    return map.step(call.device, call.kernel(dtype), shape, outputs, operands, sources=[In(argument)])
 
 
 def _gather(call: Call, shape: tuple[int, ...], source: Operand) -> Plan:
     """A new array of ``shape`` read from the input by strides."""
+    assert source.dtype is not None
     dense = layout.broadcast(shape, shape, source.dtype)
     outputs = [map.Output(expr.operand(0, source.dtype), dense)]
     return map.plan(call.device, call.kernel(source.dtype), shape, outputs, [source])
@@ -45,17 +47,17 @@ def _gather(call: Call, shape: tuple[int, ...], source: Operand) -> Plan:
 # Reshaping: the same memory
 
 
-def _split_sizes(call: Call, size: int, left: int, right: int, shape) -> tuple[int, int]:
+def _split_sizes(op: str, size: int, left: int, right: int, shape) -> tuple[int, int]:
     if left == -1 and right == -1:
-        raise call.error("shape", shape, "at most one -1 after -4")
+        raise argument_error(op, "shape", shape, "at most one -1 after -4")
     left = size // right if left == -1 else left
     right = size // left if right == -1 else right
     if left * right != size:
-        raise call.error("shape", shape, f"two factors of {size} after -4")
+        raise argument_error(op, "shape", shape, f"two factors of {size} after -4")
     return left, right
 
 
-def infer_reshape(call: Call, old: tuple[int, ...], shape, reverse: bool = False) -> tuple[int, ...]:
+def infer_reshape(op: str, old: tuple[int, ...], shape, reverse: bool = False) -> tuple[int, ...]:
     """The shape that MXNet's codes mean.
 
     0 keeps a size, -1 takes what is left, -2 keeps all remaining sizes, -3 merges two sizes, and -4
@@ -63,16 +65,15 @@ def infer_reshape(call: Call, old: tuple[int, ...], shape, reverse: bool = False
     """
     codes = [shape] if isinstance(shape, int) else [int(n) for n in shape]
     if reverse:
-        result = infer_reshape(call, old[::-1], codes[::-1])
-        return result[::-1]
+        return infer_reshape(op, old[::-1], codes[::-1])[::-1]
     result: list[int] = []
     source = 0
     position = 0
     while position < len(codes):
         code = codes[position]
-        if code in (0, -3, -4) and source + (code == -3) >= len(old):
-            if not (code == 0 and math.prod(old) == 0):
-                raise call.error("shape", tuple(codes), f"codes that match the sizes of {old}")
+        ran_out = code in (0, -3, -4) and source + (code == -3) >= len(old)
+        if ran_out and not (code == 0 and math.prod(old) == 0):
+            raise argument_error(op, "shape", tuple(codes), f"codes that match the sizes of {old}")
         if code == 0 and source >= len(old):
             result.append(0)
         elif code == 0:
@@ -85,8 +86,7 @@ def infer_reshape(call: Call, old: tuple[int, ...], shape, reverse: bool = False
             result.append(old[source] * old[source + 1])
             source += 2
         elif code == -4:
-            result += _split_sizes(
-                call, old[source], *_two(call, codes, position), shape=tuple(codes)
+            result += _split_sizes(op, old[source], *_two(op, codes, position), shape=tuple(codes)
             )
             source += 1
             position += 2
@@ -94,35 +94,35 @@ def infer_reshape(call: Call, old: tuple[int, ...], shape, reverse: bool = False
             result.append(code)
             source += 1
         else:
-            raise call.error("shape", tuple(codes), "sizes and the codes 0, -1, -2, -3, -4")
+            raise argument_error(op, "shape", tuple(codes), "sizes and the codes 0, -1, -2, -3, -4")
         position += 1
-    return _fill_unknown(call, old, result, tuple(codes))
+    return _fill_unknown(op, old, result, tuple(codes))
 
 
-def _two(call: Call, codes: list[int], position: int) -> tuple[int, int]:
+def _two(op: str, codes: list[int], position: int) -> tuple[int, int]:
     if position + 2 >= len(codes):
-        raise call.error("shape", tuple(codes), "two sizes after -4")
+        raise argument_error(op, "shape", tuple(codes), "two sizes after -4")
     return codes[position + 1], codes[position + 2]
 
 
-def _fill_unknown(call, old, result: list[int], codes) -> tuple[int, ...]:
+def _fill_unknown(op: str, old, result: list[int], codes) -> tuple[int, ...]:
     size = math.prod(old)
     if result.count(-1) > 1:
-        raise call.error("shape", codes, "at most one -1")
+        raise argument_error(op, "shape", codes, "at most one -1")
     if -1 in result:
         known = math.prod(n for n in result if n != -1)
         if known == 0 or size % known:
-            raise call.error("shape", codes, f"sizes whose product divides {size}")
+            raise argument_error(op, "shape", codes, f"sizes whose product divides {size}")
         result[result.index(-1)] = size // known
     if math.prod(result) != size:
-        raise call.error("shape", codes, f"a product of {size}, the elements of {old}")
+        raise argument_error(op, "shape", codes, f"a product of {size}, the elements of {old}")
     return tuple(result)
 
 
 @relabel(aliases=("Reshape",))
 def reshape(call: Call, data: Spec, *, shape, reverse=False):
     """The same elements under another shape; see :func:`infer_reshape` for 0, -1, -2, -3, -4."""
-    return infer_reshape(call, data.shape, shape, reverse), 0
+    return infer_reshape(call.op, data.shape, shape, reverse), 0
 
 
 def _restore(dy, data_shape):
@@ -151,7 +151,7 @@ flatten.gradient(data=_restore)
 @relabel()
 def expand_dims(call: Call, data: Spec, *, axis):
     """A new axis of size 1 at position ``axis``."""
-    axis = _axis(call, axis, len(data.shape) + 1)
+    axis = _axis(call.op, axis, len(data.shape) + 1)
     return (*data.shape[:axis], 1, *data.shape[axis:]), 0
 
 
@@ -165,7 +165,7 @@ def squeeze(call: Call, data: Spec, *, axis=None):
     if axis is None:
         axes = [a for a, n in enumerate(data.shape) if n == 1]
     else:
-        axes = [_axis(call, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)]
+        axes = [_axis(call.op, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)]
     for a in axes:
         if data.shape[a] != 1:
             raise call.error("axis", axis, f"axes of size 1 of {data.shape}")
@@ -251,10 +251,10 @@ def take_slice(data: NDArray, begin, step, size) -> NDArray:
     return _strided_slice(data, begin=begin, step=step, size=size)
 
 
-def resolve_slice(call: Call, item: slice, size: int) -> tuple[int, int, int]:
+def resolve_slice(op: str, item: builtins.slice, size: int) -> tuple[int, int, int]:
     """Begin, step and count of a Python slice along an axis."""
     if item.step == 0:
-        raise call.error("step", 0, "a step other than 0")
+        raise argument_error(op, "step", 0, "a step other than 0")
     begin, stop, step = item.indices(size)
     return begin, step, len(range(begin, stop, step))
 
@@ -262,14 +262,13 @@ def resolve_slice(call: Call, item: slice, size: int) -> tuple[int, int, int]:
 @composite(aliases=("crop",))
 def slice(data, begin, end, step=None):
     """A region of the leading ``len(begin)`` axes; None in begin, end or step stands for the default."""
-    call = Call(None, "slice")
     begin, end = _per_axis(begin), _per_axis(end)
     steps = _per_axis(step) if step is not None and step != () else (None,) * len(begin)
     if not len(begin) == len(end) == len(steps) <= data.ndim:
-        raise call.error("begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes")
+        raise argument_error("slice", "begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes")
     items = [builtins.slice(*bounds) for bounds in zip(begin, end, steps, strict=True)]
     items += [builtins.slice(None)] * (data.ndim - len(items))
-    parts = [resolve_slice(call, item, n) for item, n in zip(items, data.shape, strict=True)]
+    parts = [resolve_slice("slice", item, n) for item, n in zip(items, data.shape, strict=True)]
     return take_slice(data, *zip(*parts, strict=True))
 
 
@@ -280,14 +279,13 @@ def _per_axis(value) -> tuple:
 @composite()
 def slice_axis(data, axis, begin, end):
     """Elements begin to end (excluded; None: to the last) along one axis."""
-    call = Call(None, "slice_axis")
-    axis = _axis(call, axis, data.ndim)
+    axis = _axis("slice_axis", axis, data.ndim)
     size = data.shape[axis]
     for name, bound in (("begin", begin), ("end", end)):
         if bound is not None and not -size <= bound <= size:
-            raise call.error(name, bound, f"{-size} to {size}")
+            raise argument_error("slice_axis", name, bound, f"{-size} to {size}")
     whole = [(0, 1, n) for n in data.shape]
-    whole[axis] = resolve_slice(call, builtins.slice(begin, end), size)
+    whole[axis] = resolve_slice("slice_axis", builtins.slice(begin, end), size)
     return take_slice(data, *zip(*whole, strict=True))
 
 
@@ -300,8 +298,7 @@ def slice_like(data, shape_like, axes=()):
     ]
     for a, (_, _, n) in enumerate(parts):
         if n > data.shape[a]:
-            raise Call(None, "slice_like").error(
-                "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
+            raise argument_error("slice_like", "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
             )
     return take_slice(data, *zip(*parts, strict=True))
 
@@ -309,7 +306,7 @@ def slice_like(data, shape_like, axes=()):
 @composite(aliases=("reverse",))
 def flip(data, axis):
     """The elements in reverse order along an axis, or along several."""
-    axes = {_axis(Call(None, "flip"), a, data.ndim) for a in _per_axis(axis)}
+    axes = {_axis("flip", a, data.ndim) for a in _per_axis(axis)}
     parts = [(n - 1, -1, n) if a in axes else (0, 1, n) for a, n in enumerate(data.shape)]
     return _strided_slice(data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True)))
 
@@ -321,7 +318,7 @@ def flip(data, axis):
 def transpose(call: Call, data: Spec, *, axes=()):
     """Axes in the order ``axes``; reversed where not given."""
     ndim = len(data.shape)
-    order = [_axis(call, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
+    order = [_axis(call.op, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
     if sorted(order) != list(range(ndim)):
         raise call.error("axes", axes, f"each of the {ndim} axes once")
     strides = layout.contiguous_strides(data.shape)
@@ -340,9 +337,8 @@ def _(dy, axes):
 @composite(aliases=("SwapAxis",))
 def swapaxes(data, dim1=0, dim2=0):
     """Two axes exchanged."""
-    call = Call(None, "swapaxes")
     order = list(range(data.ndim))
-    i, j = _axis(call, dim1, data.ndim, "dim1"), _axis(call, dim2, data.ndim, "dim2")
+    i, j = _axis("swapaxes", dim1, data.ndim, "dim1"), _axis("swapaxes", dim2, data.ndim, "dim2")
     order[i], order[j] = order[j], order[i]
     return transpose(data, axes=tuple(order))
 
@@ -350,9 +346,8 @@ def swapaxes(data, dim1=0, dim2=0):
 @composite()
 def moveaxis(data, source, destination):
     """One axis, or several, moved to another place; the others keep their order."""
-    call = Call(None, "moveaxis")
-    sources = [_axis(call, a, data.ndim, "source") for a in _per_axis(source)]
-    places = [_axis(call, a, data.ndim, "destination") for a in _per_axis(destination)]
+    sources = [_axis("moveaxis", a, data.ndim, "source") for a in _per_axis(source)]
+    places = [_axis("moveaxis", a, data.ndim, "destination") for a in _per_axis(destination)]
     order = [a for a in range(data.ndim) if a not in sources]
     for place, a in sorted(zip(places, sources, strict=True)):
         order.insert(place, a)
@@ -413,7 +408,7 @@ def broadcast_axis(data, axis=(), size=()):
     """Axes of size 1 repeated to the sizes given."""
     shape = list(data.shape)
     for a, n in zip(_per_axis(axis), _per_axis(size), strict=True):
-        shape[_axis(Call(None, "broadcast_axis"), a, data.ndim)] = n
+        shape[_axis("broadcast_axis", a, data.ndim)] = n
     return broadcast_to(data, tuple(shape))
 
 
@@ -424,7 +419,7 @@ def broadcast_axis(data, axis=(), size=()):
 def concat(call: Call, *data: Spec, dim=1):
     """Arrays joined along the axis ``dim``, one launch each."""
     first = data[0]
-    axis = _axis(call, dim, len(first.shape), "dim")
+    axis = _axis(call.op, dim, len(first.shape), "dim")
     for position, other in enumerate(data):
         same = other.dtype == first.dtype and len(other.shape) == len(first.shape)
         if not same or any(
@@ -443,7 +438,7 @@ def concat(call: Call, *data: Spec, dim=1):
         if math.prod(part.shape):
             own = layout.broadcast(part.shape, part.shape, part.dtype)
             place = Operand(part.dtype, strides, begin * strides[axis])
-            steps.append(copy_step(call, part.shape, part.dtype, own, place, In(position)))
+            steps.append(copy_step(call, part.shape, part.dtype, own, place, position))
         begin += part.shape[axis]
     return Plan(call.device, steps, [(shape, first.dtype)], len(data))
 
@@ -467,18 +462,17 @@ def concatenate(arrays, axis=0, always_copy=True):
 def stack(*data, axis=0, num_args=None):
     """Arrays of one shape joined along a new axis."""
     arrays = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data
-    _axis(Call(None, "stack"), axis, arrays[0].ndim + 1)
+    _axis("stack", axis, arrays[0].ndim + 1)
     return concat(*(expand_dims(a, axis=axis) for a in arrays), dim=axis)
 
 
 @composite(aliases=("SliceChannel",))
 def split(data, num_outputs, axis=1, squeeze_axis=False):
     """A list of ``num_outputs`` equal parts along an axis (the array itself for one part)."""
-    call = Call(None, "split")
-    axis = _axis(call, axis, data.ndim)
+    axis = _axis("split", axis, data.ndim)
     size, rest = divmod(data.shape[axis], num_outputs)
     if rest:
-        raise call.error("num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}")
+        raise argument_error("split", "num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}")
     parts = [slice_axis(data, axis, i * size, (i + 1) * size) for i in range(num_outputs)]
     if squeeze_axis:
         parts = [squeeze(part, axis=axis) for part in parts]

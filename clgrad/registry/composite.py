@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError
@@ -42,10 +43,10 @@ class Composite:
 
 def composite(
     name: str | None = None, aliases: Sequence[str] = (), **testing
-) -> Callable[[Callable], Composite]:
+) -> Callable[[Callable], Any]:
     """Declare an op that is a program of other ops."""
 
-    def declare(function: Callable) -> Composite:
+    def declare(function: Callable) -> Any:
         return Composite(function, name, aliases, **testing)
 
     return declare

@@ -7,6 +7,7 @@ Formula and rules are Python functions of their operands. Called with symbolic o
 import inspect
 import numbers
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,9 @@ class Elementwise(Operator):
 
     def apply_mixed(self, given: dict, out=None):
         """Apply to arguments by name, each an array or a number."""
-        names, arrays, scalars = [], [], {}
+        names: list[str] = []
+        arrays: list = []
+        scalars: dict = {}
         for key, value in given.items():
             if isinstance(value, NDArray) and key not in self.attributes:
                 names.append(key)
@@ -236,14 +239,14 @@ def _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scala
 
 def elementwise(
     name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Elementwise]:
+) -> Callable[[Callable], Any]:
     """Declare an elementwise op from its formula (see :class:`Elementwise`).
 
     Options: ``free``, ``broadcasts``, and for tests ``reference`` (a numpy function of the same
     arguments), ``domain`` (an interval to draw from) and ``integers`` (whether integer dtypes count).
     """
 
-    def declare(formula: Callable) -> Elementwise:
+    def declare(formula: Callable) -> Any:
         return Elementwise(formula, name, aliases, **options)
 
     return declare

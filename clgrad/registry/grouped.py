@@ -1,6 +1,7 @@
 """Ops made of several launches that are differentiated as one, by a rule of their own."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from clgrad import tape
 from clgrad.registry.operator import Operator
@@ -35,10 +36,10 @@ class Grouped(Operator):
 
 def grouped(
     name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Grouped]:
+) -> Callable[[Callable], Any]:
     """Declare an op of several launches that has one gradient rule (see :class:`Grouped`)."""
 
-    def declare(function: Callable) -> Grouped:
+    def declare(function: Callable) -> Any:
         return Grouped(function, name, aliases, **options)
 
     return declare

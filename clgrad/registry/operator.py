@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 
-#: Every op by its names: the one list that namespaces, methods, docs and tests are made from.
-table: dict[str, "Operator"] = {}
+#: Every op (an Operator or a Composite) by its names: the one list that namespaces, methods, docs and
+#: tests are made from.
+table: dict[str, Any] = {}
 
 
 class Spec(NamedTuple):
@@ -309,8 +310,10 @@ class Operator:
             self, names, attributes, inputs, outputs, plan, [v.handle for v in views], views[0].device
         )
         if node.needs_grad:
-            for key in self._keeps(names, node.wanted):
-                node.saved[key] = tape.Saved(views[key] if key >= 0 else results[~key]._view)
+            node.saved = {
+                key: tape.Saved(views[key] if key >= 0 else results[~key]._view)
+                for key in self._keeps(names, node.wanted)
+            }
         for index, result in enumerate(results):
             result._entry = (node, index)
         return node
@@ -381,8 +384,9 @@ class Operator:
 
     def _output_gradient(self, output: str, node: tape.Node, dys: Sequence[NDArray | None]) -> NDArray:
         j = self.outputs.index(output)
-        if dys[j] is not None:
-            return dys[j]
+        known = dys[j]
+        if known is not None:
+            return known
         shape, dtype = node.outputs[j]
         return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
 

@@ -1,12 +1,13 @@
 """Ops with a planner of their own, and ops that only relabel memory."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 from dataclasses import dataclass
 
 from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.device import Context, Device, current_context
-from clgrad.errors import OperatorError
+from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
 from clgrad.registry.operator import Operator, Spec, stream_for
@@ -21,7 +22,7 @@ class Call:
 
     def error(self, argument: str, given: object, accepted: str) -> OperatorError:
         """An error that names op, argument, what was given and what is accepted."""
-        return OperatorError(f"{self.op}: {argument} is {given}; accepted: {accepted}")
+        return argument_error(self.op, argument, given, accepted)
 
     def kernel(self, dtype, what: str = "forward") -> str:
         """Kernel name in the house's form."""
@@ -87,10 +88,10 @@ class Relabel(Operator):
 
 def operator(
     name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Planned]:
+) -> Callable[[Callable], Any]:
     """Declare an op from its planner (see :class:`Planned`)."""
 
-    def declare(planner: Callable) -> Planned:
+    def declare(planner: Callable) -> Any:
         return Planned(planner, name, aliases, **options)
 
     return declare
@@ -98,10 +99,10 @@ def operator(
 
 def relabel(
     name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Relabel]:
+) -> Callable[[Callable], Any]:
     """Declare an op that relabels memory (see :class:`Relabel`)."""
 
-    def declare(function: Callable) -> Relabel:
+    def declare(function: Callable) -> Any:
         return Relabel(function, name, aliases, **options)
 
     return declare
