@@ -281,7 +281,8 @@ class _Sweep:
         self._targets = None if targets is None else set(targets)
         self._leading = self._lead_to_targets()
         self._gradients: dict[tuple, NDArray] = {}
-        self._foreign: set[int] = set()  # serials of memory that user code may hold
+        #: Serials of memory that others may hold: head gradients, and what user code saw.
+        self._foreign: set[int] = set()
 
     def _entry(self, position: int, head: NDArray) -> tuple:
         entry = head._entry if isinstance(head, NDArray) else None
@@ -332,7 +333,9 @@ class _Sweep:
         """Visit the nodes from the newest to the oldest."""
         with _Scope(bool(create_graph), bool(self._train_mode)):
             for entry, head, seed in zip(self._entries, self._heads, self._seeds, strict=True):
-                self._accumulate(entry, _ones(head) if seed is None else seed)
+                gradient = _ones(head) if seed is None else seed
+                self._foreign.add(gradient._view.storage.serial)
+                self._accumulate(entry, gradient)
             for node in reversed(self._nodes):
                 if node.needs_grad:
                     self._visit(node, create_graph)

@@ -1,7 +1,7 @@
 """Recorded history as a :class:`Symbol`: ops, attributes and shapes, but no arrays.
 
-The interface is that of MXNet's ``Symbol``, as far as a recorded graph needs it. A symbol holds none of
-the graph's memory; it can be printed, written as MXNet's JSON, and applied to other arrays.
+The interface is that of MXNet's ``Symbol``, as far as a recorded graph needs it. A symbol holds
+none of the graph's memory; it can be printed, written as MXNet's JSON, and applied to other arrays.
 """
 
 import json
@@ -67,8 +67,8 @@ def from_entry(entry: tuple | None) -> "Symbol":
     Returns
     -------
     Symbol
-        Variables are arguments ``var0``, ``var1``, ...; constants are arguments ``null0``, ...; ops are
-        named after the op. Numbers count in the order of :meth:`Symbol.list_arguments`.
+        Variables are arguments ``var0``, ``var1``, ...; constants are arguments ``null0``, ...; ops
+        are named after the op, as ``exp0``. Numbers count in the order of the symbol's nodes.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def from_entry(entry: tuple | None) -> "Symbol":
 
 
 def _inputs_first(head) -> Iterator:
-    """What ``head`` depends on, each after its inputs: MXNet's order of arguments. Does not recurse."""
+    """What ``head`` depends on, each after its inputs, in MXNet's order. Does not recurse."""
     done = set()
     stack = [head]
     while stack:
@@ -183,7 +183,7 @@ class Symbol:
         return names.pop() if len(names) == 1 else None
 
     def list_arguments(self) -> list[str]:
-        """Names of the variables (``var0``) and constants (``null0``) that the outputs depend on."""
+        """Names of variables (``var0``) and constants (``null0``) that the outputs depend on."""
         return [node.name for node in self._arguments()]
 
     def _arguments(self) -> list[_SymbolNode]:
@@ -223,7 +223,7 @@ class Symbol:
         return Symbol(self._nodes, [self._heads[key]])
 
     def attr(self, key: str) -> str | None:
-        """An attribute of the node whose outputs these are, as a string; None if it has none such."""
+        """An attribute of the node whose outputs these are, as a string; None if there is none."""
         return self.list_attr().get(key)
 
     def list_attr(self) -> dict[str, str]:
@@ -250,7 +250,7 @@ class Symbol:
         Returns
         -------
         (arg_shapes, out_shapes, aux_shapes)
-            In the order of :meth:`list_arguments` and :meth:`list_outputs`; ``aux_shapes`` is empty.
+            In the order of :meth:`list_arguments` and :meth:`list_outputs`; the third is empty.
 
         Raises
         ------
@@ -276,7 +276,10 @@ class Symbol:
         return [spec.shape for spec in arguments], [spec.shape for spec in outputs], []
 
     def infer_type(self, **types: object) -> tuple[list[type], list[type], list[type]]:
-        """Dtypes of arguments and outputs for given dtypes of some arguments: as :meth:`infer_shape`."""
+        """Dtypes of arguments and outputs for given dtypes of some arguments.
+
+        See :meth:`infer_shape`.
+        """
         given = {name: dtypes.resolve(dtype, "infer_type", name) for name, dtype in types.items()}
         arguments, outputs = self._infer({}, given)
         return [spec.dtype.type for spec in arguments], [spec.dtype.type for spec in outputs], []
@@ -303,8 +306,8 @@ class Symbol:
             return list(node.outputs)
         if node.op is None:
             raise AutogradError(
-                f"infer_shape: the outputs of {node.name} are known for the recorded shapes and dtypes of "
-                f"its inputs only, because {node.op_name} is an autograd.Function"
+                f"infer_shape: the outputs of {node.name} are known for the recorded shapes and "
+                f"dtypes of its inputs only, because {node.op_name} is an autograd.Function"
             )
         # Only the ops know their shapes; arrays of any content will do to ask them.
         recording = set_recording(False)
@@ -327,7 +330,7 @@ class Symbol:
     def eval(self, ctx: Context | None = None, **arrays: NDArray) -> list[NDArray]:
         """Apply the graph's ops to arrays.
 
-        Recorded like any other computation where recording is on. Random ops draw the recorded numbers.
+        Recorded like any computation where recording is on. Random ops repeat the recorded draw.
 
         Parameters
         ----------
@@ -398,16 +401,17 @@ class Symbol:
     def tojson(self) -> str:
         """The graph in the layout of MXNet's symbol files; op names and attributes are clgrad's.
 
-        ``nodes`` come inputs first, each with the positions of its inputs; ``arg_nodes`` are the positions
-        of the arguments, ``node_row_ptr`` counts the outputs before each node, ``heads`` are the outputs.
+        ``nodes`` come inputs first, each with its inputs as [position, output index, 0];
+        ``arg_nodes`` are the positions of the arguments, ``node_row_ptr`` counts the outputs before
+        each node, and ``heads`` are the outputs.
         """
         places = {place: i for i, place in enumerate(self._needed)}
         nodes = [self._nodes[place] for place in self._needed]
         described = []
         for node in nodes:
             inputs = [[places[place], index, 0] for place, index in node.inputs]
-            attributes = {"attrs": node.texts} if node.attributes else {}
-            described.append({"op": node.op_name, "name": node.name, **attributes, "inputs": inputs})
+            attrs = {"attrs": node.texts} if node.attributes else {}
+            described.append({"op": node.op_name, "name": node.name, **attrs, "inputs": inputs})
         rest = {
             "arg_nodes": [i for i, node in enumerate(nodes) if node.is_argument],
             "node_row_ptr": list(accumulate((len(node.outputs) for node in nodes), initial=0)),
@@ -477,8 +481,8 @@ def _apply(node: _SymbolNode, inputs: list[NDArray]) -> list[NDArray]:
         )
     if node.op_name == "_slice_assign" and node.attributes["size"] != node.attributes["shape"]:
         raise AutogradError(
-            f"Symbol.eval: {node.name} wrote to a part of an array, and the graph does not hold the "
-            "rest; assemble the array with concat instead"
+            f"Symbol.eval: {node.name} wrote to a part of an array, and the graph does not hold "
+            "the rest; assemble the array with concat instead"
         )
     result = node.op.apply(node.parameters, inputs, dict(node.attributes))
     return list(result) if isinstance(result, list | tuple) else [result]

@@ -1,6 +1,6 @@
 """The autograd API: scopes, marking, backward, grad of any order, Function, and the tape's memory.
 
-Meanings are MXNet's; where MXNet 1.9.1 is wrong, what is tested is what is right (docs/differences.md).
+Meanings are MXNet's; where MXNet 1.9.1 is wrong, the tests want what is right: docs/differences.md.
 """
 
 import gc
@@ -383,7 +383,7 @@ def test_head_gradients_that_do_not_fit_raise(head_gradient):
     x = variable([1, 2])
     with autograd.record():
         y = x * x
-    with pytest.raises(AutogradError, match=r"head_grads\[0\] is .*; accepted: NDArray float32 \(2,\)"):
+    with pytest.raises(AutogradError, match=r"head_grads\[0\] is .*; accepted: .*float32 \(2,\)"):
         y.backward(head_gradient())
 
 
@@ -428,7 +428,9 @@ def test_freed_nodes_that_no_gradient_reaches_do_not_matter():
 
 @pytest.mark.parametrize("head", [lambda: nd.ones(2), lambda: nd.ones(2) * 2, lambda: None])
 def test_a_head_outside_any_graph_says_to_record(head):
-    with pytest.raises(AutogradError, match=r"heads\[0\] is not part of a recorded graph; compute it"):
+    with pytest.raises(
+        AutogradError, match=r"heads\[0\] is not part of .* graph; compute it inside"
+    ):
         autograd.backward([head()])
 
 
@@ -554,7 +556,7 @@ def test_writing_to_a_saved_result_raises_at_backward():
         y = nd.exp(x)
         z = y * 2
     y += 1
-    with pytest.raises(AutogradError, match="backward of exp: .* was written in place"):
+    with pytest.raises(AutogradError, match=r"backward of exp: .* was written in place"):
         z.backward()
 
 
@@ -690,7 +692,9 @@ def test_variables_with_one_incoming_gradient_do_not_share_it():
     assert_close(w.grad, [2, 2])
 
 
-@pytest.mark.parametrize("operation", [lambda x: x + 1, lambda x: x.reshape((2, 1)), lambda x: x[0:2]])
+@pytest.mark.parametrize(
+    "operation", [lambda x: x + 1, lambda x: x.reshape((2, 1)), lambda x: x[0:2]]
+)
 def test_grad_never_shares_memory_with_a_head_gradient(operation):
     x = variable([1, 2])
     with autograd.record():
@@ -703,30 +707,40 @@ def test_grad_never_shares_memory_with_a_head_gradient(operation):
     assert_close(x.grad, [7, 7])
 
 
+def test_head_gradients_of_ones_stay_ones():
+    x = variable(np.zeros((3, 1, 5)))  # a shape that no other test uses: ones are kept by shape
+    for _ in range(3):
+        with autograd.record():
+            y = x + 1
+        y.backward()
+        assert_close(x.grad, np.ones((3, 1, 5)))
+        x.grad[:] = 7
+
+
 def test_grad_never_shares_memory_with_what_a_function_saw():
     seen = []
 
     class Spy(Function):
-        def forward(self, x):
-            self.save_for_backward(x)
-            return x * 1
+        def forward(self, a, b):
+            self.save_for_backward(a)
+            return a * b
 
         def backward(self, dy):
-            seen.extend([dy, *self.saved_tensors])
-            return self.saved_tensors[0]
+            seen.append((dy, dy * 3))
+            return self.saved_tensors[0], seen[-1][1]
 
-    x, w = variable([1, 2]), variable([3, 4])
+    a, b, c = variable([1, 2]), variable([1, 1]), variable([1, 1])
     with autograd.record():
-        y = (Spy()(x) + w) * 5
+        y = (Spy()(a, b) + c) * 5
     for _ in range(2):
         y.backward(retain_graph=True)
-        assert_close(x.grad, [1, 2])
-        assert_close(w.grad, [5, 5])
-        x.grad[:] = 0
-        w.grad[:] = 0
-    assert_close(x, [1, 2])
-    for dy in seen[::2]:
+        for x, gradient in ((a, [1, 2]), (b, [15, 15]), (c, [5, 5])):
+            assert_close(x.grad, gradient)
+            x.grad[:] = 0
+    assert_close(a, [1, 2])
+    for dy, returned in seen:
         assert_close(dy, [5, 5])
+        assert_close(returned, [15, 15])
 
 
 def test_a_gradient_used_in_a_graph_is_guarded_like_any_array():
@@ -1245,7 +1259,7 @@ def test_function_checks_what_forward_returns():
         def forward(self, x):
             return x.asnumpy()
 
-    with pytest.raises(AutogradError, match=r"Wrong.forward: output 0 is ndarray; accepted: NDArray"):
+    with pytest.raises(AutogradError, match=r"forward: output 0 is ndarray; accepted: NDArray"):
         Wrong()(nd.ones(2))
 
 
@@ -1471,5 +1485,5 @@ def test_show_prints_the_launches():
 
 
 def test_show_of_an_array_outside_any_graph_raises():
-    with pytest.raises(AutogradError, match=r"tape\.show: the array is not part of a recorded graph"):
+    with pytest.raises(AutogradError, match=r"tape\.show: .* not part of a recorded graph"):
         mx.tape.show(nd.ones(2))

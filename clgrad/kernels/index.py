@@ -147,10 +147,10 @@ def _fitting(width: int, columns: int) -> int:
 
 
 def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
-    """Column blocks, row blocks, and ranges of the gradient: one work-item owns one block of each.
+    """Column blocks, row blocks, and ranges of the gradient: an owner has one block of each.
 
-    Every owner reads all indices, so there are no more owners than the device needs to be busy. On a
-    GPU, neighbours own neighbouring columns, so that they read and write neighbouring addresses.
+    Every owner reads all indices, so there are no more owners than keep the device busy. On a GPU,
+    neighbours own neighbouring columns, so that they read and write neighbouring addresses.
     """
     device = take.device
     units = device.capabilities.compute_units

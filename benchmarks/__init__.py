@@ -1,0 +1,1 @@
+"""How fast clgrad is, beside numpy, MXNet and PyTorch measured in the same run: see README.md."""

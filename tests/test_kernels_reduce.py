@@ -1,0 +1,124 @@
+"""The map-and-reduce planner: axes, loops, splits, special values, accuracy, both kernel shapes."""
+
+import itertools
+
+import numpy as np
+import plan_harness
+import pytest
+
+from clgrad.kernels import expr, layout, reduce
+
+FLOAT = np.dtype("float32")
+SHAPES = ("cpu", "gpu")
+
+
+def plan(kernel_shape, shape, axes, how="sum", finish=lambda t: t, dtype=FLOAT, value=None, **options):
+    dtype = np.dtype(dtype)
+    reduction = reduce.Reduction(
+        expr.operand(0, dtype) if value is None else value, how, dtype, finish
+    )
+    operands = options.pop("operands", [layout.broadcast(shape, shape, dtype)])
+    device = plan_harness.device_of_shape(kernel_shape)
+    return reduce.plan(device, "test", shape, axes, [reduction], operands, **options)
+
+
+def subsets(ndim):
+    return itertools.chain.from_iterable(
+        itertools.combinations(range(ndim), n) for n in range(1, ndim + 1)
+    )
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("shape", [(5, 7, 33), (64, 3, 17)])
+def test_every_choice_of_axes(kernel_shape, shape, rng):
+    """Wrong strides of kept or reduced axes, a lost tail, a lost split."""
+    x = rng.standard_normal(shape).astype(FLOAT)
+    for axes in subsets(len(shape)):
+        (y,) = plan_harness.run(plan(kernel_shape, shape, axes), [x])
+        np.testing.assert_allclose(y, x.sum(axes, dtype="float64"), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((300_001,), (0,)), ((70_003, 2), (0,)), ((3, 50_021), (1,)), ((4099, 3), (1,)), ((1, 1), (0,))],
+)
+def test_long_short_and_split_reductions(kernel_shape, shape, axes, rng):
+    """A partial result that is dropped or counted twice when work is split over the device."""
+    x = rng.standard_normal(shape).astype(FLOAT)
+    finish = (lambda total: total * 0.5 + 1) if len(shape) == 1 else (lambda total: total)
+    (y,) = plan_harness.run(plan(kernel_shape, shape, axes, finish=finish), [x])
+    expected = x.sum(axes, dtype="float64")
+    expected = expected * 0.5 + 1 if len(shape) == 1 else expected
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("how", ["max", "min"])
+def test_extrema_propagate_nan_from_any_place(kernel_shape, how, rng):
+    """fmax drops NaN; a NaN in the vector body, the tail, or another lane must survive."""
+    for place in (0, 5, 16, 36):
+        x = rng.standard_normal((2, 37)).astype(FLOAT)
+        x[1, place] = np.nan
+        (y,) = plan_harness.run(plan(kernel_shape, (2, 37), (1,), how), [x])
+        np.testing.assert_array_equal(y, getattr(x, how)(1))
+
+
+@pytest.mark.parametrize("how", ["max", "min"])
+def test_extrema_of_infinities(how):
+    """An identity of the largest finite number instead of infinity breaks this."""
+    x = np.full((3, 20), np.inf if how == "min" else -np.inf, FLOAT)
+    (y,) = plan_harness.run(plan("cpu", (3, 20), (1,), how), [x])
+    np.testing.assert_array_equal(y, x[:, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("how", ["sum", "prod", "max", "min"])
+def test_integers(dtype, how, rng):
+    """Sums wrap around as numpy's in the same dtype do; extrema start from the dtype's own limits."""
+    x = rng.integers(1, 100, (3, 21)).astype(dtype)
+    (y,) = plan_harness.run(plan("cpu", (3, 21), (1,), how, dtype=dtype), [x])
+    kwargs = {"dtype": dtype} if how in ("sum", "prod") else {}
+    np.testing.assert_array_equal(y, getattr(x, how)(1, **kwargs))
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+def test_a_sum_of_many_terms_keeps_its_digits(kernel_shape):
+    """A single running float32 sum of 2^24 + 2^20 ones would stop growing at 2^24."""
+    size = 2**24 + 2**20
+    one = expr.constant(1, FLOAT) + 0 * expr.operand(0, FLOAT)
+    operands = [layout.broadcast((1,), (size,), FLOAT)]
+    made = plan(kernel_shape, (size,), (0,), value=one, operands=operands)
+    (y,) = plan_harness.run(made, [np.zeros(1, FLOAT)])
+    assert y == size
+
+
+@pytest.mark.parametrize("how", ["sum", "prod"])
+def test_reducing_nothing_gives_the_identity(how):
+    """numpy: an empty sum is 0, an empty product 1."""
+    (y,) = plan_harness.run(plan("cpu", (3, 0), (1,), how), [np.empty((3, 0), FLOAT)])
+    np.testing.assert_array_equal(y, np.full(3, float(how == "prod")))
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+def test_several_reductions_in_one_pass(kernel_shape, rng):
+    """Accumulators, partial results or outputs that are mixed up."""
+    shape, axes = (6, 40, 51), (0, 2)
+    x, y = (rng.standard_normal(shape).astype(FLOAT) for _ in range(2))
+    a, b = expr.operand(0, FLOAT), expr.operand(1, FLOAT)
+    reductions = [reduce.Reduction(a, "sum", FLOAT), reduce.Reduction(a * b, "max", FLOAT)]
+    device = plan_harness.device_of_shape(kernel_shape)
+    operands = [layout.broadcast(shape, shape, FLOAT)] * 2
+    made = reduce.plan(device, "test", shape, axes, reductions, operands)
+    total, largest = plan_harness.run(made, [x, y])
+    np.testing.assert_allclose(total, x.sum(axes), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(largest, (x * y).max(axes))
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+def test_the_same_bits_on_every_run(kernel_shape, rng):
+    """Atomics, or a split that depends on timing, would change the order of additions."""
+    x = rng.standard_normal(100_003).astype(FLOAT)
+    made = plan(kernel_shape, (100_003,), (0,))
+    runs = {plan_harness.run(made, [x])[0].tobytes() for _ in range(5)}
+    assert len(runs) == 1

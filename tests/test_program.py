@@ -1,0 +1,129 @@
+"""The program cache: memory, disk, corruption, concurrency, dumps, and build failures."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from clgrad.device import current_context
+from clgrad.errors import KernelError
+from clgrad.kernels import program, template
+
+SOURCE = """
+__kernel void answer(__global int *y, const ulong y_offset) { y[y_offset] = %d; }
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A disk cache of this test's own, and a memory cache without entries."""
+    monkeypatch.setenv("CLGRAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(program, "_programs", {})
+    return tmp_path
+
+
+def entries(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def build(source=SOURCE % 1):
+    return program.kernel(current_context().device, "answer", source)
+
+
+def test_a_program_is_built_once_and_kernels_are_not_shared(cache):
+    """Kernel objects hold arguments: sharing one between two plans would mix them up."""
+    first, second = build(), build()
+    assert len(program._programs) == 1
+    assert first is not second
+
+
+def test_the_disk_cache_serves_the_next_process(cache, monkeypatch):
+    """A second process that compiles again is a cache that does not work."""
+    build()
+    assert len(entries(cache)) == 1
+    monkeypatch.setattr(program, "_programs", {})
+    monkeypatch.setattr(program, "_build", lambda *args: pytest.fail("compiled again"))
+    build()
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"x" * 5000])
+def test_a_corrupt_entry_is_rebuilt(cache, monkeypatch, damage):
+    """A truncated or foreign file must cost a build, never a crash or a wrong kernel."""
+    build()
+    (entry,) = entries(cache)
+    good = entry.read_bytes()
+    entry.write_bytes(damage)
+    monkeypatch.setattr(program, "_programs", {})
+    build()
+    assert entry.read_bytes()[:32] == good[:32] or len(entry.read_bytes()) > len(damage)
+
+
+def test_a_flipped_bit_fails_the_checksum(cache, monkeypatch):
+    """Drivers crash on binaries that are almost right."""
+    build()
+    (entry,) = entries(cache)
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 2] ^= 1
+    entry.write_bytes(content)
+    monkeypatch.setattr(program, "_programs", {})
+    assert program._load(current_context().device, SOURCE % 1) is None
+
+
+def test_sources_do_not_collide(cache):
+    """Two sources under one key would run one kernel for the other."""
+    build(SOURCE % 1)
+    build(SOURCE % 2)
+    assert len(entries(cache)) == 2
+
+
+def test_no_disk_cache_when_it_is_turned_off(cache, monkeypatch):
+    monkeypatch.setenv("CLGRAD_CACHE_DIR", "")
+    build()
+    assert entries(cache) == []
+
+
+def test_an_unwritable_cache_does_not_stop_the_work(cache, monkeypatch):
+    """A read-only home must not keep anybody from computing."""
+    (cache / "file").write_text("")
+    monkeypatch.setenv("CLGRAD_CACHE_DIR", str(cache / "file"))
+    build()
+
+
+def test_processes_share_the_cache_safely(tmp_path):
+    """Concurrent writers of one entry: rename must leave a whole file, whoever wins."""
+    script = (
+        "import clgrad as mx, numpy as np\n"
+        "x = mx.nd.array(np.arange(5)); assert float((x * 3 + 1).sum().asscalar()) == 35\n"
+    )
+    environment = {**os.environ, "CLGRAD_CACHE_DIR": str(tmp_path)}
+    workers = [
+        subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(4)
+    ]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0, 0]
+    assert not [path for path in entries(tmp_path) if path.name.startswith("tmp")]
+
+
+def test_every_source_is_dumped_on_request(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLGRAD_DUMP_KERNELS", str(tmp_path / "dump"))
+    build()
+    (dumped,) = (tmp_path / "dump").iterdir()
+    assert dumped.name.startswith("answer_")
+    assert dumped.read_text() == SOURCE % 1
+
+
+def test_a_build_failure_shows_source_options_and_log(cache):
+    """Without these, nobody can mend a kernel on a device that we do not have."""
+    with pytest.raises(KernelError) as caught:
+        program.kernel(current_context().device, "wrong", "__kernel void wrong() { undeclared = 1; }")
+    message = str(caught.value)
+    assert "kernel wrong does not build" in message
+    assert "options:" in message
+    assert "undeclared = 1;" in message
+    assert message.count("undeclared") >= 2, "the compiler's own message is missing"
+
+
+def test_an_undefined_name_in_a_template_is_an_error():
+    """Lenient rendering would put 'UNDEFINED' into a kernel."""
+    with pytest.raises(KernelError, match=r"map\.cl\.mako does not render"):
+        template.render("map", name="x")
