@@ -191,7 +191,7 @@ def test_shapes_through_ops_of_every_kind():
 
 
 def test_other_dtypes(symbol):
-    floats = {name: "float16" for name in symbol.list_arguments()}
+    floats = dict.fromkeys(symbol.list_arguments(), "float16")
     assert symbol.infer_type(**floats) == ([np.float16] * 3, [np.float16], [])
 
 
@@ -273,7 +273,7 @@ def test_eval_checks_its_arguments(symbol):
 
 
 def test_eval_of_a_function_says_why_not(two_outputs):
-    with pytest.raises(AutogradError, match="TwoParts is an autograd.Function"):
+    with pytest.raises(AutogradError, match=r"TwoParts is an autograd\.Function"):
         two_outputs.eval(var0=nd.ones((2, 3)))
 
 

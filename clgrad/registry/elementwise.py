@@ -39,6 +39,8 @@ class Elementwise(Operator):
         False for MXNet's ``elemwise_*`` family, which wants equal shapes.
     """
 
+    takes_numbers = True
+
     def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, **testing):
         super().__init__(formula, name, aliases, skip=0, **testing)
         self.free = frozenset(free)

@@ -12,7 +12,8 @@ from clgrad.array import NDArray
 from clgrad.device import Device
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
-from clgrad.memory import Stream, View
+from clgrad.memory import Stream
+from clgrad.registry import documentation
 
 #: Every op (an Operator or a Composite) by its names: the one list that namespaces, methods, docs and
 #: tests are made from.
@@ -73,6 +74,8 @@ class Operator:
         What tests compare with and feed: see :mod:`tests`.
     """
 
+    #: Whether numbers may stand in the place of arrays.
+    takes_numbers = False
     #: Whether results may be held by code that clgrad does not know (see autograd.Function).
     is_user_code = False
 
@@ -89,12 +92,12 @@ class Operator:
         self.name = name or function.__name__.lstrip("_")
         self.aliases = tuple(aliases)
         self.outputs = tuple(outputs)
-        self.__doc__ = function.__doc__
         self.__name__ = self.__qualname__ = self.name
         self.__module__ = function.__module__
         self.gradients: dict[str, Rule] = {}
         self.testing = testing
         self._read_signature(list(inspect.signature(function).parameters.values())[skip:])
+        self.__doc__ = documentation.complete(self)
         self._kept: dict[tuple, tuple[int, ...]] = {}
         for key in (self.name, *self.aliases):
             if key in table:
@@ -138,6 +141,7 @@ class Operator:
         """Declare the rule of each named argument: ``multiply.gradient(lhs=lambda dy, rhs: ...)``."""
         for argument, function in rules.items():
             self.gradients[argument] = Rule.of(function, (argument,))
+        self.__doc__ = documentation.complete(self)
         return self
 
     def joint_gradient(self, *arguments: str) -> Callable[[Callable], Callable]:
@@ -147,6 +151,7 @@ class Operator:
             rule = Rule.of(function, arguments)
             for argument in arguments:
                 self.gradients[argument] = rule
+            self.__doc__ = documentation.complete(self)
             return function
 
         return declare
