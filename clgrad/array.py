@@ -176,7 +176,7 @@ def check_dtype(dtype: np.dtype, device) -> None:
 def from_host(host: np.ndarray, dtype: np.dtype, ctx: Context | None = None) -> NDArray:
     """A device copy of a numpy array, converted to ``dtype`` on the way."""
     result = empty(host.shape, dtype, ctx)
-    memory.upload(stream_of(result), host.astype(dtype), result._view)
+    memory.upload(stream_of(result), host.astype(dtype, copy=False), result._view)
     return result
 
 

@@ -1,9 +1,9 @@
 """Automatic differentiation: recording scopes, ``backward``, ``grad``, and user-defined functions.
 
-The interface and its meaning are MXNet's ``mxnet.autograd``. The method is reverse accumulation over a
-tape (Griewank & Walther, "Evaluating Derivatives", chapter 3): nodes are visited from the newest to the
-oldest, so no recursion and no dependency counts are needed. Rules that run while ``create_graph`` is on
-are recorded like any other computation, which gives derivatives of every order.
+The interface and its meaning are MXNet's ``mxnet.autograd``. The method is reverse accumulation
+over a tape (Griewank & Walther, "Evaluating Derivatives", chapter 3): nodes are visited from the
+newest to the oldest, so no recursion and no dependency counts are needed. Rules that run while
+``create_graph`` is on are recorded like any computation, which gives derivatives of every order.
 """
 
 import weakref
@@ -51,8 +51,8 @@ def is_training() -> bool:
 class _Scope:
     """Sets recording and training on entry and restores what was there on exit.
 
-    The previous states are a stack of the thread, so one scope object may be entered again while it is
-    entered, and by several threads at once.
+    The previous states are a stack of the thread, so one scope object may be entered again while it
+    is entered, and by several threads at once.
     """
 
     def __init__(self, recording: bool | None, training: bool | None):
@@ -95,7 +95,7 @@ def record(train_mode: bool = True) -> _Scope:
 
 
 def pause(train_mode: bool = False) -> _Scope:
-    """A scope, inside a recorded one, in which nothing is recorded; by default in prediction mode."""
+    """A scope in which nothing is recorded; in prediction mode by default."""
     return _Scope(False, bool(train_mode))
 
 
@@ -145,8 +145,8 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
             gradient = None
         elif gradient.shape != view.shape or gradient._view.dtype != view.dtype:
             raise AutogradError(
-                f"mark_variables: the gradient is {gradient._view.dtype} {gradient.shape}; accepted: "
-                f"{view.dtype} {view.shape}, as the variable"
+                f"mark_variables: the gradient is {gradient._view.dtype} {gradient.shape}; "
+                f"accepted: {view.dtype} {view.shape}, as the variable"
             )
         variable._entry = (Variable(view.shape, view.dtype, gradient, request), 0)
 
@@ -278,8 +278,9 @@ class _Sweep:
         self._entries = [self._entry(position, head) for position, head in enumerate(self._heads)]
         self._seeds = self._checked_seeds(head_grads)
         self._nodes = list(tape.walk(self._entries))
-        self._targets = None if targets is None else set(targets)
-        self._leading = self._lead_to_targets()
+        self._targets: set[tuple] = set(targets or ())
+        #: None where every marked variable is a target.
+        self._leading = None if targets is None else self._lead_to_targets()
         self._gradients: dict[tuple, NDArray] = {}
         #: Serials of memory that others may hold: head gradients, and what user code saw.
         self._foreign: set[int] = set()
@@ -288,8 +289,8 @@ class _Sweep:
         entry = head._entry if isinstance(head, NDArray) else None
         if entry is None or not entry[0].in_graph:
             raise AutogradError(
-                f"{self._caller}: heads[{position}] is not part of a recorded graph; compute it inside "
-                "`with autograd.record():` from arrays that have attach_grad()"
+                f"{self._caller}: heads[{position}] is not part of a recorded graph; compute it "
+                "inside `with autograd.record():` from arrays that have attach_grad()"
             )
         return entry
 
@@ -297,21 +298,19 @@ class _Sweep:
         seeds = [None] * len(self._heads) if head_grads is None else _as_list(head_grads)
         if len(seeds) != len(self._heads):
             raise AutogradError(
-                f"{self._caller}: {len(self._heads)} heads and {len(seeds)} head_grads given; accepted: "
-                "one head gradient (or None) for each head"
+                f"{self._caller}: {len(self._heads)} heads and {len(seeds)} head_grads given; "
+                "accepted: one head gradient (or None) for each head"
             )
         for position, (head, seed) in enumerate(zip(self._heads, seeds, strict=True)):
             if seed is not None and not _fits(seed, head.shape, head._view.dtype):
                 raise AutogradError(
-                    f"{self._caller}: head_grads[{position}] is {_described(seed)}; accepted: NDArray "
-                    f"{head._view.dtype} {head.shape}, as its head"
+                    f"{self._caller}: head_grads[{position}] is {_described(seed)}; "
+                    f"accepted: NDArray {head._view.dtype} {head.shape}, as its head"
                 )
         return seeds
 
-    def _lead_to_targets(self) -> set[Node] | None:
-        """The nodes that some target lies before; None when every marked variable is a target."""
-        if self._targets is None:
-            return None
+    def _lead_to_targets(self) -> set[Node]:
+        """The nodes that some target lies before."""
         leading: set[Node] = set()
         for node in self._nodes:
             if any(entry in self._targets or entry[0] in leading for entry in node.inputs):
@@ -321,9 +320,7 @@ class _Sweep:
     def _wanted(self, node: Node) -> tuple[bool, ...]:
         if self._leading is None:
             return node.wanted
-        return tuple(
-            entry in self._targets or entry[0] in self._leading for entry in node.inputs
-        )
+        return tuple(entry in self._targets or entry[0] in self._leading for entry in node.inputs)
 
     def _accumulate(self, entry: tuple, gradient: NDArray) -> None:
         known = self._gradients.get(entry)
@@ -359,7 +356,7 @@ class _Sweep:
 
     def _take(self, entry: tuple) -> NDArray | None:
         """The gradient of a node's output, let go of unless it is asked for."""
-        if self._targets is not None and entry in self._targets:
+        if entry in self._targets:
             return self._gradients.get(entry)
         return self._gradients.pop(entry, None)
 
@@ -383,13 +380,13 @@ class _Sweep:
             return gradient
         if not any(entry in node.inputs for node in self._nodes):
             raise AutogradError(
-                f"grad: the heads do not depend on variables[{position}]; leave it out, or check that "
-                "the computation from it was recorded"
+                f"grad: the heads do not depend on variables[{position}]; leave it out, or check "
+                "that the computation from it was recorded"
             )
         # Reached, but only through ops that no gradient flows through.
         source, index = entry
-        shape, dtype = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
-        return _zeros(self._nodes[0].context, shape, dtype)
+        meta = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
+        return _zeros(self._nodes[0].context, *meta)
 
     def deliver(self) -> None:
         """Hand the gradients to the variables that the heads depend on."""
@@ -414,7 +411,9 @@ class _Sweep:
 
 def _fits(gradient, shape: tuple[int, ...], dtype: np.dtype) -> bool:
     """Whether something given as a gradient is an array of the shape and dtype."""
-    return isinstance(gradient, NDArray) and (gradient.shape, gradient._view.dtype) == (shape, dtype)
+    if not isinstance(gradient, NDArray):
+        return False
+    return gradient.shape == shape and gradient._view.dtype == dtype
 
 
 def _described(value) -> str:
@@ -499,9 +498,9 @@ def get_symbol(x: NDArray):
 class Function:
     """A function with a derivative of the user's own.
 
-    Subclasses define :meth:`forward`, which computes on arrays without being recorded (numpy is fine),
-    and :meth:`backward`, which takes the gradient of each output and returns that of each input. An
-    object is used once.
+    Subclasses define :meth:`forward`, which computes on arrays without being recorded (numpy is
+    fine), and :meth:`backward`, which takes the gradient of each output and returns that of each
+    input. An object is used once.
 
     Examples
     --------
@@ -529,14 +528,16 @@ class Function:
     def __init__(self):
         self._saved: tuple = ()
         self._used = False
-        #: Of the recorded call. Weak: node -> this object -> node would be a cycle, and memory would
-        #: wait for the garbage collector.
+        #: Of the recorded call. Weak: node -> this object -> node would be a cycle, and memory
+        #: would wait for the garbage collector.
         self._node: Callable[[], Node | None] | None = None
 
     @property
     def name(self) -> str:
         """The class's name, for the tape."""
         return type(self).__name__
+
+    label = name
 
     def save_for_backward(self, *args: NDArray) -> None:
         """Keep arrays for :meth:`backward`, which finds them in ``saved_tensors``."""
@@ -580,7 +581,8 @@ class Function:
         for position, value in enumerate(returned):
             if not isinstance(value, NDArray):
                 raise AutogradError(
-                    f"{self.name}.forward: output {position} is {_described(value)}; accepted: NDArray"
+                    f"{self.name}.forward: output {position} is {_described(value)}; "
+                    "accepted: NDArray"
                 )
         # New objects: an input that is handed through keeps its own origin, beside the output's.
         outputs = [value.detach() for value in returned]
@@ -626,8 +628,8 @@ class Function:
         results = _as_list(self.backward(*filled))
         if len(results) != self._arguments:
             raise AutogradError(
-                f"{self.name}.backward returned {len(results)} gradients; accepted: one (or None) for "
-                f"each of forward's {self._arguments} arguments"
+                f"{self.name}.backward returned {len(results)} gradients; accepted: one (or None) "
+                f"for each of forward's {self._arguments} arguments"
             )
         gradients = {}
         for i, place in enumerate(self._places):
@@ -637,8 +639,8 @@ class Function:
             shape, dtype = node.input_meta(i)
             if not _fits(result, shape, dtype):
                 raise AutogradError(
-                    f"{self.name}.backward: the gradient of {node.names[i]} is {_described(result)}; "
-                    f"accepted: NDArray {dtype} {shape}, as the input"
+                    f"{self.name}.backward: the gradient of {node.names[i]} is "
+                    f"{_described(result)}; accepted: NDArray {dtype} {shape}, as the input"
                 )
             gradients[i] = result
         return gradients
@@ -649,11 +651,12 @@ class _SavedArray:
 
     def __init__(self, array: NDArray, key: int, returned: Sequence[NDArray], node: Node):
         self._key = key
-        #: The array's place in the graph; of a new output only its index, so that there is no cycle.
+        #: The array's place in the graph; of a new output its index only: no cycle.
         self._entry = array._entry
         self._output = None
         if array._entry is None:
             self._output = next((i for i, value in enumerate(returned) if value is array), None)
+        assert node.saved is not None
         node.saved[key] = tape.Saved(array._view)
 
     def load(self, node: Node | None) -> NDArray:

@@ -7,13 +7,13 @@ import numpy as np
 
 from clgrad import autograd, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
-from clgrad.ops import conversion
+from clgrad.ops import conversion, creation
 from clgrad.registry import table
 
 #: Python's binary operators and the ops that they mean.
 _OPERATORS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "modulo",
-    "pow": "power",
+    "pow": "power", "floordiv": "_floor_divide",
 }
 _COMPARISONS = {
     "eq": "equal", "ne": "not_equal", "gt": "greater", "ge": "greater_equal", "lt": "lesser",
@@ -96,16 +96,6 @@ def _numbers(values: tuple):
     return values
 
 
-def _floordiv(self, other):
-    """floor(self / other)."""
-    return table["floor"](self / other)
-
-
-def _rfloordiv(self, other):
-    """floor(other / self)."""
-    return table["floor"](other / self)
-
-
 def _matmul(self, other):
     """Matrix product."""
     return table["dot"](self, other) if isinstance(other, NDArray) else NotImplemented
@@ -126,6 +116,11 @@ def _copy(self: NDArray) -> NDArray:
     return table["identity"](self)
 
 
+def _reduce(self: NDArray):
+    """Pickle as numpy's array, to be put on the current device again."""
+    return creation.array_of, (self.asnumpy(), None, self._view.dtype.name)
+
+
 def _iterate(self):
     for i in range(len(self)):
         yield self[i]
@@ -143,8 +138,6 @@ for _name in _METHODS:
 for _name, _function in {
     "__neg__": lambda self: table["negative"](self),
     "__abs__": lambda self: table["abs"](self),
-    "__floordiv__": _floordiv,
-    "__rfloordiv__": _rfloordiv,
     "__matmul__": _matmul,
     "__getitem__": ndindex.read,
     "__setitem__": ndindex.write,
@@ -159,6 +152,9 @@ for _name, _function in {
     "as_in_ctx": conversion.as_in_context,
     "as_nd_ndarray": lambda self: self,
     "copy": _copy,
+    "__copy__": _copy,
+    "__deepcopy__": lambda self, memo: _copy(self.detach()),
+    "__reduce__": _reduce,
     "backward": _backward,
     "attach_grad": autograd.attach_grad,
     "drop_grad": _drop_grad,

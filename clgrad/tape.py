@@ -79,7 +79,7 @@ class Saved:
         """
         if self.view.storage.version != self.version:
             raise AutogradError(
-                f"backward of {node.op.name}: the array {name!r} of shape {self.view.shape} was written "
+                f"backward of {node.op.label}: the array {name!r} of shape {self.view.shape} was written "
                 "in place after the forward pass read it, so its gradient would be wrong; write to a "
                 "copy (x.copy()), or write after backward"
             )
@@ -168,7 +168,7 @@ class Node:
         """A saved array: key is an input index, or ``~index`` of an output."""
         if self.saved is None:
             raise AutogradError(
-                f"backward of {self.op.name}: its buffers were freed by an earlier backward through "
+                f"backward of {self.op.label}: its buffers were freed by an earlier backward through "
                 "this graph; pass retain_graph=True to the earlier call, or record again"
             )
         return self.saved[key].load(self, name)
@@ -234,7 +234,7 @@ def show(array, file=None) -> None:
     if array._entry is None:
         raise AutogradError("tape.show: the array is not part of a recorded graph")
     for number, node in enumerate(walk([array._entry])):
-        print(f"#{number} {node.op.name}", file=file)
+        print(f"#{number} {node.op.label}", file=file)
         for line in (*_launch_lines(node), *_array_lines(node)):
             print(f"   {line}", file=file)
 

@@ -181,14 +181,14 @@ void ${name}(
   __local ${T}${V} panel_vectors[${depth * vectors}];
   __local ${T} *const panel = (__local ${T} *)panel_vectors;
 % if blocked:
-  __local ${T}${V} sums[${chunk * vectors}];
+  __local ${T}${V} sums[${most_rows * vectors}];
 % endif
   ${T}${V} edge_vectors[${rows * vectors}];
   const ${T} *const edge = (const ${T} *)edge_vectors;
   const index_t j0 = get_group_id(0) * ${width};
   const int columns = min((index_t)${width}, n - j0);
-  const index_t i_begin = get_group_id(1) * ${chunk};
-  const index_t i_end = min(m, i_begin + ${chunk});
+  const index_t i_begin = get_group_id(1) * chunk;
+  const index_t i_end = min(m, i_begin + chunk);
   const index_t batch = get_group_id(2)${" / splits" if split else ""};
 % if split:
   const index_t split = get_group_id(2) % splits;

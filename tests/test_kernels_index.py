@@ -5,7 +5,7 @@ import pytest
 from plan_harness import device_of_shape, run
 
 from clgrad.errors import OperatorError
-from clgrad.kernels import index
+from clgrad.kernels import index, layout
 
 SHAPES = ("cpu", "gpu")
 F32, I32 = np.dtype(np.float32), np.dtype(np.int32)
@@ -53,6 +53,13 @@ def test_take_and_its_gradient(shape, case, rng):
     (dx,) = run(index.plan_take_grad(device, "take_grad", *arguments), [dy, indices])
     expected = expected_grad(dy, indices, data_shape, axis, mode)
     np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", ["flat", "embedding"])  # wrap and clip
+def test_64_bit_positions(shape, case, rng, monkeypatch):
+    monkeypatch.setattr(layout, "needs_long", lambda *arguments: True)
+    test_take_and_its_gradient(shape, case, rng)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

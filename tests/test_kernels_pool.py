@@ -8,7 +8,7 @@ import pytest
 from plan_harness import device_of_shape, run
 
 from clgrad.errors import OperatorError
-from clgrad.kernels import pool
+from clgrad.kernels import layout, pool
 from clgrad.kernels.pool import PoolGeometry
 
 SHAPES = ("cpu", "gpu")
@@ -197,6 +197,14 @@ def test_gradient_does_not_spread_nan_to_elements_that_were_not_taken(shape):
     (dx,) = run(pool.plan_max_scatter(device_of_shape(shape), "scatter", g, F32), [dy, index])
     np.testing.assert_array_equal(dx[0, 0, 1::2], 0)
     assert np.isnan(dx[0, 0, ::2]).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", ["2d_overlap", "global"])
+def test_64_bit_positions(shape, case, rng, monkeypatch):
+    monkeypatch.setattr(layout, "needs_long", lambda *arguments: True)
+    test_max_and_its_derivatives(shape, case, rng)
+    test_sum_average_and_their_gradients(shape, case, True, False, rng)
 
 
 def test_values_alone():

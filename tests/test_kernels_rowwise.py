@@ -5,7 +5,7 @@ import pytest
 from plan_harness import device_of_shape, run
 
 from clgrad.errors import OperatorError
-from clgrad.kernels import rowwise
+from clgrad.kernels import layout, rowwise
 
 SHAPES = ("cpu", "gpu")
 FP64 = pytest.mark.requires("fp64")
@@ -75,6 +75,13 @@ def test_logarithm_and_temperature(shape, case, log, temperature, rng):
 @pytest.mark.parametrize(("case", "log"), [("rows", False), ("columns", False), ("rows", True)])
 def test_other_dtypes(shape, dtype, case, log, rng):
     check(shape, *CASES[case], log=log, temperature=1.0, dtype=dtype, rng=rng)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", ["rows", "columns"])
+def test_64_bit_positions(shape, case, rng, monkeypatch):
+    monkeypatch.setattr(layout, "needs_long", lambda *arguments: True)
+    test_softmax_and_its_gradient(shape, case, rng)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -107,7 +107,7 @@ def test_higher_order_example_can_be_differentiated_again():
 
 
 class Program:
-    """What the examples assume: a model of one weight, layers that depend on the mode, an optimiser."""
+    """What the examples assume: a model of one weight, layers with modes, an optimiser."""
 
     def __init__(self):
         self.x = nd.array([1, 2, 3, 4])
@@ -257,7 +257,7 @@ def test_the_default_is_predict_mode_and_record_turns_train_mode_on():
 
 
 def test_gradients_in_prediction_mode():
-    """As for adversarial examples: record with train_mode=False, then backward(train_mode=False)."""
+    """As for adversarial examples: train_mode=False for record, then for backward."""
     x = nd.ones(100)
     x.attach_grad()
     with autograd.record(train_mode=False):

@@ -49,6 +49,11 @@ class Axis:
         return len(self.digits) == 1
 
     @property
+    def reach(self) -> int:
+        """The largest offset."""
+        return sum((extent - 1) * stride for extent, stride in self.digits)
+
+    @property
     def unit(self) -> bool:
         """Whether neighbours are neighbours in memory (within the fastest digit)."""
         return self.digits[0][1] == 1
@@ -97,6 +102,11 @@ class Strided:
         return "row" if self.plain and self.row.unit else None
 
     @property
+    def reach(self) -> int:
+        """The largest element offset."""
+        return self.base + self.batch.reach + self.row.reach + self.column.reach
+
+    @property
     def swapped(self) -> "Strided":
         """The transposed matrix."""
         return replace(self, row=self.column, column=self.row)
@@ -132,6 +142,11 @@ class Window:
     kind = "window"
     unit = None
     plain = False
+
+    @property
+    def reach(self) -> int:
+        """The largest element offset, the rows beyond the edge included that loads shift by."""
+        return 2 * self.total
 
     @property
     def bounded(self) -> tuple[int, ...]:
@@ -281,9 +296,12 @@ def _add_steps(
     add(device, name, product, roles, steps, scratch)
 
 
-def _index_wide(product: Product) -> bool:
-    """Whether some index or offset needs 64 bits."""
-    return False
+def _index_wide(product: Product, splits: int = 1) -> bool:
+    """Whether some element offset, of the packed and partial matrices too, needs 64 bits."""
+    m, n, k = (_ceil_div(x, 128) * 128 for x in (product.m, product.n, product.k))
+    operands = (product.a, product.b, product.c)
+    largest = max(*(x.reach for x in operands), product.batch * max(m * k, m * n * splits))
+    return largest >= 1 << 31
 
 
 # ---- CPU ---------------------------------------------------------------------------------------------
@@ -370,12 +388,12 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     row_panels = _ceil_div(m, rows)
     items = _ceil_div(n, width) * product.batch
     wanted = 4 * device.capabilities.compute_units
-    chunks = max(_ceil_div(m, most_rows), min(_ceil_div(wanted, items), _ceil_div(row_panels, 4)))
-    chunk_panels = _ceil_div(row_panels, chunks)
-    splits = 1
-    items *= _ceil_div(row_panels, chunk_panels)
-    if items < wanted // 2 and k >= 1024 and m * n * k > 1 << 20:
-        splits = min(_ceil_div(wanted, items), k // 512)
+    # Too few panels for the cores: cut k, which costs a sum, rather than m, which packs B repeatedly.
+    splits = max(1, min(_ceil_div(wanted, items), k // 1024))
+    chunks = max(_ceil_div(wanted, items * splits), _ceil_div(m, most_rows))
+    chunk_panels = _ceil_div(row_panels, min(chunks, max(row_panels // 4, 1)))
+    if blocked:
+        chunk_panels = min(chunk_panels, max(most_rows // rows, 1))
     columns_reuse = _ceil_div(n, width)
     packed_a = not product.a.plain or (columns_reuse >= 8 and m * k >= 1 << 15)
     direct_b = product.b.unit == "column" and chunk_panels <= 2
@@ -464,6 +482,7 @@ def _cpu_step(
     compute = dtypes.compute_type(product.dtype)
     split = tiling.splits > 1
     split_depth = _ceil_div(product.k, tiling.splits)
+    blocked = split_depth > tiling.depth
     result = compute if split else product.dtype
     signature = Signature(_index_wide(product))
     if tiling.packed_a:
@@ -477,6 +496,7 @@ def _cpu_step(
     signature.array("c", result, roles["partial"] if split else roles["c"])
     for key in ("m", "n", "k"):
         signature.fixed(key, getattr(product, key))
+    signature.fixed("chunk", tiling.chunk)
     if split:
         signature.fixed("splits", tiling.splits)
         signature.fixed("split_depth", split_depth)
@@ -489,8 +509,8 @@ def _cpu_step(
         "matmul_cpu",
         name=name, signature=signature, result=result, **_description(product),
         lanes=tiling.lanes, rows=tiling.rows, vectors=tiling.vectors, depth=tiling.depth,
-        chunk=tiling.chunk, packed_a=tiling.packed_a, direct_b=tiling.direct_b, split=split,
-        blocked=(split_depth if split else product.k) > tiling.depth,
+        most_rows=tiling.chunk if blocked else 0, packed_a=tiling.packed_a, direct_b=tiling.direct_b, split=split,
+        blocked=blocked,
         fast_fma=False,
     )  # fmt: skip
     groups = (
@@ -555,6 +575,7 @@ _GPU_TILINGS = (
     GpuTiling(128, 128, 8, 8, 8),
     GpuTiling(64, 128, 8, 4, 8),
     GpuTiling(64, 64, 8, 4, 4),
+    GpuTiling(64, 64, 8, 8, 8),
     GpuTiling(32, 32, 8, 4, 4),
 )
 

@@ -94,28 +94,20 @@ class PoolGeometry:
         size = _spatial(op, shape)
         rank = len(size)
         if global_pool:
-            kernel, stride, pad, convention = size, (1,) * rank, (0,) * rank, "valid"
-        stride = (1,) * rank if stride is None else stride
-        pad = (0,) * rank if pad is None else pad
+            kernel, stride, pad, convention = size, None, None, "valid"
         kernel = _per_axis(op, "kernel", kernel, rank, least=1)
-        stride = _per_axis(op, "stride", stride, rank, least=1)
-        pad = _per_axis(op, "pad", pad, rank, least=0)
+        stride = _per_axis(op, "stride", (1,) * rank if stride is None else stride, rank, least=1)
+        pad = _per_axis(op, "pad", (0,) * rank if pad is None else pad, rank, least=0)
         if convention not in CONVENTIONS:
             accepted = ", ".join(CONVENTIONS)
             raise OperatorError(f"{op}: pooling_convention={convention!r}; accepted: {accepted}")
         if convention == "same" and any(pad):
             raise OperatorError(f"{op}: pad={pad} with pooling_convention='same'; accepted: zeros")
-        for axis, (n, k, p) in enumerate(zip(size, kernel, pad, strict=True)):
-            if k > n + 2 * p:
-                raise OperatorError(
-                    f"{op}: kernel={kernel} does not fit: along spatial axis {axis} the data has "
-                    f"{n} elements and pad adds {2 * p}; accepted: up to {n + 2 * p}"
-                )
+        _check_fit(op, size, kernel, pad)
         axes = zip(size, kernel, stride, pad, strict=True)
         out = tuple(_out_size(convention, *axis) for axis in axes)
-        return cls(
-            (int(shape[0]), int(shape[1])), size, out, kernel, stride, pad, bool(count_include_pad)
-        )
+        lead = int(shape[0]), int(shape[1])
+        return cls(lead, size, out, kernel, stride, pad, bool(count_include_pad))
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -150,7 +142,9 @@ def _spatial(op: str, shape: Sequence[int]) -> tuple[int, ...]:
     return size
 
 
-def _per_axis(op: str, argument: str, values: Sequence[int], rank: int, least: int):
+def _per_axis(
+    op: str, argument: str, values: Sequence[int], rank: int, least: int
+) -> tuple[int, ...]:
     checked = tuple(int(v) for v in values)
     if len(checked) != rank or any(v < least for v in checked):
         raise OperatorError(
@@ -158,6 +152,15 @@ def _per_axis(op: str, argument: str, values: Sequence[int], rank: int, least: i
             "each spatial axis"
         )
     return checked
+
+
+def _check_fit(op: str, size, kernel, pad) -> None:
+    for axis, (n, k, p) in enumerate(zip(size, kernel, pad, strict=True)):
+        if k > n + 2 * p:
+            raise OperatorError(
+                f"{op}: kernel={kernel} does not fit: along spatial axis {axis} the data has "
+                f"{n} elements and pad adds {2 * p}; accepted: up to {n + 2 * p}"
+            )
 
 
 def _out_size(convention: str, n: int, kernel: int, stride: int, pad: int) -> int:

@@ -15,7 +15,7 @@ from clgrad.registry import Call, Spec, composite, operator
 from clgrad.tape import state
 
 
-@operator(name="_conv")
+@operator(name="_conv", label="Convolution")
 def _conv(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, geometry: ConvGeometry):
     """Cross-correlation of data with weight, plus bias."""
     return conv.plan_forward(
@@ -23,13 +23,13 @@ def _conv(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, geo
     )
 
 
-@operator(name="_conv_grad_data")
+@operator(name="_conv_grad_data", label="Convolution_grad_data")
 def _conv_grad_data(call: Call, grad: Spec, weight: Spec, *, geometry: ConvGeometry):
     """The gradient of a convolution's data: the transposed convolution of dy."""
     return conv.plan_grad_data(call.device, call.kernel(grad.dtype), grad.dtype, geometry)
 
 
-@operator(name="_conv_grad_weight")
+@operator(name="_conv_grad_weight", label="Convolution_grad_weight")
 def _conv_grad_weight(call: Call, data: Spec, grad: Spec, *, geometry: ConvGeometry):
     """The gradient of a convolution's weight."""
     return conv.plan_grad_weight(call.device, call.kernel(grad.dtype), grad.dtype, geometry)

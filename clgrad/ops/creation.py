@@ -137,7 +137,7 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
         host = np.asarray(source_array)
         if host.dtype == object:
             raise ValueError("ragged or not numbers")
-        host.astype(resolved)
+        host = host.astype(resolved)
     except (ValueError, TypeError) as error:
         raise OperatorTypeError(
             f"array: source_array is not a regular array of numbers ({error}); accepted: NDArray, "
@@ -154,21 +154,24 @@ def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
 
 def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
     """An array whose elements are all ``val``."""
+    return _filled("full", shape, val, ctx, dtype, out)
+
+
+def _filled(op: str, shape, value: float, ctx, dtype, out) -> NDArray:
     if out is not None:
         shape, ctx, dtype = out.shape, out.context, out._view.dtype
-    name = None if dtype is None else np.dtype(dtypes.resolve(dtype, "full")).name
-    shape = shape_of("full", shape)
-    return _full.create(ctx, out=out, shape=shape, dtype=name, value=val)
+    name = dtypes.resolve("float32" if dtype is None else dtype, op).name
+    return _full.create(ctx, out=out, shape=shape_of(op, shape), dtype=name, value=value)
 
 
 def zeros(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
     """An array of zeros; float32 by default."""
-    return full(shape, 0, ctx, dtype, out)
+    return _filled("zeros", shape, 0, ctx, dtype, out)
 
 
 def ones(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
     """An array of ones; float32 by default."""
-    return full(shape, 1, ctx, dtype, out)
+    return _filled("ones", shape, 1, ctx, dtype, out)
 
 
 def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dtype="float32") -> NDArray:

@@ -20,7 +20,7 @@ def _check_dtypes(call: Call, lhs: Spec, rhs: Spec) -> None:
         raise call.error("rhs", f"{rhs.dtype}", f"{lhs.dtype}, the dtype of lhs")
 
 
-@operator(name="_gemm")
+@operator(name="_gemm", label="dot")
 def _gemm(call: Call, lhs: Spec, rhs: Spec, *, transpose_a, transpose_b):
     """The product of two matrices, each perhaps transposed first."""
     _check_dtypes(call, lhs, rhs)
@@ -114,7 +114,7 @@ batch_dot.gradient(
 )
 
 
-@operator(name="_linear")
+@operator(name="_linear", label="FullyConnected")
 def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
     """data weight^T + bias, for matrices."""
     _check_dtypes(call, data, weight)

@@ -171,7 +171,7 @@ def softmax_cross_entropy(data, label):
 # Dropout
 
 
-@operator(name="_dropout", outputs=("y", "mask"), numbers=("seed", "draw", "keep"))
+@operator(name="_dropout", label="Dropout", outputs=("y", "mask"), numbers=("seed", "draw", "keep"))
 def _dropout(call: Call, data: Spec, *, seed, draw, keep):
     """Each element kept with probability ``keep`` and divided by it, else 0; and the factors."""
     return random.plan_dropout(call.device, call.kernel(data.dtype), data.shape, data.dtype)
@@ -284,7 +284,7 @@ def _per_channel(array, ndim: int, axis: int):
     return reshape(array, shape=tuple(-1 if a == axis else 1 for a in range(ndim)))
 
 
-@grouped(name="_batch_norm", outputs=("y", "mean", "var"))
+@grouped(name="_batch_norm", label="BatchNorm", outputs=("y", "mean", "var"))
 def _batch_norm(data, gamma, beta, *, axis, eps):
     """Data standardised by the mean and variance of its channels; and these."""
     mean = reduction.mean(data, axis=axis, exclude=True)

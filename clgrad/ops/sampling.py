@@ -89,15 +89,15 @@ def randn(*shape, loc=0.0, scale=1.0, dtype=None, ctx=None, out=None) -> NDArray
 def _draw(op, shape, dtype, ctx, out, **parameters) -> NDArray:
     if out is not None:
         shape, dtype, ctx = out.shape, out._view.dtype, out.context
-    resolved = dtypes.resolve("float32" if dtype in (None, "None") else dtype, op.name.lstrip("_"))
+    resolved = dtypes.resolve("float32" if dtype in (None, "None") else dtype, op.label)
     if not dtypes.is_floating(resolved):
         raise OperatorTypeError(
-            f"random.{op.name.lstrip('_')}: dtype is {resolved}; accepted: float16, float32, float64"
+            f"random.{op.label}: dtype is {resolved}; accepted: float16, float32, float64"
         )
     for name, value in parameters.items():
         if isinstance(value, NDArray):
             raise OperatorTypeError(
-                f"random.{op.name.lstrip('_')}: {name} is an NDArray; accepted: a number"
+                f"random.{op.label}: {name} is an NDArray; accepted: a number"
             )
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     return op.create(ctx, out=out, shape=sizes, dtype=resolved.name, **generator.next(), **parameters)

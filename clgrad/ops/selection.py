@@ -7,7 +7,7 @@ from clgrad.kernels import expr
 from clgrad.registry import composite, elementwise, table
 
 
-@elementwise(name="_select", free=("condition",), reference=np.where, domain=(-1, 1))
+@elementwise(name="_select", label="where", free=("condition",), reference=np.where, domain=(-1, 1))
 def select(condition, x, y):
     """x where the condition is not 0, else y."""
     return expr.where(condition, x, y)

@@ -200,7 +200,7 @@ def _slice_operand(dtype, shape, begin, step) -> Operand:
     return Operand(dtype, tuple(s * k for s, k in zip(strides, step, strict=True)), base)
 
 
-@operator(name="_strided_slice")
+@operator(name="_strided_slice", label="slice")
 def _strided_slice(call: Call, data: Spec, *, begin, step, size):
     """``size`` elements along each axis from ``begin`` on, ``step`` apart (steps may be negative)."""
     return _gather(call, size, _slice_operand(data.dtype, data.shape, begin, step))
@@ -232,7 +232,7 @@ _slice_grad.gradient(
 )
 
 
-@operator(name="_slice_assign")
+@operator(name="_slice_assign", label="indexing")
 def _slice_assign(call: Call, value: Spec, *, shape, begin, step, size):
     """Write value, broadcast, to a strided slice of ``out`` (which must be given)."""
     source = layout.broadcast(value.shape, size, value.dtype)

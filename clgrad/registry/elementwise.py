@@ -44,6 +44,7 @@ class Elementwise(Operator):
     def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, **testing):
         super().__init__(formula, name, aliases, skip=0, **testing)
         self.free = frozenset(free)
+        self._call_set = set(self._call_order)
         self.broadcasts = broadcasts
 
     @staticmethod
@@ -57,7 +58,7 @@ class Elementwise(Operator):
         given = dict(self.attributes)
         given.update(zip(self._call_order, args, strict=False))
         given.update(kwargs)
-        if len(args) > len(self._call_order) or len(given) != len(self._call_order):
+        if len(args) > len(self._call_order) or given.keys() != self._call_set:
             self.bind(args, kwargs)  # raises, naming the argument
         if any(isinstance(v, Expr) for v in given.values()):
             return self.function(**given)
@@ -79,7 +80,7 @@ class Elementwise(Operator):
                 arrays.append(value)
             else:
                 raise OperatorTypeError(
-                    f"{self.name}: argument {key!r} is {type(value).__name__}; accepted: "
+                    f"{self.label}: argument {key!r} is {type(value).__name__}; accepted: "
                     + ("a number" if key in self.attributes else "NDArray or a number")
                 )
         if not arrays:
@@ -90,12 +91,12 @@ class Elementwise(Operator):
         """The op on Python numbers is a Python number, as in MXNet: no array, no device."""
         reference = self.testing.get("reference")
         if reference is None:
-            raise OperatorTypeError(f"{self.name}: no argument is an NDArray")
+            raise OperatorTypeError(f"{self.label}: no argument is an NDArray")
         return float(reference(*(scalars[n] for n in self._call_order)))
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on arrays by name, with numbers for the remaining parameters."""
-        stream = stream_for(self.name, names, arrays)
+        stream = stream_for(self.label, names, arrays)
         scalars = tuple(attributes.values())
         return self.run(stream, names, arrays, attributes, (), scalars, out)
 
@@ -111,7 +112,7 @@ class Elementwise(Operator):
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
         value = self._as_expr(self.function(**symbols), dtype)
         output = map.Output(value, layout.broadcast(shape, shape, dtype))
-        name = f"{self.name.lstrip('_')}_forward_{dtype}"
+        name = f"{self.label}_forward_{dtype}"
         return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
 
     @staticmethod
@@ -128,7 +129,7 @@ class Elementwise(Operator):
         for other, other_dtype in rest:
             if other_dtype != dtype:
                 raise OperatorTypeError(
-                    f"{self.name}: {first!r} has dtype {dtype} and {other!r} has dtype {other_dtype}; "
+                    f"{self.label}: {first!r} has dtype {dtype} and {other!r} has dtype {other_dtype}; "
                     "accepted: one dtype (convert with astype)"
                 )
         return dtype
@@ -142,7 +143,7 @@ class Elementwise(Operator):
         if shape is None or (not self.broadcasts and any(s != shape for s in shapes)):
             given = ", ".join(f"{n} {s}" for n, s in zip(names, shapes, strict=True))
             accepted = "shapes that broadcast" if self.broadcasts else "equal shapes"
-            raise OperatorError(f"{self.name}: shapes are {given}; accepted: {accepted}")
+            raise OperatorError(f"{self.label}: shapes are {given}; accepted: {accepted}")
         return shape
 
     # Gradients
@@ -159,7 +160,7 @@ class Elementwise(Operator):
                 i: _sum_to(gradient, node.input_meta(i).shape) for i, gradient in gradients.items()
             }
         dy = dys[0]._view
-        stream = stream_for(self.name, ("dy",), dys)
+        stream = stream_for(self.label, ("dy",), dys)
         cache = (stream, tuple(wanted))
         plans = node.plan.cache.get(cache)
         if plans is None:
@@ -205,7 +206,7 @@ class _GradientPlans:
             elif in_shape == shape:
                 full.append((i, value))
             else:
-                name = f"{op.name.lstrip('_')}_grad_{node.names[i]}_{in_dtype}"
+                name = f"{op.label}_grad_{node.names[i]}_{in_dtype}"
                 plan = _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars)
                 self._plans.append((plan, [i]))
         if full:
@@ -217,7 +218,7 @@ class _GradientPlans:
             map.Output(value, layout.broadcast(shape, shape, metas[i].dtype)) for i, value in full
         ]
         label = "_".join(node.names[i] for i, _ in full)
-        name = f"{self.op.name.lstrip('_')}_grad_{label}_{node.outputs[0].dtype}"
+        name = f"{self.op.label}_grad_{label}_{node.outputs[0].dtype}"
         return map.plan(device, name, shape, outputs, operands, scalars)
 
     def run(self, stream: Stream, node: Node, dy: View) -> dict[int, View]:

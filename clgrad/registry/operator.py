@@ -56,6 +56,9 @@ class Operator:
     Attributes
     ----------
     name : str
+        Key in the table; with a leading underscore, not part of the ``nd`` namespace.
+    label : str
+        What errors and kernels call the op: of a part of a public op, the public name.
     aliases : tuple of str
         Other names in the table (MXNet has several for many ops).
     arguments : tuple of str
@@ -86,10 +89,12 @@ class Operator:
         aliases: Sequence[str],
         skip: int,
         outputs: Sequence[str] = ("y",),
+        label: str | None = None,
         **testing,
     ):
         self.function = function
         self.name = name or function.__name__.lstrip("_")
+        self.label = label or self.name.lstrip("_")
         self.aliases = tuple(aliases)
         self.outputs = tuple(outputs)
         self.__name__ = self.__qualname__ = self.name
@@ -189,12 +194,12 @@ class Operator:
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
             raise OperatorTypeError(
-                f"{self.name}: {len(args)} positional arguments given; accepted: "
+                f"{self.label}: {len(args)} positional arguments given; accepted: "
                 f"{', '.join(self._call_order)}"
             )
         for key, value in kwargs.items():
             if key in given:
-                raise OperatorTypeError(f"{self.name}: argument {key!r} is given twice")
+                raise OperatorTypeError(f"{self.label}: argument {key!r} is given twice")
             given[key] = value
         names, arrays = [], []
         for argument in self.arguments:
@@ -202,7 +207,7 @@ class Operator:
             if value is None:
                 if argument in self.optional:
                     continue
-                raise OperatorTypeError(f"{self.name}: array argument {argument!r} is missing")
+                raise OperatorTypeError(f"{self.label}: array argument {argument!r} is missing")
             names.append(argument)
             arrays.append(value)
         return tuple(names), self._as_arrays(names, arrays), self._attributes(given)
@@ -212,7 +217,7 @@ class Operator:
             args = args[0]
         kwargs.pop("num_args", None)
         if not args:
-            raise OperatorTypeError(f"{self.name}: no arrays given; accepted: one or more")
+            raise OperatorTypeError(f"{self.label}: no arrays given; accepted: one or more")
         names = tuple(f"{self.variadic}{i}" for i in range(len(args)))
         return names, self._as_arrays(names, args), self._attributes(kwargs)
 
@@ -221,12 +226,12 @@ class Operator:
         for key, value in given.items():
             if key not in attributes:
                 raise OperatorTypeError(
-                    f"{self.name}: unknown argument {key!r}; accepted: {', '.join(self._call_order)}"
+                    f"{self.label}: unknown argument {key!r}; accepted: {', '.join(self._call_order)}"
                 )
             attributes[key] = tuple(value) if isinstance(value, list) else value
         for key, value in attributes.items():
             if value is inspect.Parameter.empty:
-                raise OperatorTypeError(f"{self.name}: argument {key!r} is missing")
+                raise OperatorTypeError(f"{self.label}: argument {key!r} is missing")
         return attributes
 
     def _as_arrays(self, names: Sequence[str], values: Sequence) -> Sequence[NDArray]:
@@ -238,7 +243,7 @@ class Operator:
             if not isinstance(value, NDArray):
                 if like is None or not isinstance(value, np.ndarray):
                     raise OperatorTypeError(
-                        f"{self.name}: argument {argument!r} is {type(value).__name__}; "
+                        f"{self.label}: argument {argument!r} is {type(value).__name__}; "
                         "accepted: NDArray"
                     )
                 value = array.from_host(value, like._view.dtype, like.context)
@@ -292,10 +297,10 @@ class Operator:
         for result, (shape, dtype) in zip(results, plan.outputs, strict=True):
             if result.shape != shape or result._view.dtype != dtype:
                 raise OperatorError(
-                    f"{self.name}: out has shape {result.shape} and dtype {result._view.dtype}; "
+                    f"{self.label}: out has shape {result.shape} and dtype {result._view.dtype}; "
                     f"accepted: shape {shape} and dtype {dtype}"
                 )
-            array.begin_write(result, self.name)
+            array.begin_write(result, self.label)
         return results
 
     def record(self, names, arrays, attributes, results, plan: Plan | None) -> tape.Node | None:

@@ -26,7 +26,7 @@ class Call:
 
     def kernel(self, dtype, what: str = "forward") -> str:
         """Kernel name in the house's form."""
-        return f"{self.op.lstrip('_')}_{what}_{dtype}"
+        return f"{self.op}_{what}_{dtype}"
 
 
 class Planned(Operator):
@@ -41,7 +41,7 @@ class Planned(Operator):
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on bound arrays."""
-        return self._run(stream_for(self.name, names, arrays), names, arrays, attributes, out)
+        return self._run(stream_for(self.label, names, arrays), names, arrays, attributes, out)
 
     def create(self, ctx: Context | None, out=None, **attributes):
         """Run an op without array arguments on a device."""
@@ -57,7 +57,7 @@ class Planned(Operator):
 
     def make_plan(self, device: Device, names, specs, attributes) -> Plan:
         """Call the planner; it is not told the numbers, which change from run to run."""
-        call = Call(device, self.name)
+        call = Call(device, self.label)
         fixed = {n: None if n in self.numbers else v for n, v in attributes.items()}
         if self.variadic is not None:
             return self.function(call, *specs, **fixed)
@@ -78,7 +78,7 @@ class Relabel(Operator):
         """Relabel the array; with ``out``, copying into it is the caller's (nd's) task."""
         (data,) = arrays
         view = data._view
-        call = Call(view.device, self.name)
+        call = Call(view.device, self.label)
         shape, offset = self.function(call, Spec(view.shape, view.dtype), **attributes)
         result = NDArray(view.reshaped(shape, offset))
         if tape.state.recording:
