@@ -17,7 +17,7 @@ from clgrad.device import devices
 BENCHMARKS = ("launch_overhead", "gemm")
 RESULTS = Path(__file__).parent / "results"
 
-#: Seconds between two measurements: threads that wait in a loop for more work go to sleep meanwhile.
+#: Seconds between two measurements: threads that spin for more work go to sleep meanwhile.
 PAUSE = 0.2
 
 
@@ -44,8 +44,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", action="append", help="OpenCL device, again for more (default: all)")
     parser.add_argument("--mxnet-python", metavar="PYTHON", help="interpreter that has MXNet")
     parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=9, help="measurements of each contender")
-    parser.add_argument("--seconds", type=float, default=0.2, help="that each of them takes, or more")
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of each contender")
+    parser.add_argument("--seconds", type=float, default=0.05, help="that each of them takes, or more")
     args = parser.parse_args()
     for name in args.benchmarks:
         if name not in BENCHMARKS:

@@ -347,12 +347,25 @@ class _Sweep:
             return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
+        if node.op.fuses and node.plan is not None and not create_graph:
+            self._visit_fused(node, dys[0], wanted)
+            return
         gradients = node.op.vjp(node, dys, wanted, create_graph)
         for i, gradient in gradients.items():
             self._accumulate(node.inputs[i], gradient)
         if node.op.is_user_code:
             seen = (*dys, *gradients.values())
             self._foreign.update(a._view.storage.serial for a in seen if a is not None)
+
+    def _visit_fused(self, node: Node, dy: NDArray, wanted: tuple[bool, ...]) -> None:
+        """Let generated kernels compute the gradients and add them to what is known of them."""
+        entries = node.inputs
+        known = [self._gradients.get(entry) for entry in entries]
+        for i, (gradient, added) in node.op.fused_vjp(node, dy, wanted, known).items():
+            if added:
+                self._gradients[entries[i]] = gradient
+            else:
+                self._accumulate(entries[i], gradient)
 
     def _take(self, entry: tuple) -> NDArray | None:
         """The gradient of a node's output, let go of unless it is asked for."""
@@ -524,6 +537,7 @@ class Function:
 
     #: Results of user code may be held by the user.
     is_user_code = True
+    fuses = False
 
     def __init__(self):
         self._saved: tuple = ()

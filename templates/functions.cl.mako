@@ -13,6 +13,18 @@ inline ${T} int_divide_${T}(${T} a, ${T} b) {
 % endif
   return a / b;
 }
+% elif function == "int_floor_divide":
+// Quotient rounded down, as in Python; 0 where the divisor is 0.
+inline ${T} int_floor_divide_${T}(${T} a, ${T} b) {
+  if (b == 0) return 0;
+% if dtype.kind == "i":
+  if (b == -1) return (${T})(0 - a);
+  const ${T} q = a / b;
+  return (q * b != a && (a < 0) != (b < 0)) ? q - 1 : q;
+% else:
+  return a / b;
+% endif
+}
 % elif function == "int_modulo":
 // Remainder with the divisor's sign, as in Python; 0 where the divisor is 0.
 inline ${T} int_modulo_${T}(${T} a, ${T} b) {

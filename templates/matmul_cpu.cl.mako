@@ -4,9 +4,10 @@
 ##   High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008; F. Van Zee, R. van de Geijn: BLIS: A
 ##   Framework for Rapidly Instantiating BLAS Functionality, ACM TOMS 41(3), 2015). A tile of C, `rows` by
 ##   `vectors` vectors, stays in registers while k runs.
-## Work: a work-item computes `chunk` rows of one panel of columns. It packs `depth` rows of that panel of
+## Work: a work-item computes `chunk` rows of one panel of columns, for `span` products. It packs `depth` rows of that panel of
 ##   B at a time into local memory (on CPUs: cache), where im2col and transposition happen, and multiplies
-##   all its rows of A by them. Range: (panels, row chunks, batch * splits); work-groups of one item.
+##   all its rows of A by them. Range: (panels, row chunks, batch / span, or batch * splits); work-groups of
+##   one item.
 ## A: in place with any strides, or packed by matmul_pack.cl.mako (packed_a).
 ## B: always packed, or in place where its rows are contiguous (direct_b); a partial panel is packed.
 ## C: several blocks of k add up in local memory (`blocked`). With splits > 1, each range of k makes a C
@@ -189,7 +190,8 @@ void ${name}(
   const int columns = min((index_t)${width}, n - j0);
   const index_t i_begin = get_group_id(1) * chunk;
   const index_t i_end = min(m, i_begin + chunk);
-  const index_t batch = get_group_id(2)${" / splits" if split else ""};
+  const index_t first_batch = get_group_id(2)${" / splits" if split else " * span"};
+  const index_t last_batch = ${"first_batch + 1" if split else "min(batches, first_batch + span)"};
 % if split:
   const index_t split = get_group_id(2) % splits;
   const index_t k_begin = split * split_depth;
@@ -198,22 +200,18 @@ void ${name}(
   const index_t k_begin = 0;
   const index_t k_end = k;
 % endif
-% if packed_a:
-  a += a_offset + (ulong)batch * ((m + ${rows - 1}) / ${rows} * ${rows}) * k;
-% else:
-  a += a_offset + a_base + ${a.batch.offset("a_batch", "batch")};
-% endif
+  a += a_offset + ${"first_batch * a_matrix" if packed_a else "a_base + " + a.batch.offset("a_batch", "first_batch")};
 % if bias:
-  bias += bias_offset + batch * bias_batch;
+  bias += bias_offset + first_batch * bias_batch;
 % endif
-  c += c_offset + c_base + ${c.batch.offset("c_batch", "get_group_id(2)" if split else "batch")};
+  c += c_offset + c_base + ${c.batch.offset("c_batch", "get_group_id(2)" if split else "first_batch")};
   // Whether the panel's columns lie side by side in C.
   const bool whole = ${"0" if not c.column.unit else f"columns == {width}" + (f" && j0 % c_column_extent0 + {width} <= c_column_extent0" if len(c.column.digits) > 1 else "")};
   const index_t c_column0 = ${c.column.offset("c_column", "j0")};
 % if window:
-  __global const ${expr.dtypes.describe(storage).storage} *restrict b_image0 = b + b_offset + batch * b_batch_stride;
-  const index_t b_low = -batch * b_batch_stride;
-  const index_t b_high = b_low + b_total;
+  __global const ${expr.dtypes.describe(storage).storage} *b_image0 = b + b_offset + first_batch * b_batch_stride;
+  index_t b_low = -first_batch * b_batch_stride;
+  index_t b_high = b_low + b_total;
   ${operands.position_tables(V if b.transposed else width)}
 % if b.transposed:
   ${T}${V} block_vectors[${width}];
@@ -238,8 +236,10 @@ void ${name}(
   ${operands.locate_positions("j0", width, "columns")}
 % endif
 % else:
-  b += b_offset + b_base + ${b.batch.offset("b_batch", "batch")};
+  b += b_offset + b_base + ${b.batch.offset("b_batch", "first_batch")};
 % endif
+  // What was found out about positions and taps holds for all products of the batch.
+  for (index_t batch = first_batch; batch < last_batch; ++batch) {
   index_t k0 = k_begin;
   do {  // once for an empty range too: it makes zeros
     const int kc = min((index_t)${depth}, k_end - k0);
@@ -259,4 +259,19 @@ ${tile("panel")}
     }
     k0 += kc;
   } while (k0 < k_end);
+% if not split:
+  a += ${"a_matrix" if packed_a else "a_batch_stride0"};
+% if window:
+  b_image0 += b_batch_stride;
+  b_low -= b_batch_stride;
+  b_high -= b_batch_stride;
+% else:
+  b += b_batch_stride0;
+% endif
+  c += c_batch_stride0;
+% if bias:
+  bias += bias_batch;
+% endif
+% endif
+  }
 }

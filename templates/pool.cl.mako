@@ -196,7 +196,7 @@ ${keep_larger_lanes("best", "where", "value", f"({IV})(line + t)")}\
 s = max(1, k.phases)
 reach = (K[last] - 1) // s if k.phases else 0
 position = "base + line + q - j" if k.phases else "base + line"
-count = K[last] if k.phases else extent(last, "0", "to")
+count = K[last] if k.phases else extent(last, "(index_t)0", "to")
 %>\
 % if k.phases:
         const index_t q = (column + ${P[last]}) / ${s};

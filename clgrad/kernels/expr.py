@@ -19,7 +19,7 @@ BUILTINS = frozenset(
 )
 
 #: Functions of templates/functions.cl.mako, written for scalars and applied to each component.
-HELPERS = frozenset("int_divide int_modulo int_power erfinv polygamma float_modulo".split())
+HELPERS = frozenset("int_divide int_floor_divide int_modulo int_power erfinv polygamma float_modulo".split())
 
 _ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}

@@ -324,6 +324,7 @@ class CpuTiling:
     depth: int
     chunk: int
     splits: int
+    span: int
     packed_a: bool
     direct_b: bool
 
@@ -397,8 +398,12 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     columns_reuse = _ceil_div(n, width)
     packed_a = not product.a.plain or (columns_reuse >= 8 and m * k >= 1 << 15)
     direct_b = product.b.unit == "column" and chunk_panels <= 2
+    # Positions of a window cost time to find: do it once for many groups, if there is work for all.
+    items *= _ceil_div(row_panels, chunk_panels)
+    shared = product.b.kind == "window" and splits == 1
+    span = max(1, min(product.batch, items // (4 * wanted))) if shared else 1
     return CpuTiling(
-        lanes, rows, vectors, depth, chunk_panels * rows, splits, packed_a, direct_b
+        lanes, rows, vectors, depth, chunk_panels * rows, splits, span, packed_a, direct_b
     )
 
 
@@ -406,6 +411,9 @@ def _add_cpu_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
     tiling = _cpu_tiling(device, product)
+    if _few_inner_products(product, tiling.lanes):
+        steps.append(_dot_step(device, name, product, roles, tiling.lanes))
+        return
     compute = dtypes.compute_type(product.dtype)
     if tiling.packed_a:
         roles["packed"] = _new_scratch(
@@ -419,6 +427,35 @@ def _add_cpu_steps(
     steps.append(_cpu_step(device, name, product, roles, tiling))
     if tiling.splits > 1:
         steps.append(_sum_step(name, final, roles, tiling.splits, 1))
+
+
+def _few_inner_products(product: Product, lanes: int) -> bool:
+    """Whether B is used so few times that packing it would cost more than the product."""
+    contiguous = product.a.unit == "column" and product.b.unit == "row"
+    return contiguous and product.m <= 4 and product.k >= 2 * lanes
+
+
+def _dot_step(device: Device, name: str, product: Product, roles: Roles, lanes: int) -> Step:
+    items = 8 * device.capabilities.compute_units
+    share = _ceil_div(_ceil_div(product.n, items), 4) * 4
+    signature = Signature(_index_wide(product))
+    signature.array("a", product.dtype, roles["a"])
+    signature.array("b", product.dtype, roles["b"])
+    if product.bias:
+        signature.array("bias", product.dtype, roles["bias"])
+        signature.fixed("bias_batch", product.bias_batch)
+    signature.array("c", product.dtype, roles["c"])
+    for key, value in (("n", product.n), ("k", product.k), ("share", share)):
+        signature.fixed(key, value)
+    for prefix, operand in (("a", product.a), ("b", product.b), ("c", product.c)):
+        for key, value in operand.parameters(prefix):
+            signature.fixed(key, value)
+    source = template.render(
+        "matmul_dot",
+        name=name, signature=signature, m=product.m, lanes=lanes, **_description(product),
+    )  # fmt: skip
+    groups = (_ceil_div(product.n, share), product.batch, 1)
+    return Step(name, source, groups, (1, 1, 1), signature.args)
 
 
 def _description(product: Product) -> dict[str, object]:
@@ -497,9 +534,14 @@ def _cpu_step(
     for key in ("m", "n", "k"):
         signature.fixed(key, getattr(product, key))
     signature.fixed("chunk", tiling.chunk)
+    if tiling.packed_a:
+        signature.fixed("a_matrix", _ceil_div(product.m, tiling.rows) * tiling.rows * product.k)
     if split:
         signature.fixed("splits", tiling.splits)
         signature.fixed("split_depth", split_depth)
+    else:
+        signature.fixed("batches", product.batch)
+        signature.fixed("span", tiling.span)
     operands = [("b", product.b), ("c", product.c)]
     operands += [] if tiling.packed_a else [("a", product.a)]
     for prefix, operand in operands:
@@ -516,7 +558,7 @@ def _cpu_step(
     groups = (
         _ceil_div(product.n, tiling.width),
         _ceil_div(product.m, tiling.chunk),
-        product.batch * tiling.splits,
+        _ceil_div(product.batch, tiling.span) * tiling.splits,
     )
     return Step(name, source, groups, (1, 1, 1), signature.args)
 

@@ -55,12 +55,17 @@ def modulo(lhs, rhs):
 modulo.gradient(lhs=lambda dy: dy, rhs=lambda dy, lhs, rhs: -(dy * floor(lhs / rhs)))
 
 
-@elementwise(name="_floor_divide", reference=np.floor_divide, domain=(0.7, 3), integers=True)
+@elementwise(
+    name="_floor_divide",
+    reference=lambda lhs, rhs: np.floor(lhs / rhs).astype(np.result_type(lhs, rhs)),
+    domain=(0.7, 3),
+    integers=True,
+)
 def floor_divide(lhs, rhs):
     """The largest whole number not above lhs / rhs; of whole numbers, 0 where rhs is 0."""
     if expr.promote(lhs, rhs)[0].dtype.kind == "f":
         return call("floor", lhs / rhs)
-    return (lhs - call("int_modulo", lhs, rhs)) / rhs
+    return call("int_floor_divide", lhs, rhs)
 
 
 @elementwise(aliases=("broadcast_power", "pow"), reference=np.power, domain=(0.5, 2))

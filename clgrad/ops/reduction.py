@@ -14,10 +14,12 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
+from clgrad.ops.creation import ones_like
 from clgrad.ops.selection import select
-from clgrad.ops.shape import reshape
+from clgrad.ops.shape import concat, flip, reshape, slice_axis, transpose
 from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, operator
+from clgrad.tape import state
 
 
 def reduced_axes(op: str, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
@@ -119,13 +121,43 @@ def prod(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
 
 @prod.joint_gradient("data")
 def _(dy, data, y, axis, exclude):
-    """The product of the other factors: y / x, or, beside a single 0, the product without it."""
+    """The product of the other factors: y / x, or, beside a single 0, the product without it.
+
+    At zeros the quotient has no derivative; what is recorded multiplies the factors instead.
+    """
     shape = data.shape
+    if state.recording and data.size:
+        others = _other_factors(data, reduced_axes("prod", data.ndim, axis, exclude))
+        return (_spread(dy, shape, axis, exclude) * others,)
     zero = data == 0
     zeros = _spread(sum(zero, axis=axis, exclude=exclude), shape, axis, exclude)
     rest = prod(select(zero, 1, data), axis=axis, exclude=exclude)
     others = _spread(rest, shape, axis, exclude) / select(zero, 1, data)
     return (_spread(dy, shape, axis, exclude) * select(zeros - zero, 0, others),)
+
+
+def _other_factors(data: NDArray, axes: tuple[int, ...]) -> NDArray:
+    """Product along axes of all elements but the one at the place: of those before and those behind."""
+    order = [a for a in range(data.ndim) if a not in axes] + list(axes)
+    moved = transpose(data, axes=tuple(order))
+    count = math.prod(data.shape[a] for a in axes)
+    rows = reshape(moved, shape=(data.size // count, count))
+    others = _product_before(rows) * flip(_product_before(flip(rows, axis=1)), axis=1)
+    back = tuple(order.index(a) for a in range(data.ndim))
+    return transpose(reshape(others, shape=moved.shape), axes=back)
+
+
+def _product_before(rows: NDArray) -> NDArray:
+    """Running product of each row, the element itself left out (Hillis & Steele, 1986)."""
+
+    def shifted(x, places):
+        kept = x.shape[1] - places
+        return concat(ones_like(slice_axis(x, 1, 0, places)), slice_axis(x, 1, 0, kept), dim=1)
+
+    product, places = shifted(rows, 1), 1
+    while places < rows.shape[1]:
+        product, places = product * shifted(product, places), 2 * places
+    return product
 
 
 @operator(aliases=("max_axis",), reference=np.max, integers=True)

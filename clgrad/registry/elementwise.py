@@ -14,10 +14,10 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
-from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
-from clgrad.memory import Stream, View
+from clgrad.registry.gradient_kernels import GradientKernels, as_expr
 from clgrad.registry.operator import Operator, Spec, all_arrays, stream_for, table
 from clgrad.tape import Node
 
@@ -58,7 +58,9 @@ class Elementwise(Operator):
         given = dict(self.attributes)
         given.update(zip(self._call_order, args, strict=False))
         given.update(kwargs)
-        if len(args) > len(self._call_order) or given.keys() != self._call_set:
+        missing = any(value is inspect.Parameter.empty for value in given.values())
+        twice = not kwargs.keys().isdisjoint(self._call_order[: len(args)])
+        if missing or twice or len(args) > len(self._call_order) or given.keys() != self._call_set:
             self.bind(args, kwargs)  # raises, naming the argument
         if any(isinstance(v, Expr) for v in given.values()):
             return self.function(**given)
@@ -110,16 +112,10 @@ class Elementwise(Operator):
         operands = [layout.broadcast(s.shape, shape, s.dtype) for s in specs]
         symbols = {n: expr.operand(i, s.dtype) for i, (n, s) in enumerate(zip(names, specs, strict=True))}
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
-        value = self._as_expr(self.function(**symbols), dtype)
+        value = as_expr(self.function(**symbols), dtype)
         output = map.Output(value, layout.broadcast(shape, shape, dtype))
         name = f"{self.label}_forward_{dtype}"
         return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
-
-    @staticmethod
-    def _as_expr(value, dtype: np.dtype) -> Expr:
-        if isinstance(value, Expr):
-            return value
-        return expr.constant(value, dtypes.compute_type(dtype))
 
     def _dtype(self, names, specs) -> np.dtype:
         bound = [(n, s.dtype) for n, s in zip(names, specs, strict=True) if n not in self.free]
@@ -148,96 +144,51 @@ class Elementwise(Operator):
 
     # Gradients
 
-    def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
-        """Gradients by generated kernels; by recorded ops under ``create_graph``.
+    #: Backward may ask :meth:`fused_vjp` instead of :meth:`vjp`.
+    fuses = True
 
-        One launch serves all inputs of the output's shape; an input that was broadcast gets one
-        map-and-reduce launch, which sums over the repeated axes as it goes.
+    def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
+        """Gradients by recorded ops; summed over the axes that broadcasting repeated."""
+        gradients = super().vjp(node, dys, wanted, create_graph)
+        return {i: _sum_to(gradient, node.input_meta(i).shape) for i, gradient in gradients.items()}
+
+    def fused_vjp(
+        self, node: Node, dy: NDArray, wanted: Sequence[bool], known: Sequence[NDArray | None]
+    ) -> dict[int, tuple[NDArray, bool]]:
+        """Gradients by generated kernels, not recorded.
+
+        Parameters
+        ----------
+        known : sequence
+            For each input, the gradient that other users of the same array have given it so far.
+
+        Returns
+        -------
+        dict
+            For each wanted input, its gradient and whether the known one is already part of it. Inputs
+            that are the same array share one entry, under the first of them.
         """
-        if create_graph or node.plan is None:
-            gradients = super().vjp(node, dys, wanted, create_graph)
-            return {
-                i: _sum_to(gradient, node.input_meta(i).shape) for i, gradient in gradients.items()
-            }
-        dy = dys[0]._view
-        stream = stream_for(self.label, ("dy",), dys)
-        cache = (stream, tuple(wanted))
-        plans = node.plan.cache.get(cache)
-        if plans is None:
-            plans = node.plan.cache[cache] = _GradientPlans(self, stream.device, node, wanted)
-        return {i: NDArray(view) for i, view in plans.run(stream, node, dy).items()}
+        stream = stream_for(self.label, ("dy",), (dy,))
+        key = _pattern(node, wanted, known)
+        kernels = node.plan.cache.get(key)
+        if kernels is None:
+            kernels = node.plan.cache[key] = GradientKernels(self, stream.device, node, key)
+        return kernels.run(stream, node, dy._view, known)
+
+
+def _pattern(node: Node, wanted, known) -> tuple:
+    """What gradient kernels depend on: for each input None, or (first input of that array, known?)."""
+    entries = node.inputs
+    return tuple(
+        [
+            (entries.index(entry), known[i] is not None) if wanted[i] else None
+            for i, entry in enumerate(entries)
+        ]
+    )
 
 
 def _sum_to(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
     return gradient if gradient.shape == shape else table["_sum_to"](gradient, shape=shape)
-
-
-class _GradientPlans:
-    """Kernels for the gradients of some inputs of an elementwise op, for given shapes and dtypes."""
-
-    def __init__(self, op: Elementwise, device, node: Node, wanted: tuple[bool, ...]):
-        self.op = op
-        targets = [
-            i for i, name in enumerate(node.names) if wanted[i] and op.rule_for(name) is not None
-        ]
-        self._keys = op._keeps(node.names, tuple(i in targets for i in range(len(node.names))))
-        shape, dtype = node.outputs[0]
-        metas = {i: node.input_meta(i) for i in range(len(node.names))}
-        operands = [layout.broadcast(shape, shape, dtype)]
-        symbols: dict[str, Expr] = {"dy": expr.operand(0, dtype)}
-        for slot, key in enumerate(self._keys, 1):
-            name = node.names[key] if key >= 0 else "y"
-            key_shape, key_dtype = metas[key] if key >= 0 else (shape, dtype)
-            operands.append(layout.broadcast(key_shape, shape, key_dtype))
-            symbols[name] = expr.operand(slot, key_dtype)
-        for slot, name in enumerate(node.attributes):
-            symbols[name] = expr.scalar(slot, dtype)
-        scalars = [dtype] * len(node.attributes)
-
-        self._same: list[int] = []  # the gradient is dy itself
-        self._plans: list[tuple[Plan, list[int]]] = []
-        full: list[tuple[int, Expr]] = []
-        for i in targets:
-            rule = op.gradients[node.names[i]]
-            value = op._as_expr(rule.function(**{n: symbols[n] for n in rule.needs}), dtype)
-            in_shape, in_dtype = metas[i]
-            if in_shape == shape and value is symbols["dy"] and in_dtype == dtype:
-                self._same.append(i)
-            elif in_shape == shape:
-                full.append((i, value))
-            else:
-                name = f"{op.label}_grad_{node.names[i]}_{in_dtype}"
-                plan = _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars)
-                self._plans.append((plan, [i]))
-        if full:
-            self._plans.append((self._map_plan(device, node, shape, full, metas, operands, scalars),
-                                [i for i, _ in full]))
-
-    def _map_plan(self, device, node, shape, full, metas, operands, scalars) -> Plan:
-        outputs = [
-            map.Output(value, layout.broadcast(shape, shape, metas[i].dtype)) for i, value in full
-        ]
-        label = "_".join(node.names[i] for i, _ in full)
-        name = f"{self.op.label}_grad_{label}_{node.outputs[0].dtype}"
-        return map.plan(device, name, shape, outputs, operands, scalars)
-
-    def run(self, stream: Stream, node: Node, dy: View) -> dict[int, View]:
-        views = [dy]
-        for key in self._keys:
-            views.append(node.load(key, node.names[key] if key >= 0 else "y"))
-        scalars = tuple(node.attributes.values())
-        gradients = dict.fromkeys(self._same, dy)
-        for plan, targets in self._plans:
-            gradients.update(zip(targets, plan.run(stream, views, scalars), strict=True))
-        return gradients
-
-
-def _reduce_plan(device, name, shape, in_shape, in_dtype, value, operands, scalars) -> Plan:
-    lead = len(shape) - len(in_shape)
-    padded = (1,) * lead + in_shape
-    axes = [a for a, (n, full) in enumerate(zip(padded, shape, strict=True)) if n != full or a < lead]
-    total = reduce.Reduction(value, "sum", in_dtype)
-    return reduce.plan(device, name, shape, axes, [total], operands, scalars, out_shape=in_shape)
 
 
 def elementwise(

@@ -79,6 +79,8 @@ class Operator:
 
     #: Whether numbers may stand in the place of arrays.
     takes_numbers = False
+    #: Whether there is a ``fused_vjp`` (see Elementwise).
+    fuses = False
     #: Whether results may be held by code that clgrad does not know (see autograd.Function).
     is_user_code = False
 
