@@ -350,6 +350,10 @@ class _Sweep:
         if node.op.fuses and node.plan is not None and not create_graph:
             self._visit_fused(node, dys[0], wanted)
             return
+        dys = [
+            dy if dy is None else _expanded(dy, layout.shape)
+            for dy, layout in zip(dys, node.outputs, strict=True)
+        ]
         gradients = node.op.vjp(node, dys, wanted, create_graph)
         for i, gradient in gradients.items():
             self._accumulate(node.inputs[i], gradient)
@@ -388,17 +392,18 @@ class _Sweep:
         return results
 
     def _gradient_of(self, position: int, entry: tuple) -> NDArray:
+        source, index = entry
+        meta = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
         gradient = self._gradients.get(entry)
         if gradient is not None:
-            return gradient
+            shape, _ = meta
+            return _expanded(gradient, shape)
         if not any(entry in node.inputs for node in self._nodes):
             raise AutogradError(
                 f"grad: the heads do not depend on variables[{position}]; leave it out, or check "
                 "that the computation from it was recorded"
             )
         # Reached, but only through ops that no gradient flows through.
-        source, index = entry
-        meta = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
         return _zeros(self._nodes[0].context, *meta)
 
     def deliver(self) -> None:
@@ -417,9 +422,15 @@ class _Sweep:
                 if gradient is None:
                     _store_zero(variable)
                     continue
+                gradient = _expanded(gradient, variable.shape)
                 serial = gradient._view.storage.serial
-                ours = serial > self._start and holders[serial] == 1 and serial not in self._foreign
+                ours = serial > self._start and holders[serial] <= 1 and serial not in self._foreign
                 _store(variable, gradient, ours)
+
+
+def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """A gradient that rules may have left smaller than its array, at the array's shape."""
+    return gradient if gradient.shape == shape else table["broadcast_to"](gradient, shape=shape)
 
 
 def _fits(gradient, shape: tuple[int, ...], dtype: np.dtype) -> bool:

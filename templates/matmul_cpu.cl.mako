@@ -12,6 +12,7 @@
 ## B: always packed, or in place where its rows are contiguous (direct_b); a partial panel is packed.
 ## C: several blocks of k add up in local memory (`blocked`). With splits > 1, each range of k makes a C
 ##   of its own; matmul_sum.cl.mako adds them.
+## Arithmetic: a * b + c, which compilers contract to one instruction; fma() is a library call on some CPUs.
 ## Edges: columns beyond n are computed and not stored; rows beyond m repeat the last row.
 ## Tunables (clgrad/kernels/matmul.py): rows, vectors, depth, chunk, splits, packed_a, direct_b.
 <%namespace name="common" file="common.mako"/>\
@@ -53,7 +54,7 @@ ${common.prologue(signature, (), compute == np.float64)}
             const ${T} x = ${expr.load(storage, "a", f"a_row{i} + q * a_column_stride0")};
 % endif
 % for v in range(vectors):
-            c${i}_${v} = ${f"fma(({T}{V})(x), b{v}, c{i}_{v})" if fast_fma else f"x * b{v} + c{i}_{v}"};
+            c${i}_${v} = x * b${v} + c${i}_${v};
 % endfor
           }
 % endfor

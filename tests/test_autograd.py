@@ -15,6 +15,7 @@ import pytest
 import clgrad as mx
 from clgrad import autograd, memory, nd, tape
 from clgrad.autograd import Function
+from clgrad.device import devices
 from clgrad.errors import AutogradError
 
 RTOL = 2e-5
@@ -60,6 +61,15 @@ def reference_counting_only():
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def two_devices():
+    """Contexts of two different devices."""
+    found = devices()
+    if len(found) < 2:
+        pytest.skip("there is one device only")
+    return [mx.Context(device.kind, device.index) for device in found[:2]]
 
 
 def states():
@@ -478,6 +488,70 @@ def test_broadcast_operands_get_sums():
     y.backward()
     assert_close(row.grad, [3, 3, 3, 3])
     assert_close(one.grad, [12])
+
+
+REDUCTIONS = {
+    "everything": lambda x: x.sum(),
+    "rows": lambda x: x.sum(axis=1),
+    "columns, kept": lambda x: x.sum(axis=0, keepdims=True),
+    "mean": lambda x: x.mean() * x.size,
+    "twice": lambda x: x.sum(axis=0).sum(),
+    "sum of two": lambda x: x.sum(axis=0).sum() + x.sum(axis=1).sum() - x.sum(),
+    "sum and elements": lambda x: x.sum() + 0 * x,
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize(
+    "inner", [lambda x: x, lambda x: x * 1, lambda x: x.T], ids=["x", "1x", "xT"]
+)
+def test_gradients_of_reductions_have_the_shape_of_the_variable(name, inner):
+    """The gradient of a sum is one number for all elements, which need not be in memory as such."""
+    x, added = variable(np.zeros((2, 3))), variable(np.zeros((2, 3)), "add")
+    expected = np.full((2, 3), 6 if name == "sum and elements" else 1)
+    with autograd.record():
+        y = REDUCTIONS[name](inner(x + added))
+    (dx,) = autograd.grad(y, x, retain_graph=True)
+    for gradient in (dx, *autograd.grad(y, [x, added], create_graph=True)):
+        assert_close(gradient, expected)
+        assert gradient.handle not in (x.grad.handle, added.grad.handle)
+    for _ in range(2):
+        y.backward(retain_graph=True)
+    assert_close(x.grad, expected)
+    assert_close(added.grad, 2 * expected)
+
+
+def test_a_function_below_a_sum_gets_a_whole_gradient():
+    class Check(Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, dy):
+            assert dy.shape == (2, 3)
+            dy[:] = dy * 7  # the user's to write to
+            return dy
+
+    x = variable(np.zeros((2, 3)))
+    for _ in range(2):
+        with autograd.record():
+            y = Check()(x).sum()
+        y.backward()
+        assert_close(x.grad, np.full((2, 3), 7))
+
+
+def test_gradients_cross_devices(two_devices):
+    here, there = two_devices
+    x = nd.array([1, 2], ctx=here)
+    w = nd.array([3, 4], ctx=there)
+    x.attach_grad()
+    w.attach_grad()
+    with autograd.record():
+        y = (x * x).as_in_context(there) * w
+    y.backward()
+    assert y.context == there
+    assert x.grad.context == here
+    assert_close(x.grad, [6, 16])
+    assert_close(w.grad, [1, 4])
 
 
 def test_backward_inside_record():

@@ -148,7 +148,7 @@ def test_bias_is_by_channel_of_each_group(kernel_shape, rng):
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
-    """The kernels for arrays of 2^31 elements and more, on small ones: they must build and agree."""
+    """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
     monkeypatch.setattr(matmul, "_index_wide", lambda product, splits=1: True)
     check_all(kernel_shape, GEOMETRIES["groups"], rng)
 

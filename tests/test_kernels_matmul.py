@@ -31,8 +31,8 @@ def integers(rng, shape, dtype, low=-3, high=4):
 
 
 def multiply(
-    kernel_shape, rng, m, n, k, *, batch=1, dtype=FLOAT, layout="NN", a_batched=True, b_batched=True,
-    bias=None,
+    kernel_shape, rng, m, n, k, *, batch=1, dtype=FLOAT, layout="NN", a_batched=True,
+    b_batched=True, bias=None,
 ):  # fmt: skip
     """Plan and run one product; returns the result and numpy's."""
     dtype = np.dtype(dtype)
@@ -84,6 +84,14 @@ def test_vectors_and_empty_sums(layout, size, rng):
     np.testing.assert_array_equal(c, expected)
 
 
+@pytest.mark.parametrize("bias", [None, "row", "column"])
+@pytest.mark.parametrize("size", [(1, 6, 37), (4, 35, 70), (35, 3, 70)])
+def test_few_inner_products(size, bias, rng):
+    """The kernel that packs nothing: columns, lanes and rows that do not fill its vectors."""
+    c, expected = multiply("cpu", rng, *size, layout="NT", batch=2, bias=bias)
+    np.testing.assert_array_equal(c, expected)
+
+
 @pytest.mark.parametrize("kernel_shape", ["own", *SHAPES])
 @pytest.mark.parametrize("bias", [None, "row", "column"])
 def test_sum_split_along_k(kernel_shape, bias, rng):
@@ -112,7 +120,7 @@ def test_batches(kernel_shape, shared, rng):
 @pytest.mark.parametrize("size", [(20, 70, 30), (40, 2, 30)])
 @pytest.mark.parametrize("bias", ["row", "column"])
 def test_bias(kernel_shape, bias, size, rng):
-    """Rows taken for columns, whole tiles or edges without bias, and swapped operands break this."""
+    """Rows taken for columns, tiles or edges without bias, and swapped operands break this."""
     c, expected = multiply(kernel_shape, rng, *size, bias=bias)
     np.testing.assert_array_equal(c, expected)
 
@@ -150,7 +158,7 @@ def test_accumulates_into_the_output(rng):
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
-    """The kernels for arrays of 2^31 elements and more, on small ones: they must build and agree."""
+    """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
     monkeypatch.setattr(matmul, "_index_wide", lambda product, splits=1: True)
     c, expected = multiply(kernel_shape, rng, 33, 65, 17, layout="NT", batch=2)
     np.testing.assert_array_equal(c, expected)

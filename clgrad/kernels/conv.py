@@ -1,7 +1,7 @@
 """Planner of N-d convolutions and their gradients, as implicit matrix products.
 
-Data is [image][channel][spatial...], weights are [out channel][in channel / groups][kernel...]. Each of
-the three convolutions is one product, with groups as its batch and im2col done by the loads:
+Data is [image][channel][spatial...], weights are [out channel][in channel / groups][kernel...].
+Each of the three is one product, with groups as its batch and im2col done by the loads:
 
 =================  ==================  =====================  ==========================
 product            rows of C           columns of C           summed over
@@ -11,10 +11,10 @@ data gradient      in channel          image, input position  out channel, kerne
 weight gradient    out channel         in channel, tap        image, output position
 =================  ==================  =====================  ==========================
 
-With a stride, the taps that reach an input position depend on its coordinates modulo the stride. The data
-gradient is therefore one product for each such phase, a convolution of stride 1 with its share of the
-taps: no zeros are multiplied. (V. Dumoulin, F. Visin: A guide to convolution arithmetic for deep
-learning, 2016, section 4, gives the geometry.)
+With a stride, the taps that reach an input position depend on its coordinates modulo the stride.
+The data gradient is therefore one product for each such phase, a convolution of stride 1 with its
+share of the taps: no zeros are multiplied. (V. Dumoulin, F. Visin: A guide to convolution
+arithmetic for deep learning, 2016, section 4, gives the geometry.)
 """
 
 import itertools
@@ -27,7 +27,7 @@ import numpy as np
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels.launch import In, Out, Plan
-from clgrad.kernels.matmul import Axis, Product, Strided, Window, plan
+from clgrad.kernels.matmul import Axis, Product, Roles, Strided, Window, plan
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def plan_forward(
         bias="row" if bias else None,
         bias_batch=g.group_out,
     )
-    roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
+    roles: Roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
     outputs = [(g.output_shape, dtype)]
     return plan(device, name, [product], roles, outputs, inputs=3 if bias else 2)
 
@@ -188,7 +188,7 @@ def plan_grad_weight(device: Device, name: str, dtype: np.dtype, geometry: ConvG
             column=Axis.of((g.group_in * taps, 1)),
         ),
     )
-    roles = {"a": In(1), "b": In(0), "c": Out(0)}
+    roles: Roles = {"a": In(1), "b": In(0), "c": Out(0)}
     return plan(device, name, [product], roles, [(g.weight_shape, dtype)], inputs=2)
 
 
@@ -200,7 +200,7 @@ def plan_grad_data(
     Inputs are the output's gradient, weights and, if any, bias [in channel].
     """
     products = [_phase_product(dtype, geometry, p, bias) for p in _phases(geometry)]
-    roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
+    roles: Roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
     outputs = [(geometry.data_shape, dtype)]
     return plan(device, name, products, roles, outputs, inputs=3 if bias else 2)
 

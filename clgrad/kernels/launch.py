@@ -14,7 +14,7 @@ from pyopencl import _cl
 
 from clgrad import dtypes
 from clgrad.device import Device
-from clgrad.errors import KernelError
+from clgrad.errors import KernelError, OperatorError
 from clgrad.kernels import program
 from clgrad.memory import Layout, Storage, Stream, View
 
@@ -71,14 +71,15 @@ class _Prepared:
         self.step = step
         self._kernel = program.kernel(device, step.kernel, step.source)
         self._views: list[int] = []  # index of the view behind each buffer argument
-        self._scalars: list[tuple[int, int, type]] = []
+        self._scalars: list[tuple[int, bytes, int, type]] = []
         positions: list[int] = []
         first_view = {In: 0, Out: inputs, Scratch: inputs + outputs}
         position = 0
         for arg in step.args:
             if isinstance(arg, Scalar):
-                kind = dtypes.compute_type(arg.dtype).type
-                self._scalars.append((position, arg.index, kind))
+                kind = dtypes.compute_type(arg.dtype)
+                python_type = float if kind.kind == "f" else int
+                self._scalars.append((position, kind.char.encode(), arg.index, python_type))
             elif isinstance(arg, In | Out | Scratch):
                 self._views.append(first_view[type(arg)] + arg.index)
                 positions.append(position)
@@ -102,12 +103,27 @@ class _Prepared:
         offsets = [view.offset for view in used]
         if self._shifted or any(offsets):
             self._shifted = any(offsets)
+            packed: list[object] = []
             for position, offset in zip(self._offset_positions, offsets, strict=True):
-                kernel.set_arg(position, np.uint64(offset))
-        for position, scalar_index, kind in self._scalars:
-            kernel.set_arg(position, kind(scalars[scalar_index]))
+                packed += (position, b"L", offset)
+            kernel._set_arg_buf_pack_multi(tuple(packed))
+        if self._scalars:
+            self._set_scalars(scalars)
         step = self.step
         return _enqueue(queue, kernel, step.global_size, step.local_size)
+
+
+    def _set_scalars(self, scalars: Sequence) -> None:
+        packed: list[object] = []
+        for position, code, index, kind in self._scalars:
+            packed += (position, code, kind(scalars[index]))
+        try:
+            self._kernel._set_arg_buf_pack_multi(tuple(packed))
+        except RuntimeError as error:  # how pyopencl reports a number out of range
+            raise OperatorError(
+                f"{self.step.kernel}: one of the numbers {tuple(scalars)} does not fit the dtype of its "
+                "argument; accepted: numbers within the range of the arrays' dtype"
+            ) from error
 
 
 class Plan:

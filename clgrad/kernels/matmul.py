@@ -1,11 +1,19 @@
 """Planner of matrix products, on virtual matrices: dot, batch_dot, FullyConnected and convolution.
 
-One operation, ``C[batch, i, j] = sum_k A[batch, i, k] * B[batch, k, j] (+ bias)``, whose operands need
-not lie in memory as matrices: :class:`Strided` says how an index becomes an element offset, and
-:class:`Window` is im2col. The kernels are templates/matmul_*.cl.mako.
+One operation, ``C[batch, i, j] = sum_k A[batch, i, k] * B[batch, k, j] (+ bias)``, whose operands
+need not lie in memory as matrices: :class:`Strided` says how an index becomes an element offset,
+and :class:`Window` is im2col. The kernels are templates/matmul_*.cl.mako:
+
+========  ========================================================================================
+template  when
+========  ========================================================================================
+cpu       CPUs: register tiles from panels packed in the cache; A after ``pack`` if reused often
+dot       CPUs: a few rows times a matrix that is contiguous along k, which is read once, in place
+gpu       GPUs: register tiles from slabs in local memory
+sum       second launch of a product whose sum was split to occupy all compute units
+========  ========================================================================================
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,7 +40,7 @@ class Axis:
 
     @classmethod
     def of(cls, *digits: tuple[int, int]) -> "Axis":
-        """An axis of (extent, stride) digits, slowest first as shapes are; merged where possible."""
+        """An axis of (extent, stride) digits, slowest first as in shapes; merged if possible."""
         merged: list[tuple[int, int]] = []
         for extent, stride in reversed(digits):
             if extent == 1:
@@ -122,8 +130,8 @@ class Strided:
 class Window:
     """im2col of a tensor [image][channel][spatial...], zero outside the image.
 
-    Rows count taps (channel, kernel position), columns count positions (image, output position); the
-    other way round when ``transposed``. Along spatial axis ``d``, tap ``t`` at position ``o`` sees
+    Rows count taps (channel, kernel position), columns count positions (image, output position);
+    the other way round when ``transposed``. Along spatial axis ``d``, tap ``t`` at position ``o`` sees
     coordinate ``o * scale[d] + origin[d] + t * step[d]``.
     """
 
@@ -274,7 +282,7 @@ def plan(
     outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
     inputs: int,
 ) -> Plan:
-    """Plan products that together make the outputs (several where a convolution falls into phases)."""
+    """Plan products that together make the outputs (several if a convolution has phases)."""
     steps: list[Step] = []
     scratch: list[int] = []
     for product in products:
@@ -304,7 +312,7 @@ def _index_wide(product: Product, splits: int = 1) -> bool:
     return largest >= 1 << 31
 
 
-# ---- CPU ---------------------------------------------------------------------------------------------
+# ---- CPU -----------------------------------------------------------------------------------------
 
 #: Accumulator vectors that fit the register file beside the operands, by vector width in bytes.
 _ACCUMULATORS = {64: 24, 32: 12, 16: 12}
@@ -344,7 +352,7 @@ def _power_of_two(n: int) -> int:
 
 
 def _depth(k: int) -> int:
-    """Depth of the blocks that k is cut into: some 512, all about equal, of few different values."""
+    """Depth of the blocks that k is cut into: some 512, about equal, of few different values."""
     if k <= 64:
         return max(_power_of_two(k), 16)
     blocks = max(1, round(k / 512))
@@ -356,7 +364,10 @@ def _tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, 
     vector_bytes = device.capabilities.vector_bytes
     lanes = min(vector_bytes // compute.itemsize, 16)
     accumulators = _ACCUMULATORS[vector_bytes]
-    vectors = min(_ceil_div(n, lanes), 2 if m > accumulators // 4 else 4)
+    widest = 2 if m > accumulators // 4 else 4
+    if m == 1 and n >= 2048:  # long contiguous pieces of B's rows, for the prefetcher
+        widest = 8
+    vectors = min(_ceil_div(n, lanes), widest)
     most_rows = accumulators // vectors
     rows = _ceil_div(m, _ceil_div(m, most_rows))
     return lanes, vectors, rows
@@ -389,14 +400,13 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     row_panels = _ceil_div(m, rows)
     items = _ceil_div(n, width) * product.batch
     wanted = 4 * device.capabilities.compute_units
-    # Too few panels for the cores: cut k, which costs a sum, rather than m, which packs B repeatedly.
+    # Too few panels for the cores: cut k, which costs a sum, rather than m, which packs B again.
     splits = max(1, min(_ceil_div(wanted, items), k // 1024))
     chunks = max(_ceil_div(wanted, items * splits), _ceil_div(m, most_rows))
     chunk_panels = _ceil_div(row_panels, min(chunks, max(row_panels // 4, 1)))
     if blocked:
         chunk_panels = min(chunk_panels, max(most_rows // rows, 1))
-    columns_reuse = _ceil_div(n, width)
-    packed_a = not product.a.plain or (columns_reuse >= 8 and m * k >= 1 << 15)
+    packed_a = not product.a.plain or (_ceil_div(n, width) >= 8 and m * k >= 1 << 15)
     direct_b = product.b.unit == "column" and chunk_panels <= 2
     # Positions of a window cost time to find: do it once for many groups, if there is work for all.
     items *= _ceil_div(row_panels, chunk_panels)
@@ -414,12 +424,10 @@ def _add_cpu_steps(
     if _few_inner_products(product, tiling.lanes):
         steps.append(_dot_step(device, name, product, roles, tiling.lanes))
         return
-    compute = dtypes.compute_type(product.dtype)
     if tiling.packed_a:
-        roles["packed"] = _new_scratch(
-            scratch,
-            _ceil_div(product.m, tiling.rows) * tiling.rows * product.k * product.batch * compute.itemsize,
-        )
+        elements = product.batch * _packed_elements(product, tiling)
+        itemsize = dtypes.compute_type(product.dtype).itemsize
+        roles["packed"] = _new_scratch(scratch, elements * itemsize)
         steps.append(_pack_step(device, name, product, roles, tiling))
     final = product
     if tiling.splits > 1:
@@ -474,6 +482,11 @@ def _description(product: Product) -> dict[str, object]:
     }
 
 
+def _packed_elements(product: Product, tiling: CpuTiling) -> int:
+    """Elements of one packed A, its last panel filled up."""
+    return _ceil_div(product.m, tiling.rows) * tiling.rows * product.k
+
+
 def _new_scratch(scratch: list[int], nbytes: int) -> Scratch:
     scratch.append(max(nbytes, 1))
     return Scratch(len(scratch) - 1)
@@ -513,9 +526,7 @@ def _pack_step(
     return Step(f"{name}_pack", source, groups, (1, 1, 1), signature.args)
 
 
-def _cpu_step(
-    device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling
-) -> Step:
+def _cpu_step(device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling) -> Step:
     compute = dtypes.compute_type(product.dtype)
     split = tiling.splits > 1
     split_depth = _ceil_div(product.k, tiling.splits)
@@ -535,7 +546,7 @@ def _cpu_step(
         signature.fixed(key, getattr(product, key))
     signature.fixed("chunk", tiling.chunk)
     if tiling.packed_a:
-        signature.fixed("a_matrix", _ceil_div(product.m, tiling.rows) * tiling.rows * product.k)
+        signature.fixed("a_matrix", _packed_elements(product, tiling))
     if split:
         signature.fixed("splits", tiling.splits)
         signature.fixed("split_depth", split_depth)
@@ -551,9 +562,8 @@ def _cpu_step(
         "matmul_cpu",
         name=name, signature=signature, result=result, **_description(product),
         lanes=tiling.lanes, rows=tiling.rows, vectors=tiling.vectors, depth=tiling.depth,
-        most_rows=tiling.chunk if blocked else 0, packed_a=tiling.packed_a, direct_b=tiling.direct_b, split=split,
-        blocked=blocked,
-        fast_fma=False,
+        most_rows=tiling.chunk if blocked else 0, packed_a=tiling.packed_a,
+        direct_b=tiling.direct_b, split=split, blocked=blocked,
     )  # fmt: skip
     groups = (
         _ceil_div(product.n, tiling.width),
@@ -585,7 +595,7 @@ def _sum_step(name: str, product: Product, roles: Roles, splits: int, group: int
     return Step(f"{name}_sum", source, (items,), (group,) if group > 1 else None, signature.args)
 
 
-# ---- GPU ---------------------------------------------------------------------------------------------
+# ---- GPU -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Elementwise functions of two arrays (or an array and a number), comparisons, sums of many."""
 
+import math
+
 import numpy as np
 
 from clgrad.kernels import expr, layout, map
@@ -55,16 +57,15 @@ def modulo(lhs, rhs):
 modulo.gradient(lhs=lambda dy: dy, rhs=lambda dy, lhs, rhs: -(dy * floor(lhs / rhs)))
 
 
-@elementwise(
-    name="_floor_divide",
-    reference=lambda lhs, rhs: np.floor(lhs / rhs).astype(np.result_type(lhs, rhs)),
-    domain=(0.7, 3),
-    integers=True,
-)
+@elementwise(name="_floor_divide", reference=np.floor_divide, domain=(0.7, 3), integers=True)
 def floor_divide(lhs, rhs):
     """The largest whole number not above lhs / rhs; of whole numbers, 0 where rhs is 0."""
     if expr.promote(lhs, rhs)[0].dtype.kind == "f":
-        return call("floor", lhs / rhs)
+        quotient = call("floor", lhs / rhs)
+        # A negative quotient that underflows is still below 0; and infinity has no remainder.
+        below = (quotient == 0) * logical_xor(lhs < 0, rhs < 0) * (lhs != 0)
+        infinite = call("fabs", lhs) == math.inf
+        return select(infinite, math.nan, select(below, -1, quotient))
     return call("int_floor_divide", lhs, rhs)
 
 

@@ -1,12 +1,12 @@
 """Changing dtype or device."""
 
-from clgrad import array, dtypes
+from clgrad import array, dtypes, tape
 from clgrad.array import NDArray
 from clgrad.device import Context
 from clgrad.errors import OperatorError
 from clgrad.kernels import expr, layout, map
-from clgrad.registry import Call, Spec, operator
 from clgrad.ops.unary import identity
+from clgrad.registry import Call, Operator, Spec, operator
 
 
 @operator(aliases=("Cast",))
@@ -31,14 +31,40 @@ def astype(data: NDArray, dtype, copy: bool = True) -> NDArray:
     return cast(data, dtype=target.name)
 
 
+class _Transfer(Operator):
+    """A copy on another device, by way of the host; the gradient travels back."""
+
+    def apply(self, names, arrays, attributes, out=None):
+        """Copy, and record."""
+        (data,) = arrays
+        result = array.from_host(data.asnumpy(), data._view.dtype, attributes["target"])
+        if tape.state.recording:
+            self.record(names, arrays, attributes, [result], None)
+        return result
+
+
+def _copy_between(data, *, source, target):
+    """The array on the device ``target``."""
+
+
+_transfer = _Transfer(_copy_between, "_transfer")
+_transfer.gradient(
+    data=lambda dy, source, target: _transfer(dy, source=target, target=source)
+)
+
+
+def _to(data: NDArray, context: Context) -> NDArray:
+    return _transfer(data, source=data.context, target=context)
+
+
 def copyto(data: NDArray, other: NDArray | Context) -> NDArray:
     """Copy into another array (of the same shape; on any device), or onto another device."""
     if isinstance(other, Context):
-        return array.from_host(data.asnumpy(), data._view.dtype, other)
+        return identity(data) if other == data.context else _to(data, other)
     if other.shape != data.shape:
         raise OperatorError(f"copyto: other has shape {other.shape}; accepted: {data.shape}")
     if other.context != data.context:
-        data = array.from_host(data.asnumpy(), other._view.dtype, other.context)
+        data = _to(data, other.context)
     if other._view.dtype != data._view.dtype:
         return cast(data, dtype=other._view.dtype.name, out=other)
     return identity(data, out=other)
@@ -46,4 +72,4 @@ def copyto(data: NDArray, other: NDArray | Context) -> NDArray:
 
 def as_in_context(data: NDArray, context: Context) -> NDArray:
     """The array itself if it is on that device, else a copy there."""
-    return data if data.context == context else copyto(data, context)
+    return data if data.context == context else _to(data, context)

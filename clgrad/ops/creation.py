@@ -11,7 +11,8 @@ from clgrad.errors import OperatorError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
-from clgrad.registry import Call, Spec, composite, operator, table
+from clgrad.ops.conversion import as_in_context, cast
+from clgrad.registry import Call, Spec, composite, operator
 
 
 def shape_of(op: str, shape) -> tuple[int, ...]:
@@ -129,9 +130,9 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     """
     if isinstance(source_array, NDArray):
         dtype = source_array._view.dtype if dtype is None else dtypes.resolve(dtype, "array")
-        if ctx is None or ctx == source_array.context:
-            return table["cast"](source_array.detach(), dtype=dtype.name)
-        return array.from_host(source_array.asnumpy(), dtype, ctx)
+        if ctx is not None:
+            source_array = as_in_context(source_array, ctx)
+        return cast(source_array, dtype=dtype.name)
     resolved = dtypes.resolve("float32" if dtype is None else dtype, "array")
     try:
         host = np.asarray(source_array)

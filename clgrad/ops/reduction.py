@@ -12,7 +12,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import Plan
 from clgrad.ops.creation import ones_like
 from clgrad.ops.selection import select
@@ -69,24 +69,10 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
     )
 
 
-@operator(name="_repeat_axes")
-def _repeat_axes(call: Call, data: Spec, *, shape, axis, exclude):
-    """A reduction's result repeated over the reduced axes, with or without these kept as size 1."""
-    axes = reduced_axes(call.op, len(shape), axis, exclude)
-    source = layout.broadcast(kept_shape(shape, axes), shape, data.dtype)
-    output = map.Output(expr.operand(0, data.dtype), layout.broadcast(shape, shape, data.dtype))
-    return map.plan(call.device, call.kernel(data.dtype), shape, [output], [source])
-
-
-_repeat_axes.gradient(
-    data=lambda dy, data_shape, axis, exclude: reshape(
-        sum(dy, axis=axis, exclude=exclude), shape=data_shape
-    )
-)
-
-
-def _spread(reduced: NDArray, shape, axis, exclude) -> NDArray:
-    return _repeat_axes(reduced, shape=shape, axis=axis, exclude=exclude)
+def _aligned(reduced: NDArray, shape, axis, exclude) -> NDArray:
+    """A reduction's result (or its gradient) with the reduced axes as size 1, ready to broadcast."""
+    axes = reduced_axes("gradient", len(shape), axis, exclude)
+    return reshape(reduced, shape=kept_shape(shape, axes))
 
 
 @operator(aliases=("sum_axis",), reference=np.sum, integers=True)
@@ -95,7 +81,7 @@ def sum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
     return _plan(call, data, axis, keepdims, exclude, "sum")
 
 
-sum.gradient(data=lambda dy, data_shape, axis, exclude: _spread(dy, data_shape, axis, exclude))
+sum.gradient(data=lambda dy, data_shape, axis, exclude: _aligned(dy, data_shape, axis, exclude))
 
 
 @operator(reference=np.mean)
@@ -110,7 +96,7 @@ def mean(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
 @mean.joint_gradient("data")
 def _(dy, data_shape, y_shape, axis, exclude):
     count = math.prod(data_shape) // builtins.max(1, math.prod(y_shape))
-    return (_spread(dy / count, data_shape, axis, exclude),)
+    return (_aligned(dy / count, data_shape, axis, exclude),)
 
 
 @operator(reference=np.prod, integers=True)
@@ -128,12 +114,12 @@ def _(dy, data, y, axis, exclude):
     shape = data.shape
     if state.recording and data.size:
         others = _other_factors(data, reduced_axes("prod", data.ndim, axis, exclude))
-        return (_spread(dy, shape, axis, exclude) * others,)
+        return (_aligned(dy, shape, axis, exclude) * others,)
     zero = data == 0
-    zeros = _spread(sum(zero, axis=axis, exclude=exclude), shape, axis, exclude)
+    zeros = _aligned(sum(zero, axis=axis, exclude=exclude), shape, axis, exclude)
     rest = prod(select(zero, 1, data), axis=axis, exclude=exclude)
-    others = _spread(rest, shape, axis, exclude) / select(zero, 1, data)
-    return (_spread(dy, shape, axis, exclude) * select(zeros - zero, 0, others),)
+    others = _aligned(rest, shape, axis, exclude) / select(zero, 1, data)
+    return (_aligned(dy, shape, axis, exclude) * select(zeros - zero, 0, others),)
 
 
 def _other_factors(data: NDArray, axes: tuple[int, ...]) -> NDArray:
@@ -173,8 +159,8 @@ def min(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
 
 
 def _extremum_rule(dy, data, y, axis, exclude):
-    chosen = data == _spread(y, data.shape, axis, exclude)
-    return select(chosen, _spread(dy, data.shape, axis, exclude), 0)
+    chosen = data == _aligned(y, data.shape, axis, exclude)
+    return select(chosen, _aligned(dy, data.shape, axis, exclude), 0)
 
 
 max.gradient(data=_extremum_rule)
@@ -189,7 +175,7 @@ def nansum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
 
 nansum.gradient(
     data=lambda dy, data, axis, exclude: select(
-        data == data, _spread(dy, data.shape, axis, exclude), 0
+        data == data, _aligned(dy, data.shape, axis, exclude), 0
     )
 )
 
@@ -217,7 +203,7 @@ def _norm1(call: Call, data: Spec, *, axis=None, keepdims=False):
     return _plan(call, data, axis, keepdims, False, "sum", lambda x: select(x < 0, -x, x))
 
 
-_norm1.gradient(data=lambda dy, data, axis: _spread(dy, data.shape, axis, False) * sign(data))
+_norm1.gradient(data=lambda dy, data, axis: _aligned(dy, data.shape, axis, False) * sign(data))
 
 
 @operator(name="_norm2")
@@ -232,9 +218,9 @@ def _norm2(call: Call, data: Spec, *, axis=None, keepdims=False):
 @_norm2.joint_gradient("data")
 def _(dy, data, y, axis):
     """x / |x|, and 0 (a subgradient) where the norm is 0."""
-    length = _spread(y, data.shape, axis, False)
+    length = _aligned(y, data.shape, axis, False)
     direction = data / select(length == 0, 1, length)
-    return (_spread(dy, data.shape, axis, False) * direction,)
+    return (_aligned(dy, data.shape, axis, False) * direction,)
 
 
 @composite()

@@ -126,7 +126,9 @@ def reshape(call: Call, data: Spec, *, shape, reverse=False):
 
 
 def _restore(dy, data_shape):
-    return reshape(dy, data_shape) if math.prod(data_shape) else dy
+    if not math.prod(data_shape):
+        dy = reshape(dy, shape=(-1,))  # of (0,), no size 0 of the shape is taken for a code
+    return reshape(dy, shape=data_shape)
 
 
 reshape.gradient(data=_restore)

@@ -169,22 +169,28 @@ class Elementwise(Operator):
             that are the same array share one entry, under the first of them.
         """
         stream = stream_for(self.label, ("dy",), (dy,))
-        key = _pattern(node, wanted, known)
+        pattern = _pattern(node, dy, wanted, known)
+        key = (stream, pattern)  # the thread may be another than forward's: kernels are not shared
         kernels = node.plan.cache.get(key)
         if kernels is None:
-            kernels = node.plan.cache[key] = GradientKernels(self, stream.device, node, key)
+            kernels = GradientKernels(self, stream.device, node, dy._view.layout, pattern)
+            node.plan.cache[key] = kernels
         return kernels.run(stream, node, dy._view, known)
 
 
-def _pattern(node: Node, wanted, known) -> tuple:
-    """What gradient kernels depend on: for each input None, or (first input of that array, known?)."""
+def _pattern(node: Node, dy: NDArray, wanted, known) -> tuple:
+    """What gradient kernels depend on besides the node's plan.
+
+    The layout of dy, and for each input None where it is not wanted, else the first input that is the
+    same array, and the layout of what is known of its gradient.
+    """
     entries = node.inputs
-    return tuple(
-        [
-            (entries.index(entry), known[i] is not None) if wanted[i] else None
-            for i, entry in enumerate(entries)
-        ]
-    )
+    parts: list = [dy._view.layout]
+    for i, entry in enumerate(entries):
+        before = known[i]
+        layout_ = None if before is None else before._view.layout
+        parts.append((entries.index(entry), layout_) if wanted[i] else None)
+    return tuple(parts)
 
 
 def _sum_to(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:

@@ -27,10 +27,12 @@ def as_expr(value, dtype: np.dtype) -> Expr:
 class GradientKernels:
     """The plans for one pattern of wanted inputs (see ``Elementwise.fused_vjp``)."""
 
-    def __init__(self, op, device: Device, node: Node, pattern: Sequence[tuple[int, bool] | None]):
+    def __init__(self, op, device: Device, node: Node, dy: Layout, pattern: tuple):
         self._op = op
         self._device = device
+        self._dy = dy  # may be smaller than the output: it broadcasts
         self._output: Layout = node.outputs[0]
+        pattern = pattern[1:]
         self._scalars = [self._output.dtype] * len(node.attributes)
         self._groups = self._group(node, pattern)
         members = {i for group in self._groups.values() for i in group}
@@ -57,8 +59,8 @@ class GradientKernels:
 
     def _bind(self, node: Node) -> tuple[list[layout.Operand], dict[str, Expr]]:
         """Operands dy and the saved arrays, and what the rules' parameters stand for."""
-        operands = [self._read(self._output)]
-        symbols = {"dy": expr.operand(0, self._output.dtype)}
+        operands = [self._read(self._dy)]
+        symbols = {"dy": expr.operand(0, self._dy.dtype)}
         for slot, key in enumerate(self._keys, 1):
             name, meta = _saved(node, key)
             operands.append(self._read(meta))
@@ -77,7 +79,7 @@ class GradientKernels:
             meta = node.input_meta(first)
             if meta.shape != self._output.shape:
                 self._reductions.append((self._reduce_plan(node, first, meta, value), first))
-            elif value is symbols["dy"] and meta is self._output and not pattern[first][1]:
+            elif value is symbols["dy"] and meta is self._output and pattern[first][1] is None:
                 self._same.append(first)
             else:
                 full[first] = value
@@ -93,12 +95,12 @@ class GradientKernels:
         operands = list(self._operands)
         outputs = []
         for first, value in full.items():
-            own = self._read(node.input_meta(first))
-            if pattern[first][1]:
-                value = expr.operand(len(operands), own.dtype) + value
-                operands.append(own)
+            known = pattern[first][1]
+            if known is not None:
+                value = expr.operand(len(operands), known.dtype) + value
+                operands.append(self._read(known))
                 self._added.append(first)
-            outputs.append(map.Output(value, own))
+            outputs.append(map.Output(value, self._read(node.input_meta(first))))
         name = self._name("_".join(node.names[first] for first in full))
         shape = self._output.shape
         plan = map.plan(self._device, name, shape, outputs, operands, self._scalars)

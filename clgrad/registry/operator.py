@@ -31,6 +31,9 @@ class Spec(NamedTuple):
 class Rule:
     """A gradient rule; the names of its parameters say what it needs, and so what the tape keeps.
 
+    The result of a rule may be smaller than the argument where it broadcasts to it: the gradient of a
+    sum is the head gradient, the same for every term, and nobody needs the copies.
+
     ``dy``                    gradient of the output (``d_NAME`` for each output of several)
     ``y``                     the output (``NAME`` for each of several)
     ``ARG``                   an array argument, or a number that stands in its place
@@ -88,8 +91,8 @@ class Operator:
         self,
         function: Callable,
         name: str | None,
-        aliases: Sequence[str],
-        skip: int,
+        aliases: Sequence[str] = (),
+        skip: int = 0,
         outputs: Sequence[str] = ("y",),
         label: str | None = None,
         **testing,
