@@ -7,9 +7,9 @@ import importlib
 import json
 import os
 import platform
-import statistics
 import time
 from pathlib import Path
+from statistics import median as _median
 
 from benchmarks.contender import Contender
 from clgrad.device import devices
@@ -27,25 +27,32 @@ def main() -> None:
         contenders = [stack.enter_context(c) for c in _contenders(args)]
         for name in args.benchmarks or BENCHMARKS:
             module = importlib.import_module(f"benchmarks.{name}")
-            able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
-            times = {
-                case: _alternately(able, name, case, args) for case in module.CASES
-            }
+            able = [
+                c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)
+            ]
+            times = {case: _alternately(able, name, case, args) for case in module.CASES}
             _print_table(module, name, times)
             _save(module, name, able, times)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__,
+        prog="python -m benchmarks",
+        description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="of " + ", ".join(BENCHMARKS))
-    parser.add_argument("--device", action="append", help="OpenCL device, again for more (default: all)")
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="BENCHMARK", help="of " + ", ".join(BENCHMARKS)
+    )
+    parser.add_argument(
+        "--device", action="append", help="OpenCL device, again for more (default: all)"
+    )
     parser.add_argument("--mxnet-python", metavar="PYTHON", help="interpreter that has MXNet")
     parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=15, help="measurements of each contender")
-    parser.add_argument("--seconds", type=float, default=0.05, help="that each of them takes, or more")
+    parser.add_argument("--rounds", type=int, default=21, help="measurements of each contender")
+    parser.add_argument(
+        "--seconds", type=float, default=0.02, help="that each of them takes, or more"
+    )
     args = parser.parse_args()
     for name in args.benchmarks:
         if name not in BENCHMARKS:
@@ -75,21 +82,22 @@ def _alternately(contenders, benchmark: str, case: str, args) -> dict[str, list[
 
 def _print_table(module, name: str, times: dict[str, dict[str, list[float]]]) -> None:
     print(f"\n{name}: {module.__doc__.strip()}")
-    width = max(len(contender) for case in times.values() for contender in case)
-    for case, by_contender in times.items():
+    width = max(len(contender) for of_case in times.values() for contender in of_case)
+    for case, of_case in times.items():
         print(f"\n  {case}: {module.CASES[case]}")
-        medians = {c: statistics.median(t) for c, t in by_contender.items()}
-        reference = medians.get(module.REFERENCE)
-        for contender, seconds in by_contender.items():
-            low, median, high = (
-                _shown(module, case, t) for t in (max(seconds), medians[contender], min(seconds))
+        reference = of_case.get(module.REFERENCE)
+        for contender, seconds in of_case.items():
+            low, middle, high = (
+                _shown(module, case, t) for t in (max(seconds), _median(seconds), min(seconds))
             )
-            ratio = f"{reference / medians[contender]:7.2f}" if reference else ""
-            print(
-                f"    {contender:{width}}  {median:8.1f} {module.UNIT} "
-                f"({low:.1f} to {high:.1f}) {ratio}"
-            )
-    print(f"\n  Last column: speed relative to {module.REFERENCE}, from the medians.")
+            line = f"    {contender:{width}}  {middle:8.1f} {module.UNIT} ({low:.1f} to {high:.1f})"
+            if reference:
+                line += f"  {_median(reference) / _median(seconds):6.2f}"
+                line += f"  {min(reference) / min(seconds):6.2f}"
+            print(line)
+    print(
+        f"\n  Median, worst and best; speed relative to {module.REFERENCE} by medians, by the best."
+    )
 
 
 def _shown(module, case: str, seconds: float) -> float:
@@ -100,13 +108,18 @@ def _save(module, name: str, contenders, times) -> None:
     result = {
         "benchmark": name,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "load": os.getloadavg(),
+        },
         "contenders": {c.name: c.about for c in contenders},
         "reference": module.REFERENCE,
         "cases": module.CASES,
         "seconds": times,
         "medians": {
-            case: {c: statistics.median(t) for c, t in of_case.items()}
+            case: {contender: _median(seconds) for contender, seconds in of_case.items()}
             for case, of_case in times.items()
         },
     }

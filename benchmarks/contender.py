@@ -29,7 +29,11 @@ class Contender:
         self.framework = framework
         self._process = subprocess.Popen(
             [python, "-W", "ignore", "-m", "benchmarks.worker", framework],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
         )
         self.about = self._answer()
         where = f" on {self.about['platform']} {self.about['driver']}" if device is not None else ""
@@ -51,5 +55,7 @@ class Contender:
     def _answer(self):
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"benchmarks: the worker for {self.framework} ended; its error is above")
+            raise SystemExit(
+                f"benchmarks: the worker for {self.framework} ended; its error is above"
+            )
         return json.loads(line)

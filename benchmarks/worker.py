@@ -31,7 +31,9 @@ def _describe(name: str, framework) -> dict[str, str]:
     if name == "clgrad":
         device = framework.current_context().device
         about |= {
-            "device": device.name, "platform": device.platform_name, "driver": device.driver_version
+            "device": device.name,
+            "platform": device.platform_name,
+            "driver": device.driver_version,
         }
     elif name == "numpy":
         blas = importlib.import_module("threadpoolctl").threadpool_info()

@@ -89,7 +89,7 @@ def record(train_mode: bool = True) -> _Scope:
     >>> print(x.grad)
     <BLANKLINE>
     [2. 4. 6. 8.]
-    <NDArray 4 @cpu(0)>
+    <NDArray 4 @...>
     """
     return _Scope(True, bool(train_mode))
 
@@ -242,7 +242,7 @@ def grad(
     >>> print(dx)
     [
     [3.7182817]
-    <NDArray 1 @cpu(0)>]
+    <NDArray 1 @...>]
     """
     targets = [_target(position, v) for position, v in enumerate(_as_list(variables))]
     sweep = _Sweep("grad", heads, head_grads, train_mode, targets)

@@ -31,7 +31,8 @@ class Stream:
         self.device = device
         self.queue = cl.CommandQueue(device.cl_context, device.cl_device)
         self._pool = MemoryPool(ImmediateAllocator(self.queue))
-        self._thread = threading.get_ident()
+        #: Identifier of the thread that opened the stream, and alone enqueues to it.
+        self.thread = threading.get_ident()
         #: Plans that this thread has made for the device (their kernel objects hold arguments).
         self.plans: dict = {}
         self._launches = 0
@@ -77,14 +78,9 @@ class Stream:
                 self._marker.wait()
             self._marker = event
 
-    @property
-    def is_mine(self) -> bool:
-        """Whether the calling thread opened this stream."""
-        return self._thread == threading.get_ident()
-
     def disown(self) -> None:
         """Belong to no thread any more: the process was forked, and the queue is the parent's."""
-        self._thread = -1
+        self.thread = -1
 
     def finish(self) -> None:
         """Wait until everything that was enqueued here has run.
@@ -94,7 +90,7 @@ class Stream:
         DeviceError
             The queue was inherited across a fork.
         """
-        if self._thread == -1:
+        if self.thread == -1:
             current_stream(self.device)  # raises
         self.queue.finish()
 

@@ -26,7 +26,10 @@ def options(description: str, *, epochs: int, batch_size: int, out: str) -> argp
         "--out", type=Path, default=Path(__file__).parent / "output" / out, help="figure to write"
     )
     parser.add_argument(
-        "--require-accuracy", type=float, default=0.0, metavar="SHARE",
+        "--require-accuracy",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
         help="exit with status 1 if fewer of the held-back images are recognised",
     )
     return parser
@@ -42,7 +45,7 @@ def _positive(text: str) -> int:
 def show_device() -> None:
     context = mx.current_context()
     device = context.device
-    print(f"device: {context}, {device.name} ({device.platform_name}, driver {device.driver_version})")
+    print(f"device: {context}, {device.name} on {device.platform_name} {device.driver_version}")
 
 
 def layer(outputs: int, *inputs: int) -> tuple[nd.NDArray, nd.NDArray]:
@@ -55,7 +58,7 @@ def layer(outputs: int, *inputs: int) -> tuple[nd.NDArray, nd.NDArray]:
 
 
 class Batches:
-    """Shuffled batches of some epochs; what is left over in one epoch has its chance in the next."""
+    """Shuffled batches of some epochs; what is left over in one has its chance in the next."""
 
     def __init__(self, images, labels, size: int, epochs: int, seed: int):
         if size > len(images):
@@ -156,17 +159,20 @@ def _draw_losses(axes, losses, epochs) -> None:
     times = (1 + np.arange(len(losses))) * epochs / len(losses)
     smooth = np.convolve(losses, np.full(window, 1 / window), mode="valid")
     axes.semilogy(times, losses, color=LINE, alpha=0.25, linewidth=0.8, label="each batch")
-    axes.semilogy(times[window - 1 :], smooth, color=LINE, label=f"mean of {window} batches")
+    axes.semilogy(
+        times[window // 2 :][: len(smooth)], smooth, color=LINE, label=f"mean of {window} batches"
+    )
     axes.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", xlim=(0, epochs))
     axes.grid(alpha=0.3)
     axes.legend()
 
 
-def _draw_predictions(figure, images, labels, predicted, names, rows=4, columns=6, mistakes=6) -> None:
+def _draw_predictions(figure, images, labels, predicted, names) -> None:
+    rows, columns = 4, 6
     wrong, right = np.flatnonzero(predicted != labels), np.flatnonzero(predicted == labels)
-    wrong = wrong[:mistakes]
+    wrong = wrong[:columns]
     shown = [*wrong, *right[: rows * columns - len(wrong)]]
-    figure.suptitle("Predictions, mistakes first", fontsize=12)
+    figure.suptitle("Predictions: right in green, wrong in red", fontsize=12)
     grid = figure.subplots(rows, columns)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -176,4 +182,4 @@ def _draw_predictions(figure, images, labels, predicted, names, rows=4, columns=
         if said == truth:
             axes.set_title(said, color=RIGHT, fontsize=9)
         else:
-            axes.set_title(f"{said}\nis {truth}", color=WRONG, fontsize=9)
+            axes.set_title(f"{said}\n(is {truth})", color=WRONG, fontsize=9)

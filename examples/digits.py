@@ -1,7 +1,4 @@
-"""Train a small LeNet on the handwritten digits that come with scikit-learn.
-
-python examples/digits.py [--epochs N] [--batch-size N] [--seed N] [--out FILE]
-"""
+"""Train a small LeNet on the handwritten digits that come with scikit-learn."""
 
 import sys
 

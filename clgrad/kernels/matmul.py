@@ -131,8 +131,8 @@ class Window:
     """im2col of a tensor [image][channel][spatial...], zero outside the image.
 
     Rows count taps (channel, kernel position), columns count positions (image, output position);
-    the other way round when ``transposed``. Along spatial axis ``d``, tap ``t`` at position ``o`` sees
-    coordinate ``o * scale[d] + origin[d] + t * step[d]``.
+    the other way round when ``transposed``. Along spatial axis ``d``, tap ``t`` at position ``o``
+    sees coordinate ``o * scale[d] + origin[d] + t * step[d]``.
     """
 
     batch_stride: int
@@ -575,7 +575,7 @@ def _cpu_step(device: Device, name: str, product: Product, roles: Roles, tiling:
 
 def _sum_step(name: str, product: Product, roles: Roles, splits: int, group: int) -> Step:
     compute = dtypes.compute_type(product.dtype)
-    signature = Signature(_index_wide(product))
+    signature = Signature(_index_wide(product, splits))
     signature.array("partial", compute, roles["partial"])
     if product.bias:
         signature.array("bias", product.dtype, roles["bias"])

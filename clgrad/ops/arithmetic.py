@@ -62,10 +62,10 @@ def floor_divide(lhs, rhs):
     """The largest whole number not above lhs / rhs; of whole numbers, 0 where rhs is 0."""
     if expr.promote(lhs, rhs)[0].dtype.kind == "f":
         quotient = call("floor", lhs / rhs)
-        # A negative quotient that underflows is still below 0; and infinity has no remainder.
+        # A negative quotient that underflows is still below 0; and infinity has no remainder by numbers.
         below = (quotient == 0) * logical_xor(lhs < 0, rhs < 0) * (lhs != 0)
         infinite = call("fabs", lhs) == math.inf
-        return select(infinite, math.nan, select(below, -1, quotient))
+        return select(infinite * (rhs != 0), math.nan, select(below, -1, quotient))
     return call("int_floor_divide", lhs, rhs)
 
 

@@ -16,7 +16,7 @@ from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import Plan
 from clgrad.ops.creation import ones_like
 from clgrad.ops.selection import select
-from clgrad.ops.shape import concat, flip, reshape, slice_axis, transpose
+from clgrad.ops.shape import concat, flip, reshape, slice_axis, transpose, with_shape
 from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, operator
 from clgrad.tape import state
@@ -72,7 +72,7 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
 def _aligned(reduced: NDArray, shape, axis, exclude) -> NDArray:
     """A reduction's result (or its gradient) with the reduced axes as size 1, ready to broadcast."""
     axes = reduced_axes("gradient", len(shape), axis, exclude)
-    return reshape(reduced, shape=kept_shape(shape, axes))
+    return with_shape(reduced, shape=kept_shape(shape, axes))
 
 
 @operator(aliases=("sum_axis",), reference=np.sum, integers=True)

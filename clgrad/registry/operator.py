@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,7 @@ class Operator:
                 self.attributes[parameter.name] = parameter.default
         self.arguments = tuple(arguments)
         self._call_order = (*self.arguments, *self.attributes)
-        #: Whether every attribute has a default.
-        self._complete = inspect.Parameter.empty not in self.attributes.values()
+        self._required = {k for k, v in self.attributes.items() if v is inspect.Parameter.empty}
         self.__signature__ = inspect.Signature(
             [p.replace(annotation=p.empty) for p in parameters if p.kind is p.VAR_POSITIONAL]
             or [
@@ -190,11 +190,14 @@ class Operator:
         """
         if self.variadic is not None:
             return self._bind_variadic(args, kwargs)
-        if self._complete and len(args) == len(self.arguments) and all_arrays(args):
+        if len(args) == len(self.arguments) and all_arrays(args):
             # The usual call: every array by position, the rest by name.
-            if not kwargs:
+            if not kwargs and not self._required:
                 return self.arguments, args, self.attributes
-            if kwargs.keys() <= self.attributes.keys() and list not in map(type, kwargs.values()):
+            if (
+                self._required <= kwargs.keys() <= self.attributes.keys()
+                and list not in map(type, kwargs.values())
+            ):
                 return self.arguments, args, {**self.attributes, **kwargs}
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
@@ -451,6 +454,6 @@ def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stre
                 f"{op}: {names[0]!r} is on {arrays[0].context} and {names[i]!r} on {other.context}; "
                 "accepted: one device (copy with as_in_context)"
             )
-    return first if first.is_mine else memory.current_stream(first.device)
+    return first if first.thread == get_ident() else memory.current_stream(first.device)
 
 
