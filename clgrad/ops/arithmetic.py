@@ -57,7 +57,7 @@ def modulo(lhs, rhs):
 modulo.gradient(lhs=lambda dy: dy, rhs=lambda dy, lhs, rhs: -(dy * floor(lhs / rhs)))
 
 
-@elementwise(name="_floor_divide", reference=np.floor_divide, domain=(0.7, 3), integers=True)
+@elementwise(name="_floor_divide", reference=np.floor_divide, domain=(0.7, 3))
 def floor_divide(lhs, rhs):
     """The largest whole number not above lhs / rhs; of whole numbers, 0 where rhs is 0."""
     if expr.promote(lhs, rhs)[0].dtype.kind == "f":
