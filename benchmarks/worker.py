@@ -1,7 +1,7 @@
 """A process of its own for one framework, which measures when it is told to.
 
-``python -m benchmarks.worker FRAMEWORK``, in an environment that has the framework. Each line of the
-input is a JSON list: benchmark, case, and seconds to measure for; each line of the output answers it.
+``python -m benchmarks.worker FRAMEWORK``, in an environment that has the framework. Each line of
+the input is a JSON list: benchmark, case, and seconds to measure for; a line of the output answers.
 Only the standard library and the framework are imported.
 """
 
@@ -36,10 +36,10 @@ def _describe(name: str, framework) -> dict[str, str]:
             "driver": device.driver_version,
         }
     elif name == "numpy":
-        blas = importlib.import_module("threadpoolctl").threadpool_info()
+        pools = importlib.import_module("threadpoolctl").threadpool_info()
         about["blas"] = ", ".join(
-            f"{b['internal_api']} {b['version']} for {b.get('architecture')}, {b['num_threads']} threads"
-            for b in blas
+            f"{p['internal_api']} {p['version']} ({p.get('architecture')}, {p['num_threads']} threads)"
+            for p in pools
         )
     return about
 

@@ -1,6 +1,7 @@
 """What the training examples share: options, parameters, batches, progress, and the figure."""
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -48,13 +49,15 @@ def show_device() -> None:
     print(f"device: {context}, {device.name} on {device.platform_name} {device.driver_version}")
 
 
-def layer(outputs: int, *inputs: int) -> tuple[nd.NDArray, nd.NDArray]:
-    """Weight and bias that learn, drawn so that relu keeps the variance (He et al., 2015)."""
-    weight = nd.random.normal(scale=(2 / np.prod(inputs)) ** 0.5, shape=(outputs, *inputs))
-    bias = nd.zeros(outputs)
-    weight.attach_grad()
-    bias.attach_grad()
-    return weight, bias
+def weight(outputs: int, *inputs: int) -> nd.NDArray:
+    """A weight that learns, drawn so that relu keeps the variance (He et al., 2015)."""
+    scale = math.sqrt(2 / math.prod(inputs))
+    return learned(nd.random.normal(scale=scale, shape=(outputs, *inputs)))
+
+
+def learned(array: nd.NDArray) -> nd.NDArray:
+    array.attach_grad()
+    return array
 
 
 class Batches:

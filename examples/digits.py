@@ -13,14 +13,19 @@ from clgrad import autograd, nd
 LEARNING_RATE = 0.25
 
 
+def layer(outputs: int, *inputs: int) -> tuple[nd.NDArray, nd.NDArray]:
+    """Weight and bias."""
+    return common.weight(outputs, *inputs), common.learned(nd.zeros(outputs))
+
+
 class LeNet:
     """Two convolutions, each with max pooling, then two dense layers (LeCun et al., 1998)."""
 
     def __init__(self):
-        self.conv1 = common.layer(16, 1, 3, 3)
-        self.conv2 = common.layer(32, 16, 3, 3)
-        self.dense1 = common.layer(128, 32 * 2 * 2)
-        self.dense2 = common.layer(10, 128)
+        self.conv1 = layer(16, 1, 3, 3)
+        self.conv2 = layer(32, 16, 3, 3)
+        self.dense1 = layer(128, 32 * 2 * 2)
+        self.dense2 = layer(10, 128)
         self.parameters = [*self.conv1, *self.conv2, *self.dense1, *self.dense2]
 
     def __call__(self, images: nd.NDArray) -> nd.NDArray:

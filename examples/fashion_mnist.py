@@ -69,7 +69,7 @@ def find(folder: Path, name: str) -> Path:
 
 
 def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 1, rows, columns), with values from 0 to 1, and labels of ``train`` or ``t10k``."""
+    """Images (n, 1, rows, columns), from 0 to 1, and labels: of ``train`` or ``t10k``."""
     images_path = find(folder, f"{part}-images-idx3-ubyte")
     labels_path = find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_path), read_idx(labels_path)
@@ -77,49 +77,45 @@ def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{images_path}: shape {images.shape}; images of 28 x 28 are expected")
     if labels.shape != images.shape[:1] or labels.max(initial=0) >= len(NAMES):
         raise DataError(
-            f"{labels_path}: shape {labels.shape} and labels up to {labels.max(initial=0)}; one label "
+            f"{labels_path}: shape {labels.shape}, labels up to {labels.max(initial=0)}; a label "
             f"below {len(NAMES)} is expected for each of {len(images)} images"
         )
     return images[:, np.newaxis].astype(np.float32) / 255, labels
 
 
-class ConvNet:
-    """Two convolutions, each with batch normalisation and max pooling, then two dense layers."""
-
-    def __init__(self):
-        self.conv1, self.norm1 = common.layer(20, 1, 5, 5), Normalisation(20)
-        self.conv2, self.norm2 = common.layer(50, 20, 5, 5), Normalisation(50)
-        self.dense1 = common.layer(128, 50 * 4 * 4)
-        self.dense2 = common.layer(10, 128)
-        self.parameters = [
-            *self.conv1,
-            *self.norm1.parameters,
-            *self.conv2,
-            *self.norm2.parameters,
-            *self.dense1,
-            *self.dense2,
-        ]
-
-    def __call__(self, images: nd.NDArray) -> nd.NDArray:
-        x = nd.Convolution(images, *self.conv1, kernel=(5, 5), num_filter=20)
-        x = nd.Pooling(nd.relu(self.norm1(x)), pool_type="max", kernel=(2, 2), stride=(2, 2))
-        x = nd.Convolution(x, *self.conv2, kernel=(5, 5), num_filter=50)
-        x = nd.Pooling(nd.relu(self.norm2(x)), pool_type="max", kernel=(2, 2), stride=(2, 2))
-        x = nd.relu(nd.FullyConnected(x, *self.dense1, num_hidden=128))
-        return nd.FullyConnected(x, *self.dense2, num_hidden=10)
-
-
-class Normalisation:
-    """Batch normalisation: learned scale and shift, moving averages for prediction."""
+class BatchNorm:
+    """Batch normalisation: a learned scale and shift, and moving averages for prediction."""
 
     def __init__(self, channels: int):
-        self.parameters = [nd.ones(channels), nd.zeros(channels)]
+        self.parameters = [common.learned(nd.ones(channels)), common.learned(nd.zeros(channels))]
         self.moving = [nd.zeros(channels), nd.ones(channels)]
-        for parameter in self.parameters:
-            parameter.attach_grad()
 
     def __call__(self, x: nd.NDArray) -> nd.NDArray:
         return nd.BatchNorm(x, *self.parameters, *self.moving, fix_gamma=False)
+
+
+class ConvNet:
+    """Two convolutions and a dense layer, each normalised, then a dense layer."""
+
+    def __init__(self):
+        self.conv1 = common.weight(20, 1, 5, 5)
+        self.conv2 = common.weight(50, 20, 5, 5)
+        self.dense = common.weight(128, 50 * 4 * 4)
+        self.norms = [BatchNorm(20), BatchNorm(50), BatchNorm(128)]
+        self.scores = [common.weight(10, 128), common.learned(nd.zeros(10))]
+        self.parameters = [self.conv1, self.conv2, self.dense, *self.scores]
+        for norm in self.norms:
+            self.parameters += norm.parameters
+
+    def __call__(self, images: nd.NDArray) -> nd.NDArray:
+        norm1, norm2, norm3 = self.norms
+        x = nd.Convolution(images, self.conv1, kernel=(5, 5), num_filter=20, no_bias=True)
+        x = nd.Pooling(nd.relu(norm1(x)), pool_type="max", kernel=(2, 2), stride=(2, 2))
+        x = nd.Convolution(x, self.conv2, kernel=(5, 5), num_filter=50, no_bias=True)
+        x = nd.Pooling(nd.relu(norm2(x)), pool_type="max", kernel=(2, 2), stride=(2, 2))
+        x = nd.FullyConnected(x, self.dense, num_hidden=128, no_bias=True)
+        x = nd.relu(norm3(x))
+        return nd.FullyConnected(x, *self.scores, num_hidden=10)
 
 
 def main() -> int:

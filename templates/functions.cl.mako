@@ -55,11 +55,12 @@ inline ${T} int_power_${T}(${T} base, ${T} exponent) {
   return result;
 }
 % elif function == "float_modulo":
-// Remainder with the divisor's sign, as in Python; 0 where the divisor is 0 (MXNet).
+// Remainder with the divisor's sign, also of 0, as in Python; 0 where the divisor is 0 (MXNet).
 inline ${T} float_modulo_${T}(${T} a, ${T} b) {
   if (b == 0) return 0;
   const ${T} r = fmod(a, b);
-  return (r != 0 && (r < 0) != (b < 0)) ? r + b : r;
+  if (r == 0) return copysign((${T})0, b);
+  return (r < 0) != (b < 0) ? r + b : r;
 }
 % elif function == "erfinv":
 // Inverse error function: the polynomials of M. Giles, "Approximating the erfinv function" (GPU

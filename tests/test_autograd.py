@@ -3,6 +3,7 @@
 Meanings are MXNet's; where MXNet 1.9.1 is wrong, the tests want what is right: docs/differences.md.
 """
 
+import contextlib
 import gc
 import io
 import re
@@ -16,7 +17,7 @@ import clgrad as mx
 from clgrad import autograd, memory, nd, tape
 from clgrad.autograd import Function
 from clgrad.device import devices
-from clgrad.errors import AutogradError
+from clgrad.errors import AutogradError, OperatorError
 
 RTOL = 2e-5
 
@@ -1387,6 +1388,70 @@ def test_function_that_saves_its_output_makes_no_cycle(reference_counting_only):
     del y
     assert node() is None
     assert storage() is None
+
+
+# Random graphs
+
+
+class SineAndCosine(Function):
+    def forward(self, x):
+        self.save_for_backward(nd.sin(x), nd.cos(x))
+        return self.saved_tensors
+
+    def backward(self, d_sine, d_cosine):
+        sine, cosine = self.saved_tensors
+        return d_sine * cosine - d_cosine * sine
+
+
+#: Ops of every kind on one or two arrays; those that do not accept the arrays raise.
+STEPS = [
+    lambda x, y: x + y,
+    lambda x, y: x - y,
+    lambda x, y: nd.sin(x * y),
+    nd.maximum,
+    lambda x, y: x / (1 + y * y),
+    lambda x, y: 2 - x,
+    lambda x, y: x.sum(),
+    lambda x, y: x.sum(axis=0, keepdims=True),
+    lambda x, y: x.mean(axis=-1),
+    lambda x, y: x.max(axis=0, keepdims=True),
+    lambda x, y: x.T,
+    lambda x, y: x.reshape((-1,)),
+    lambda x, y: x[1:],
+    lambda x, y: nd.stop_gradient(x) + x,
+    lambda x, y: nd.concat(x, y, dim=0),
+    lambda x, y: nd.sin(nd.dot(x, y)),
+    lambda x, y: SineAndCosine()(x)[0] * SineAndCosine()(y)[1],
+]
+
+
+def random_results(rng, leaves, count):
+    """Results of random steps on leaves and earlier results."""
+    pool = list(leaves)
+    while len(pool) < len(leaves) + count:
+        x, y = (pool[i] for i in rng.integers(len(pool), size=2))
+        with contextlib.suppress(OperatorError, IndexError):
+            result = STEPS[rng.integers(len(STEPS))](x, y)
+            if result.size <= 64:
+                pool.append(result)
+    return pool[len(leaves) :]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_generated_kernels_agree_with_recorded_rules(number, rng):
+    """Backward through random graphs, by gradient kernels and by rules that run as ops."""
+    shapes = [(2, 3), (3,), (1, 3), (2, 1), (1,), (3, 2)]
+    leaves = [variable(rng.uniform(-1, 1, shape)) for shape in shapes]
+    with autograd.record():
+        heads = random_results(rng, leaves, 20)[-4:] + [x * 1 for x in leaves]
+    seeds = [array(rng.uniform(-1, 1, head.shape)) for head in heads]
+    recorded = autograd.grad(heads, leaves, seeds, create_graph=True)
+    plain = autograd.grad(heads, leaves, seeds, retain_graph=True)
+    autograd.backward(heads, seeds)
+    for x, one, other in zip(leaves, plain, recorded, strict=True):
+        tolerance = 1e-5 * (1 + np.abs(other.asnumpy()).max())
+        np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=1e-4, atol=tolerance)
+        np.testing.assert_allclose(x.grad.asnumpy(), one.asnumpy(), rtol=1e-4, atol=tolerance)
 
 
 # Modes of layers

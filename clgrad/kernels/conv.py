@@ -230,12 +230,13 @@ def _image_windows(g: ConvGeometry, transposed: bool = False) -> Window:
 class _Phase:
     """Along one axis, the inputs i = first + stride * q, and the taps that reach them.
 
-    Tap t = first_tap + period * s of position q meets output ``origin + q + s * step``.
+    Tap t = last_tap - period * s of position q meets output ``origin + q + s * step``: the taps are
+    counted from the last one, so that memory is read forwards.
     """
 
     first: int
     positions: int
-    first_tap: int
+    last_tap: int
     period: int
     taps: int
     origin: int
@@ -249,16 +250,16 @@ def _axis_phases(g: ConvGeometry, d: int) -> list[_Phase]:
     for first in range(min(stride, g.size[d])):
         reach = first + g.pad[d]
         taps = [t for t in range(g.kernel[d]) if (reach - t * dilate) % stride == 0]
-        first_tap = taps[0] if taps else 0
+        last_tap = taps[-1] if taps else 0
         phases.append(
             _Phase(
                 first=first,
                 positions=-(-(g.size[d] - first) // stride),
-                first_tap=first_tap,
+                last_tap=last_tap,
                 period=period,
                 taps=len(taps),
-                origin=(reach - first_tap * dilate) // stride,
-                step=-(period * dilate // stride),
+                origin=(reach - last_tap * dilate) // stride,
+                step=period * dilate // stride,
             )
         )
     return phases
@@ -289,9 +290,9 @@ def _phase_product(
             row=Axis.of((g.group_in, taps)),
             column=Axis.of(
                 (g.group_out, g.group_in * taps),
-                *((phases[d].taps, phases[d].period * tap[d]) for d in axes),
+                *((phases[d].taps, -phases[d].period * tap[d]) for d in axes),
             ),
-            base=sum(phases[d].first_tap * tap[d] for d in axes),
+            base=sum(phases[d].last_tap * tap[d] for d in axes),
         ),
         b=Window(
             batch_stride=g.group_out * positions,

@@ -115,11 +115,11 @@ class _Prepared:
 
     def _set_scalars(self, scalars: Sequence) -> None:
         packed: list[object] = []
-        for position, code, index, kind in self._scalars:
-            packed += (position, code, kind(scalars[index]))
         try:
+            for position, code, index, kind in self._scalars:
+                packed += (position, code, kind(scalars[index]))
             self._kernel._set_arg_buf_pack_multi(tuple(packed))
-        except RuntimeError as error:  # how pyopencl reports a number out of range
+        except (OverflowError, ValueError, RuntimeError) as error:  # pyopencl's, out of range
             raise OperatorError(
                 f"{self.step.kernel}: one of the numbers {tuple(scalars)} does not fit the dtype of its "
                 "argument; accepted: numbers within the range of the arrays' dtype"

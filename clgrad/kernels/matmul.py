@@ -59,7 +59,7 @@ class Axis:
     @property
     def reach(self) -> int:
         """The largest offset."""
-        return sum((extent - 1) * stride for extent, stride in self.digits)
+        return sum((extent - 1) * max(stride, 0) for extent, stride in self.digits)
 
     @property
     def unit(self) -> bool:
@@ -396,16 +396,14 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     local_rows = device.capabilities.local_memory // row_bytes  # of panel and sums together
     depth = min(_depth(k), max(local_rows // 2 // lanes * lanes, lanes))
     blocked = k > depth
-    most_rows = min(local_rows - depth, 512) if blocked else m
     row_panels = _ceil_div(m, rows)
+    most_panels = max(min(local_rows - depth, 768) // rows, 1) if blocked else row_panels
     items = _ceil_div(n, width) * product.batch
     wanted = 4 * device.capabilities.compute_units
     # Too few panels for the cores: cut k, which costs a sum, rather than m, which packs B again.
     splits = max(1, min(_ceil_div(wanted, items), k // 1024))
-    chunks = max(_ceil_div(wanted, items * splits), _ceil_div(m, most_rows))
-    chunk_panels = _ceil_div(row_panels, min(chunks, max(row_panels // 4, 1)))
-    if blocked:
-        chunk_panels = min(chunk_panels, max(most_rows // rows, 1))
+    chunks = min(_ceil_div(wanted, items * splits), max(row_panels // 4, 1))
+    chunk_panels = _ceil_div(row_panels, max(chunks, _ceil_div(row_panels, most_panels)))
     packed_a = not product.a.plain or (_ceil_div(n, width) >= 8 and m * k >= 1 << 15)
     direct_b = product.b.unit == "column" and chunk_panels <= 2
     # Positions of a window cost time to find: do it once for many groups, if there is work for all.

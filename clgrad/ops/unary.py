@@ -316,10 +316,19 @@ def ceil(data):
     return call("ceil", data) if _real_only(data) else data
 
 
-@elementwise(reference=np.rint, domain=(-3, 3), integers=True)
+@elementwise(
+    reference=lambda data: np.where(
+        data - np.floor(data) <= np.ceil(data) - data, np.floor(data), np.ceil(data)
+    ),
+    domain=(-3, 3),
+    integers=True,
+)
 def rint(data):
-    """The nearest whole number, ties to even. The gradient is 0."""
-    return call("rint", data) if _real_only(data) else data
+    """The nearest whole number, ties downwards (as MXNet, not as C). The gradient is 0."""
+    if not _real_only(data):
+        return data
+    below, above = call("floor", data), call("ceil", data)
+    return select(data - below <= above - data, below, select(data == data, above, data))
 
 
 @elementwise(

@@ -21,6 +21,10 @@ from clgrad.registry import documentation
 table: dict[str, Any] = {}
 
 
+#: Plans that a stream keeps; programs whose shapes never repeat would otherwise fill the memory.
+PLANS_KEPT = 10_000
+
+
 class Spec(NamedTuple):
     """Shape and dtype of an array argument: what a plan depends on."""
 
@@ -286,6 +290,8 @@ class Operator:
         full_key = (self, names, key, *[v.layout for v in views])
         plan = stream.plans.get(full_key)
         if plan is None:
+            if len(stream.plans) >= PLANS_KEPT:
+                stream.plans.clear()
             specs = [Spec(*view.layout) for view in views]
             plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
         if out is None:
