@@ -14,7 +14,7 @@ from statistics import median as _median
 from benchmarks.contender import Contender
 from clgrad.device import devices
 
-BENCHMARKS = ("launch_overhead", "gemm")
+BENCHMARKS = ("launch_overhead", "gemm", "conv", "elementwise")
 RESULTS = Path(__file__).parent / "results"
 
 #: Seconds between two measurements: threads that spin for more work go to sleep meanwhile.

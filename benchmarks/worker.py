@@ -36,11 +36,9 @@ def _describe(name: str, framework) -> dict[str, str]:
             "driver": device.driver_version,
         }
     elif name == "numpy":
-        pools = importlib.import_module("threadpoolctl").threadpool_info()
-        about["blas"] = ", ".join(
-            f"{p['internal_api']} {p['version']} ({p.get('architecture')}, {p['num_threads']} threads)"
-            for p in pools
-        )
+        blas = importlib.import_module("threadpoolctl").threadpool_info()[0]
+        keys = ("internal_api", "version", "architecture", "num_threads")
+        about |= {key: str(blas.get(key)) for key in keys}
     return about
 
 

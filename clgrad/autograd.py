@@ -348,7 +348,9 @@ class _Sweep:
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
         if node.op.fuses and node.plan is not None and not create_graph:
-            self._visit_fused(node, dys[0], wanted)
+            (dy,) = dys
+            assert dy is not None
+            self._visit_fused(node, dy, wanted)
             return
         dys = [
             dy if dy is None else _expanded(dy, layout.shape)

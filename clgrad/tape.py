@@ -1,7 +1,7 @@
 """The tape: nodes that hold an op, what it read and wrote, and the kernel launches that did it.
 
-Recording state belongs to the thread. A node keeps alive only the arrays that gradient rules name; of
-everything else it keeps shape, dtype and the buffer handle, so that the record can be printed.
+Recording state belongs to the thread. A node keeps alive only the arrays that gradient rules name;
+of everything else it keeps shape, dtype and the buffer handle, so that the record can be printed.
 """
 
 import itertools
@@ -79,9 +79,9 @@ class Saved:
         """
         if self.view.storage.version != self.version:
             raise AutogradError(
-                f"backward of {node.op.label}: the array {name!r} of shape {self.view.shape} was written "
-                "in place after the forward pass read it, so its gradient would be wrong; write to a "
-                "copy (x.copy()), or write after backward"
+                f"backward of {node.op.label}: the array {name!r} of shape {self.view.shape} was "
+                "written in place after the forward pass read it, so its gradient would be wrong; "
+                "write to a copy (x.copy()), or write after backward"
             )
         return self.view
 
@@ -110,8 +110,8 @@ class Node:
     handles : sequence of int
         Buffer handles of inputs, then outputs, as they were at the launch.
     saved : dict
-        Arrays kept for the gradient rules: input index, or ``~`` output index, to :class:`Saved`. None
-        once backward has freed them.
+        Arrays kept for the gradient rules: input index, or ``~`` output index, to :class:`Saved`.
+        None once backward has freed them.
     device : Device
         Where the op ran.
     wanted : tuple of bool
@@ -162,14 +162,16 @@ class Node:
     def input_meta(self, i: int) -> Layout:
         """Shape and dtype of an input array."""
         source, index = self.inputs[i]
-        return source.outputs[index] if isinstance(source, Node) else Layout(source.shape, source.dtype)
+        if isinstance(source, Node):
+            return source.outputs[index]
+        return Layout(source.shape, source.dtype)
 
     def load(self, key: int, name: str) -> View:
         """A saved array: key is an input index, or ``~index`` of an output."""
         if self.saved is None:
             raise AutogradError(
-                f"backward of {self.op.label}: its buffers were freed by an earlier backward through "
-                "this graph; pass retain_graph=True to the earlier call, or record again"
+                f"backward of {self.op.label}: its buffers were freed by an earlier backward "
+                "through this graph; pass retain_graph=True to the earlier call, or record again"
             )
         return self.saved[key].load(self, name)
 
@@ -262,5 +264,3 @@ def _array_lines(node: Node) -> Iterator[str]:
 def _extent(shape: tuple[int, ...], dtype: np.dtype) -> str:
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return f"{shape} {dtype} {nbytes} bytes"
-
-

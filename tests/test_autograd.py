@@ -540,6 +540,15 @@ def test_a_function_below_a_sum_gets_a_whole_gradient():
         assert_close(x.grad, np.full((2, 3), 7))
 
 
+@pytest.mark.parametrize("copy", [nd.array, lambda x: x.copy(), lambda x: x.astype("float16")])
+def test_copies_and_conversions_pass_gradients(copy):
+    x = variable([1, 2])
+    with autograd.record():
+        y = copy(x * 2)
+    y.backward()
+    assert_close(x.grad, [2, 2])
+
+
 def test_gradients_cross_devices(two_devices):
     here, there = two_devices
     x = nd.array([1, 2], ctx=here)
