@@ -7,6 +7,7 @@ import numpy as np
 
 from clgrad import autograd, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
+from clgrad.autograd.variables import attach_grad
 from clgrad.ops import conversion, creation
 from clgrad.registry import table
 
@@ -156,7 +157,7 @@ for _name, _function in {
     "__deepcopy__": lambda self, memo: _copy(self.detach()),
     "__reduce__": _reduce,
     "backward": _backward,
-    "attach_grad": autograd.attach_grad,
+    "attach_grad": attach_grad,
     "drop_grad": _drop_grad,
 }.items():
     setattr(NDArray, _name, _function)

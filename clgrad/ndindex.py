@@ -14,7 +14,8 @@ from clgrad.errors import OperatorError
 from clgrad.ops import shape as shape_ops
 from clgrad.ops.conversion import astype
 from clgrad.ops.shape import _slice_assign, resolve_slice, take_slice
-from clgrad.registry import Call, table
+from clgrad.registry import table
+
 
 def read(data: NDArray, key) -> NDArray:
     """``data[key]``; recorded, and sharing memory where it is a range of the leading axis."""

@@ -14,7 +14,7 @@
 ##   of its own; matmul_sum.cl.mako adds them.
 ## Arithmetic: a * b + c, which compilers contract to one instruction; fma() is a library call on some CPUs.
 ## Edges: columns beyond n are computed and not stored; rows beyond m repeat the last row.
-## Tunables (clgrad/kernels/matmul.py): rows, vectors, depth, chunk, splits, packed_a, direct_b.
+## Tunables (clgrad/kernels/matmul_cpu.py): rows, vectors, depth, chunk, splits, packed_a, direct_b.
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="operands" file="matmul_operands.mako"/>\
 <%

@@ -10,7 +10,7 @@
 ## Layout in local memory: [k][i] and [k][j], rows padded by 4 against bank conflicts.
 ## Range: (tiles of n * group, tiles of m, batch * splits); work-groups are full, nobody leaves before a
 ##   barrier. With splits > 1 each range of k makes a C of its own, which matmul_sum.cl.mako adds.
-## Tunables (clgrad/kernels/matmul.py): tile_m, tile_n, depth, item_m, item_n.
+## Tunables (clgrad/kernels/matmul_gpu.py): tile_m, tile_n, depth, item_m, item_n.
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="operands" file="matmul_operands.mako"/>\
 <%

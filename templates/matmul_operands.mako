@@ -1,6 +1,6 @@
 ## Pieces that the matrix-product kernels share: how the elements of the virtual matrices are found.
 ##
-## A Strided operand is a set of axes (clgrad.kernels.matmul.Axis): the offset of an index is the dot
+## A Strided operand is a set of axes (clgrad.kernels.product.Axis): the offset of an index is the dot
 ## product of its mixed-radix digits with strides. A Window operand is im2col of an image tensor: one
 ## index counts taps (channel, kernel position), the other counts positions (image, output position), and
 ## the element is the pixel that the tap sees from the position, 0 outside the image.

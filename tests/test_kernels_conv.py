@@ -11,7 +11,7 @@ import pytest
 
 from clgrad.device import current_context
 from clgrad.errors import OperatorError
-from clgrad.kernels import conv, matmul
+from clgrad.kernels import conv, matmul_cpu, matmul_gpu, product
 from clgrad.kernels.conv import ConvGeometry
 
 FLOAT = np.dtype("float32")
@@ -149,7 +149,8 @@ def test_bias_is_by_channel_of_each_group(kernel_shape, rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
     """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
-    monkeypatch.setattr(matmul, "_index_wide", lambda product, splits=1: True)
+    for module in (product, matmul_cpu, matmul_gpu):
+        monkeypatch.setattr(module, "index_wide", lambda product, splits=1: True)
     check_all(kernel_shape, GEOMETRIES["groups"], rng)
 
 

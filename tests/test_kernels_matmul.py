@@ -11,7 +11,7 @@ import pytest
 
 from clgrad import memory
 from clgrad.device import current_context
-from clgrad.kernels import matmul
+from clgrad.kernels import matmul, matmul_cpu, matmul_gpu, product
 
 FLOAT = np.dtype("float32")
 SHAPES = ("cpu", "gpu")
@@ -159,17 +159,18 @@ def test_accumulates_into_the_output(rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
     """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
-    monkeypatch.setattr(matmul, "_index_wide", lambda product, splits=1: True)
+    for module in (product, matmul_cpu, matmul_gpu):
+        monkeypatch.setattr(module, "index_wide", lambda product, splits=1: True)
     c, expected = multiply(kernel_shape, rng, 33, 65, 17, layout="NT", batch=2)
     np.testing.assert_array_equal(c, expected)
 
 
 def test_large_arrays_are_indexed_in_64_bits():
-    matrix = matmul._matrix(8, 8, False, 1)
-    small = matmul.Product(FLOAT, 8, 8, 8, 1, a=matrix, b=matrix, c=matrix)
-    far = dataclasses.replace(matrix, row=matmul.Axis(((8, 1 << 29),)))
-    assert not matmul._index_wide(small)
-    assert matmul._index_wide(dataclasses.replace(small, a=far))
+    matrix = product.matrix(8, 8, False, 1)
+    small = product.Product(FLOAT, 8, 8, 8, 1, a=matrix, b=matrix, c=matrix)
+    far = dataclasses.replace(matrix, row=product.Axis(((8, 1 << 29),)))
+    assert not product.index_wide(small)
+    assert product.index_wide(dataclasses.replace(small, a=far))
 
 
 @pytest.mark.parametrize(
@@ -182,4 +183,4 @@ def test_large_arrays_are_indexed_in_64_bits():
     ],
 )
 def test_axis_digits_are_merged_where_they_form_one_stride(digits, expected):
-    assert matmul.Axis.of(*digits).digits == expected
+    assert product.Axis.of(*digits).digits == expected

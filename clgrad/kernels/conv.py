@@ -27,7 +27,8 @@ import numpy as np
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels.launch import In, Out, Plan
-from clgrad.kernels.matmul import Axis, Product, Roles, Strided, Window, plan
+from clgrad.kernels.matmul import plan
+from clgrad.kernels.product import Axis, Product, Roles, Strided, Window
 
 
 @dataclass(frozen=True)

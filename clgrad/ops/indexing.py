@@ -7,12 +7,19 @@ from clgrad.ops.reduction import kept_shape, reduced_axes
 from clgrad.registry import Call, Spec, composite, operator
 
 
+def _check_mode(call: Call, mode: str) -> None:
+    if mode not in ("clip", "wrap"):
+        raise call.error("mode", repr(mode), "'clip' or 'wrap'")
+
+
 @operator()
 def take(call: Call, a: Spec, indices: Spec, *, axis=0, mode="clip"):
     """Elements of ``a`` along an axis, at ``indices``.
 
     Indices outside are moved to the nearest end (``clip``) or counted around (``wrap``).
     """
+    (axis,) = reduced_axes(call.op, len(a.shape), axis)
+    _check_mode(call, mode)
     return index.plan_take(
         call.device, call.kernel(a.dtype), a.shape, indices.shape, axis, mode, a.dtype, indices.dtype
     )
@@ -55,8 +62,7 @@ class _Pick:
             index_spec.shape != (1,) or len(shape) != 1
         ):
             raise call.error("index", f"of shape {index_spec.shape}", f"{kept}, with or without axis {axis}")
-        if mode not in ("clip", "wrap"):
-            raise call.error("mode", repr(mode), "'clip' or 'wrap'")
+        _check_mode(call, mode)
         place = expr.cast(expr.operand(1, index_spec.dtype), dtypes.int64)
         if mode == "clip":
             last = self.size - 1

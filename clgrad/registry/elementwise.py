@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, layout, map
@@ -20,7 +19,6 @@ from clgrad.kernels.launch import Plan
 from clgrad.registry.gradient_kernels import GradientKernels, as_expr
 from clgrad.registry.operator import Operator, Spec, all_arrays, stream_for, table
 from clgrad.tape import Node
-
 
 _NUMBER = (int, float, np.number, np.bool_, numbers.Number)
 

@@ -138,7 +138,7 @@ class GradientKernels:
             gradients[i] = NDArray(view), False
         if self._map is not None:
             plan, targets = self._map
-            views += [known[i]._view for i in self._added]
+            views += [g._view for g in (known[i] for i in self._added) if g is not None]
             for i, view in zip(targets, plan.run(stream, views, scalars), strict=True):
                 gradients[i] = NDArray(view), i in self._added
         return gradients

@@ -1,8 +1,8 @@
 """Ops with a planner of their own, and ops that only relabel memory."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 from dataclasses import dataclass
+from typing import Any
 
 from clgrad import tape
 from clgrad.array import NDArray

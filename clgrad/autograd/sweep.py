@@ -1,0 +1,324 @@
+"""Reverse accumulation: ``backward`` and ``grad``.
+
+Nodes are visited from the newest to the oldest, so no recursion and no dependency counts are needed
+(Griewank & Walther, "Evaluating Derivatives", chapter 3). Rules that run while ``create_graph`` is on are
+recorded like any computation, which gives derivatives of every order.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from clgrad import array, memory, tape
+from clgrad.array import NDArray
+from clgrad.autograd.gradients import as_list, described, filled, fits, zeros
+from clgrad.autograd.scopes import Scope, pause
+from clgrad.errors import AutogradError
+from clgrad.registry import table
+from clgrad.tape import Node, Variable
+
+
+def backward(heads, head_grads=None, retain_graph=False, train_mode=True) -> None:
+    """Compute the gradients of heads with respect to the marked variables, into their ``grad``.
+
+    Parameters
+    ----------
+    heads : NDArray or list of NDArray
+        Computed while recording.
+    head_grads : NDArray or list of NDArray or None
+        Gradients with respect to the heads; None stands for ones.
+    retain_graph : bool
+        Keep the buffers of the graph, to go through it again.
+    train_mode : bool
+        Whether the rules run in training mode.
+
+    Raises
+    ------
+    AutogradError
+        A head is not part of a graph, the graph's buffers are freed, a buffer was written in place
+        since, or a head gradient does not fit its head.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x, w = mx.nd.array([1, 2]), mx.nd.array([3, 4])
+    >>> mx.autograd.mark_variables([x, w], [mx.nd.zeros(2), mx.nd.zeros(2)])
+    >>> with mx.autograd.record():
+    ...     y, z = x * w, x + w
+    >>> mx.autograd.backward([y, z], [None, mx.nd.array([10, 10])])
+    >>> x.grad.asnumpy()
+    array([13., 14.], dtype=float32)
+    """
+    sweep = Sweep("backward", heads, head_grads, train_mode)
+    sweep.run(retain_graph=retain_graph, create_graph=False)
+    sweep.deliver()
+
+
+def grad(
+    heads, variables, head_grads=None, retain_graph=None, create_graph=False, train_mode=True
+) -> list[NDArray]:
+    """Compute the gradients of heads with respect to variables, as new arrays.
+
+    Parameters
+    ----------
+    heads, head_grads, train_mode
+        See :func:`backward`.
+    variables : NDArray or list of NDArray
+        Marked variables, or arrays computed on the way to the heads.
+    retain_graph : bool, optional
+        Keep the buffers of the graph; by default as ``create_graph``.
+    create_graph : bool
+        Record the computation of the gradients, to differentiate it again.
+
+    Returns
+    -------
+    list of NDArray
+        One for each variable, also for a single one; no ``.grad`` is touched.
+
+    Raises
+    ------
+    AutogradError
+        As :func:`backward`; and for a variable that the heads do not depend on.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x = mx.nd.ones((1,))
+    >>> x.attach_grad()
+    >>> with mx.autograd.record():
+    ...     z = mx.nd.elemwise_add(mx.nd.exp(x), x)
+    >>> dx = mx.autograd.grad(z, [x], create_graph=True)
+    >>> print(dx)
+    [
+    [3.7182817]
+    <NDArray 1 @...>]
+    """
+    targets = [_target(position, v) for position, v in enumerate(as_list(variables))]
+    sweep = Sweep("grad", heads, head_grads, train_mode, targets)
+    retain = create_graph if retain_graph is None else retain_graph
+    sweep.run(retain_graph=retain, create_graph=create_graph)
+    return sweep.results(targets, create_graph)
+
+
+def _target(position: int, variable: NDArray) -> tuple:
+    entry = variable._entry
+    if entry is None or not entry[0].in_graph:
+        raise AutogradError(
+            f"grad: variables[{position}] is not part of a recorded graph; call attach_grad() on "
+            "it before recording"
+        )
+    if not entry[0].needs_grad:
+        raise AutogradError(
+            f"grad: variables[{position}] needs no gradient, because of grad_req='null'; call "
+            "attach_grad() with 'write' or 'add' before recording"
+        )
+    return entry
+
+
+class Sweep:
+    """One pass of reverse accumulation over the graph above some heads."""
+
+    def __init__(self, caller: str, heads, head_grads, train_mode: bool, targets=None):
+        self._caller = caller
+        self._train_mode = train_mode
+        #: Memory with a later serial was made by this sweep.
+        self._start = memory.last_serial()
+        self._heads = as_list(heads)
+        self._entries = [self._entry(position, head) for position, head in enumerate(self._heads)]
+        self._seeds = self._checked_seeds(head_grads)
+        self._nodes = list(tape.walk(self._entries))
+        self._targets: set[tuple] = set(targets or ())
+        #: None where every marked variable is a target.
+        self._leading = None if targets is None else self._lead_to_targets()
+        self._gradients: dict[tuple, NDArray] = {}
+        #: Serials of memory that others may hold: head gradients, and what user code saw.
+        self._foreign: set[int] = set()
+
+    def _entry(self, position: int, head: NDArray) -> tuple:
+        entry = head._entry if isinstance(head, NDArray) else None
+        if entry is None or not entry[0].in_graph:
+            raise AutogradError(
+                f"{self._caller}: heads[{position}] is not part of a recorded graph; compute it "
+                "inside `with autograd.record():` from arrays that have attach_grad()"
+            )
+        return entry
+
+    def _checked_seeds(self, head_grads) -> list[NDArray | None]:
+        seeds = [None] * len(self._heads) if head_grads is None else as_list(head_grads)
+        if len(seeds) != len(self._heads):
+            raise AutogradError(
+                f"{self._caller}: {len(self._heads)} heads and {len(seeds)} head_grads given; "
+                "accepted: one head gradient (or None) for each head"
+            )
+        for position, (head, seed) in enumerate(zip(self._heads, seeds, strict=True)):
+            if seed is not None and not fits(seed, head.shape, head._view.dtype):
+                raise AutogradError(
+                    f"{self._caller}: head_grads[{position}] is {described(seed)}; "
+                    f"accepted: NDArray {head._view.dtype} {head.shape}, as its head"
+                )
+        return seeds
+
+    def _lead_to_targets(self) -> set[Node]:
+        """The nodes that some target lies before."""
+        leading: set[Node] = set()
+        for node in self._nodes:
+            if any(entry in self._targets or entry[0] in leading for entry in node.inputs):
+                leading.add(node)
+        return leading
+
+    def _wanted(self, node: Node) -> tuple[bool, ...]:
+        if self._leading is None:
+            return node.wanted
+        return tuple(entry in self._targets or entry[0] in self._leading for entry in node.inputs)
+
+    def _accumulate(self, entry: tuple, gradient: NDArray) -> None:
+        known = self._gradients.get(entry)
+        self._gradients[entry] = gradient if known is None else table["add"](known, gradient)
+
+    def run(self, retain_graph: bool, create_graph: bool) -> None:
+        """Visit the nodes from the newest to the oldest."""
+        with Scope(bool(create_graph), bool(self._train_mode)):
+            for entry, head, seed in zip(self._entries, self._heads, self._seeds, strict=True):
+                gradient = _ones(head) if seed is None else seed
+                self._foreign.add(gradient._view.storage.serial)
+                self._accumulate(entry, gradient)
+            for node in reversed(self._nodes):
+                if node.needs_grad:
+                    self._visit(node, create_graph)
+        if not retain_graph:
+            for node in self._nodes:
+                node.saved = None
+
+    def _visit(self, node: Node, create_graph: bool) -> None:
+        dys = [self._take((node, i)) for i in range(len(node.outputs))]
+        wanted = self._wanted(node)
+        if all(dy is None for dy in dys) or not any(wanted):
+            return
+        if node.saved is None:
+            node.load(0, "")  # raises: the buffers are freed
+        if node.op.fuses and node.plan is not None and not create_graph:
+            (dy,) = dys
+            assert dy is not None
+            self._visit_fused(node, dy, wanted)
+            return
+        dys = [
+            dy if dy is None else _expanded(dy, layout.shape)
+            for dy, layout in zip(dys, node.outputs, strict=True)
+        ]
+        gradients = node.op.vjp(node, dys, wanted, create_graph)
+        for i, gradient in gradients.items():
+            self._accumulate(node.inputs[i], gradient)
+        if node.op.is_user_code:
+            seen = (*dys, *gradients.values())
+            self._foreign.update(a._view.storage.serial for a in seen if a is not None)
+
+    def _visit_fused(self, node: Node, dy: NDArray, wanted: tuple[bool, ...]) -> None:
+        """Let generated kernels compute the gradients and add them to what is known of them."""
+        entries = node.inputs
+        known = [self._gradients.get(entry) for entry in entries]
+        for i, (gradient, added) in node.op.fused_vjp(node, dy, wanted, known).items():
+            if added:
+                self._gradients[entries[i]] = gradient
+            else:
+                self._accumulate(entries[i], gradient)
+
+    def _take(self, entry: tuple) -> NDArray | None:
+        """The gradient of a node's output, let go of unless it is asked for."""
+        if entry in self._targets:
+            return self._gradients.get(entry)
+        return self._gradients.pop(entry, None)
+
+    def results(self, targets: Sequence[tuple], create_graph: bool) -> list[NDArray]:
+        """The gradient of each target; a copy where somebody else holds the memory."""
+        handed: set[int] = set()
+        results = []
+        with Scope(bool(create_graph), bool(self._train_mode)):
+            for position, entry in enumerate(targets):
+                gradient = self._gradient_of(position, entry)
+                serial = gradient._view.storage.serial
+                if serial <= self._start or serial in self._foreign or serial in handed:
+                    gradient = table["identity"](gradient)
+                handed.add(serial)
+                results.append(gradient)
+        return results
+
+    def _gradient_of(self, position: int, entry: tuple) -> NDArray:
+        source, index = entry
+        meta = source.outputs[index] if isinstance(source, Node) else (source.shape, source.dtype)
+        gradient = self._gradients.get(entry)
+        if gradient is not None:
+            shape, _ = meta
+            return _expanded(gradient, shape)
+        if not any(entry in node.inputs for node in self._nodes):
+            raise AutogradError(
+                f"grad: the heads do not depend on variables[{position}]; leave it out, or check "
+                "that the computation from it was recorded"
+            )
+        # Reached, but only through ops that no gradient flows through.
+        return zeros(self._nodes[0].context, *meta)
+
+    def deliver(self) -> None:
+        """Hand the gradients to the variables that the heads depend on."""
+        variables = {source for source, _ in self._entries if isinstance(source, Variable)}
+        for node in self._nodes:
+            for source, _ in node.inputs:
+                if type(source) is Variable:
+                    variables.add(source)
+        holders = Counter([g._view.storage.serial for g in self._gradients.values()])
+        with pause():
+            for variable in variables:
+                gradient = self._gradients.get((variable, 0))
+                if variable.grad is None:
+                    continue
+                if gradient is None:
+                    _store_zero(variable)
+                    continue
+                gradient = _expanded(gradient, variable.shape)
+                serial = gradient._view.storage.serial
+                ours = serial > self._start and holders[serial] <= 1 and serial not in self._foreign
+                _store(variable, gradient, ours)
+
+
+def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """A gradient that rules may have left smaller than its array, at the array's shape."""
+    return gradient if gradient.shape == shape else table["broadcast_to"](gradient, shape=shape)
+
+
+def _store_zero(variable: Variable) -> None:
+    if variable.grad_req == "write":
+        target = variable.grad
+        zeros(target.context, target.shape, target._view.dtype, out=target)
+
+
+def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
+    """Write or add a gradient; memory that only this pass knows is handed over, not copied."""
+    target = variable.grad
+    if variable.grad_req == "add":
+        table["add"](target, gradient, out=target)
+        return
+    old, new = target._view, gradient._view
+    if (
+        ours
+        and old.covers_storage()
+        and new.covers_storage()
+        and old.storage.stream is new.storage.stream
+    ):
+        array.begin_write(target, "backward")
+        old.storage.buffer, new.storage.buffer = new.storage.buffer, old.storage.buffer
+    else:
+        table["identity"](gradient, out=target)
+
+
+#: Largest head, in elements, whose gradient of ones is kept for the next backward.
+_KEPT_ONES = 4096
+
+
+def _ones(like: NDArray) -> NDArray:
+    """The head gradient where none is given. Small ones are kept: most heads are losses."""
+    if like.size > _KEPT_ONES:
+        return filled(like, 1)
+    stream = array.stream_of(like)
+    key = ("head gradient", like._view.layout)
+    known = stream.plans.get(key)
+    if known is None or known.storage.version:  # user code may have written to it
+        known = stream.plans[key] = filled(like, 1)._view
+    return NDArray(known)

@@ -1,0 +1,66 @@
+"""Marking arrays as variables."""
+
+
+from clgrad.array import NDArray
+from clgrad.autograd.gradients import as_list, filled
+from clgrad.autograd.scopes import pause
+from clgrad.errors import AutogradError
+from clgrad.tape import Variable, state
+
+GRAD_REQS = ("write", "add", "null")
+
+
+def mark_variables(variables, gradients, grad_reqs="write") -> None:
+    """Mark arrays as variables whose gradients backward computes.
+
+    Parameters
+    ----------
+    variables : NDArray or list of NDArray
+    gradients : NDArray or list of NDArray
+        Receive the gradients; of the variables' shapes and dtypes.
+    grad_reqs : str or list of str
+        ``'write'`` overwrites the gradient, ``'add'`` adds to it, ``'null'`` leaves it alone.
+
+    Raises
+    ------
+    AutogradError
+        Lists of different lengths, an unknown request, or a gradient of another shape or dtype.
+    """
+    variables, gradients = as_list(variables), as_list(gradients)
+    requests = [grad_reqs] * len(variables) if isinstance(grad_reqs, str) else list(grad_reqs)
+    if not len(variables) == len(gradients) == len(requests):
+        raise AutogradError(
+            f"mark_variables: {len(variables)} variables, {len(gradients)} gradients and "
+            f"{len(requests)} grad_reqs given; accepted: equally many"
+        )
+    for request in requests:
+        if request not in GRAD_REQS:
+            raise AutogradError(f"grad_req is {request!r}; accepted: {', '.join(GRAD_REQS)}")
+    for variable, gradient, request in zip(variables, gradients, requests, strict=True):
+        view = variable._view
+        if request == "null":
+            gradient = None
+        elif gradient.shape != view.shape or gradient._view.dtype != view.dtype:
+            raise AutogradError(
+                f"mark_variables: the gradient is {gradient._view.dtype} {gradient.shape}; "
+                f"accepted: {view.dtype} {view.shape}, as the variable"
+            )
+        variable._entry = (Variable(view.shape, view.dtype, gradient, request), 0)
+
+
+def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:
+    """Give the array a gradient of zeros for ``backward`` to fill; detaches it from the graph.
+
+    Parameters
+    ----------
+    variable : NDArray
+    grad_req : str
+        ``'write'``, ``'add'`` or ``'null'``: see :func:`mark_variables`.
+    stype : str, optional
+        Only ``'default'`` (dense).
+    """
+    gradient = None
+    if grad_req != "null":
+        with pause(train_mode=state.training):
+            gradient = filled(variable, 0)
+    mark_variables([variable], [gradient], [grad_req])

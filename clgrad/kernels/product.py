@@ -1,0 +1,270 @@
+"""What a matrix product is made of: virtual matrices, the product of two, and what its kernels share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.kernels import template
+from clgrad.kernels.launch import In, Out, Scratch, Step
+from clgrad.kernels.signature import Signature
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Element offset of an index: the dot product of its mixed-radix digits with strides.
+
+    Attributes
+    ----------
+    digits : tuple of (extent, stride)
+        The fastest digit first. One digit is an ordinary stride.
+    """
+
+    digits: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, *digits: tuple[int, int]) -> "Axis":
+        """An axis of (extent, stride) digits, slowest first as in shapes; merged if possible."""
+        merged: list[tuple[int, int]] = []
+        for extent, stride in reversed(digits):
+            if extent == 1:
+                continue
+            if merged and stride == merged[-1][0] * merged[-1][1]:
+                merged[-1] = (merged[-1][0] * extent, merged[-1][1])
+            else:
+                merged.append((extent, stride))
+        return cls(tuple(merged) or ((1, 1),))
+
+    @property
+    def plain(self) -> bool:
+        """Whether the offset is index * stride."""
+        return len(self.digits) == 1
+
+    @property
+    def reach(self) -> int:
+        """The largest offset."""
+        return sum((extent - 1) * max(stride, 0) for extent, stride in self.digits)
+
+    @property
+    def unit(self) -> bool:
+        """Whether neighbours are neighbours in memory (within the fastest digit)."""
+        return self.digits[0][1] == 1
+
+    def offset(self, prefix: str, index: str) -> str:
+        """C expression of the offset of ``index``, in terms of :meth:`parameters`."""
+        terms, rest = [], index
+        for d in range(len(self.digits)):
+            last = d == len(self.digits) - 1
+            digit = rest if last else f"({rest}) % {prefix}_extent{d}"
+            unit = d == 0 and self.unit
+            terms.append(f"({digit})" if unit else f"({digit}) * {prefix}_stride{d}")
+            rest = f"({rest}) / {prefix}_extent{d}"
+        return f"({' + '.join(terms)})"
+
+    def parameters(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names and values of the kernel arguments that :meth:`offset` uses."""
+        for d, (extent, stride) in enumerate(self.digits):
+            yield f"{prefix}_stride{d}", stride
+            if d < len(self.digits) - 1:
+                yield f"{prefix}_extent{d}", extent
+
+
+@dataclass(frozen=True)
+class Strided:
+    """A matrix whose element offset is base + batch(b) + row(i) + column(j)."""
+
+    batch: Axis
+    row: Axis
+    column: Axis
+    base: int = 0
+
+    kind = "strided"
+    transposed = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether rows and columns have one stride each."""
+        return self.row.plain and self.column.plain
+
+    @property
+    def unit(self) -> str | None:
+        """Which index of a plain matrix is contiguous: ``"column"``, ``"row"`` or none."""
+        if self.plain and self.column.unit:
+            return "column"
+        return "row" if self.plain and self.row.unit else None
+
+    @property
+    def reach(self) -> int:
+        """The largest element offset."""
+        return self.base + self.batch.reach + self.row.reach + self.column.reach
+
+    @property
+    def swapped(self) -> "Strided":
+        """The transposed matrix."""
+        return replace(self, row=self.column, column=self.row)
+
+    def parameters(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names and values of the kernel arguments that describe the matrix."""
+        yield f"{prefix}_base", self.base
+        for axis in ("batch", "row", "column"):
+            yield from getattr(self, axis).parameters(f"{prefix}_{axis}")
+
+
+@dataclass(frozen=True)
+class Window:
+    """im2col of a tensor [image][channel][spatial...], zero outside the image.
+
+    Rows count taps (channel, kernel position), columns count positions (image, output position);
+    the other way round when ``transposed``. Along spatial axis ``d``, tap ``t`` at position ``o``
+    sees coordinate ``o * scale[d] + origin[d] + t * step[d]``.
+    """
+
+    batch_stride: int
+    image_stride: int
+    channel_stride: int
+    total: int
+    size: tuple[int, ...]
+    positions: tuple[int, ...]
+    kernel: tuple[int, ...]
+    scale: tuple[int, ...]
+    origin: tuple[int, ...]
+    step: tuple[int, ...]
+    transposed: bool = False
+
+    kind = "window"
+    unit = None
+    plain = False
+
+    @property
+    def reach(self) -> int:
+        """The largest element offset, the rows beyond the edge included that loads shift by."""
+        return 2 * self.total
+
+    @property
+    def bounded(self) -> tuple[int, ...]:
+        """Spatial axes along which some tap of some position falls outside the image."""
+        return tuple(d for d in range(len(self.size)) if self._leaves(d))
+
+    def _leaves(self, d: int) -> bool:
+        reach = (self.kernel[d] - 1) * self.step[d]
+        first = self.origin[d]
+        last = first + (self.positions[d] - 1) * self.scale[d]
+        return first + min(reach, 0) < 0 or last + max(reach, 0) >= self.size[d]
+
+    @property
+    def masked(self) -> bool:
+        """Whether masks of the taps that fall outside are worth a table (they fit the cache)."""
+        return sum(self.kernel[d] for d in self.bounded) <= 64
+
+    def parameters(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names and values of the kernel arguments that describe the tensor."""
+        yield f"{prefix}_batch_stride", self.batch_stride
+        yield f"{prefix}_image_stride", self.image_stride
+        yield f"{prefix}_channel_stride", self.channel_stride
+        yield f"{prefix}_total", self.total
+        for d, (size, positions) in enumerate(zip(self.size, self.positions, strict=True)):
+            yield f"{prefix}_size{d}", size
+            yield f"{prefix}_positions{d}", positions
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product to plan. ``bias`` is ``"row"`` (bias[i]), ``"column"`` (bias[j]) or None."""
+
+    dtype: np.dtype
+    m: int
+    n: int
+    k: int
+    batch: int
+    a: Strided
+    b: Strided | Window
+    c: Strided
+    bias: str | None = None
+    bias_batch: int = 0
+    accumulate: bool = False
+
+    @property
+    def swapped(self) -> "Product":
+        """The same product computed as transpose(C) = transpose(B) transpose(A)."""
+        assert isinstance(self.b, Strided)
+        other = {"row": "column", "column": "row", None: None}[self.bias]
+        a, b, c = self.b.swapped, self.a.swapped, self.c.swapped
+        return replace(self, m=self.n, n=self.m, a=a, b=b, c=c, bias=other)
+
+
+#: Operands of a product among a plan's arguments, by the kernels' names for them.
+Roles = dict[str, In | Out | Scratch]
+
+
+def matrix(rows: int, columns: int, transposed: bool, batch: int) -> Strided:
+    row, column = (1, rows) if transposed else (columns, 1)
+    return Strided(
+        batch=Axis.of((batch, rows * columns)) if batch > 1 else Axis(((1, 0),)),
+        row=Axis.of((rows, row)),
+        column=Axis.of((columns, column)),
+    )
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def index_wide(product: Product, splits: int = 1) -> bool:
+    """Whether some element offset, of the packed and partial matrices too, needs 64 bits."""
+    m, n, k = (ceil_div(x, 128) * 128 for x in (product.m, product.n, product.k))
+    operands = (product.a, product.b, product.c)
+    largest = max(*(x.reach for x in operands), product.batch * max(m * k, m * n * splits))
+    return largest >= 1 << 31
+
+
+def description(product: Product) -> dict[str, object]:
+    """Template parameters that all the kernels share; T and M are the compute and the mask type."""
+    compute = dtypes.compute_type(product.dtype)
+    return {
+        "storage": product.dtype,
+        "compute": compute,
+        "T": dtypes.c_type(compute),
+        "M": dtypes.c_type(np.dtype(f"int{8 * compute.itemsize}")),
+        "a": product.a,
+        "b": product.b,
+        "c": product.c,
+        "bias": product.bias,
+        "accumulate": product.accumulate,
+    }
+
+
+def new_scratch(scratch: list[int], nbytes: int) -> Scratch:
+    scratch.append(max(nbytes, 1))
+    return Scratch(len(scratch) - 1)
+
+
+def partial(product: Product, splits: int, scratch: list[int]) -> tuple[Product, Scratch]:
+    """The product that writes one C for each split of k, in the compute type."""
+    compute = dtypes.compute_type(product.dtype)
+    area = product.m * product.n
+    role = new_scratch(scratch, product.batch * splits * area * compute.itemsize)
+    c = matrix(product.m, product.n, False, product.batch * splits)
+    return replace(product, c=c, bias=None, accumulate=False), role
+
+
+def sum_step(name: str, product: Product, roles: Roles, splits: int, group: int) -> Step:
+    compute = dtypes.compute_type(product.dtype)
+    signature = Signature(index_wide(product, splits))
+    signature.array("partial", compute, roles["partial"])
+    if product.bias:
+        signature.array("bias", product.dtype, roles["bias"])
+        signature.fixed("bias_batch", product.bias_batch)
+    signature.array("c", product.dtype, roles["c"])
+    for key in ("m", "n"):
+        signature.fixed(key, getattr(product, key))
+    signature.fixed("batch_size", product.batch)
+    signature.fixed("splits", splits)
+    for key, value in product.c.parameters("c"):
+        signature.fixed(key, value)
+    source = template.render(
+        "matmul_sum",
+        name=f"{name}_sum", signature=signature, result=product.dtype, **description(product),
+    )  # fmt: skip
+    items = ceil_div(product.batch * product.m * product.n, group) * group
+    return Step(f"{name}_sum", source, (items,), (group,) if group > 1 else None, signature.args)
