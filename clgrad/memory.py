@@ -271,8 +271,25 @@ def download(stream: Stream, view: View) -> np.ndarray:
     return host
 
 
+def copy(stream: Stream, source: View, target: View) -> None:
+    """Copy a view into another of the same layout."""
+    if source.size:
+        with _on(stream, source), _on(stream, target):
+            cl.enqueue_copy(
+                stream.queue,
+                target.storage.buffer,
+                source.storage.buffer,
+                src_offset=source.offset * source.dtype.itemsize,
+                dst_offset=target.offset * target.dtype.itemsize,
+                byte_count=source.nbytes,
+            )
+
+
 @contextlib.contextmanager
 def _on(stream: Stream, view: View) -> Iterator[None]:
-    if view.storage.stream is not stream:
+    foreign = view.storage.stream is not stream
+    if foreign:
         view.storage.stream.finish()
     yield
+    if foreign:
+        stream.finish()

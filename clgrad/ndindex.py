@@ -14,6 +14,7 @@ from clgrad.errors import OperatorError
 from clgrad.ops import shape as shape_ops
 from clgrad.ops.conversion import astype
 from clgrad.ops.shape import _slice_assign, resolve_slice, take_slice
+from clgrad.ops.unary import identity
 from clgrad.registry import table
 
 
@@ -56,6 +57,8 @@ def write(data: NDArray, key, value) -> None:
         value = value.as_in_context(data.context)
     if value._view.dtype != data._view.dtype:
         value = astype(value, data._view.dtype)
+    if value._view.storage is data._view.storage:  # x[1:] = x[:-1] reads what it writes
+        value = identity(value)
     value = _fit(value, result_shape, size)
     _slice_assign(value, shape=data.shape, begin=begin, step=step, size=size, out=data)
 

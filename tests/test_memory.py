@@ -102,3 +102,23 @@ def test_waitall_waits_for_every_stream():
     mx.nd.ones((10,))
     mx.nd.waitall()
     assert memory.current_stream(current_context().device) in memory.all_streams()
+
+
+def test_an_output_that_is_also_an_input():
+    """Kernels that read other positions than they write would read their own results."""
+    host = np.arange(12, dtype="float32").reshape(3, 4)
+    x = mx.nd.array(host)
+    mx.nd.dot(x, mx.nd.eye(4) * 2, out=x)
+    np.testing.assert_array_equal(x.asnumpy(), host * 2)
+    x = mx.nd.array(host)
+    mx.nd.add(x[0:2], 1, out=x[1:3])
+    np.testing.assert_array_equal(x.asnumpy(), np.concatenate([host[:1], host[:2] + 1]))
+    x = mx.nd.array(host)
+    x += x
+    np.testing.assert_array_equal(x.asnumpy(), host * 2)
+    x = mx.nd.array(host)
+    x[1:] = x[:-1]
+    np.testing.assert_array_equal(x.asnumpy(), host[[0, 0, 1]])
+    x = mx.nd.array(host[:, :3])
+    x[:] = x.T
+    np.testing.assert_array_equal(x.asnumpy(), host[:, :3].T)

@@ -131,7 +131,7 @@ def test_softmax_does_not_overflow():
     e = math.exp(-1)
     close(nd.softmax(x), [[0.5, 0.5, 0], [1 / (1 + e), e / (1 + e), 0]])
     logarithm = nd.log_softmax(x).asnumpy()
-    np.testing.assert_allclose(logarithm[0], [-math.log(2), -math.log(2), -2000], rtol=1e-6)
+    np.testing.assert_allclose(logarithm[0], [-math.log(2), -math.log(2), -2000 - math.log(2)], rtol=1e-6)
     assert logarithm[1, 2] == -np.inf
 
 
@@ -416,7 +416,7 @@ def pooling(x, kernel, kind, stride, pad, full=False, include_pad=True, p=2) -> 
     ("shape", "kernel", "stride", "pad"),
     [
         ((2, 3, 8, 9), (2, 2), (2, 2), (0, 0)),
-        ((2, 2, 7, 8), (3, 2), (2, 3), (1, 1)),
+        ((2, 2, 7, 8), (3, 2), (2, 2), (1, 1)),
         ((2, 3, 11), (3,), (2,), (1,)),
         ((1, 2, 4, 5, 6), (2, 3, 2), (1, 2, 2), (0, 1, 0)),
     ],

@@ -38,6 +38,7 @@ class Elementwise(Operator):
     """
 
     takes_numbers = True
+    writes_in_place = True
 
     def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, **testing):
         super().__init__(formula, name, aliases, skip=0, **testing)

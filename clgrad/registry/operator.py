@@ -13,7 +13,7 @@ from clgrad.array import NDArray
 from clgrad.device import Device
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
-from clgrad.memory import Stream
+from clgrad.memory import Stream, View
 from clgrad.registry import documentation
 
 #: Every op (an Operator or a Composite) by its names: the one list that namespaces, methods, docs and
@@ -298,13 +298,28 @@ class Operator:
             results = [NDArray(v) for v in plan.run(stream, views, scalars)]
         else:
             results = self._check_out(out, plan)
-            plan.run(stream, views, scalars, [r._view for r in results])
+            targets = [r._view for r in results]
+            if any(self._collide(view, target) for view in views for target in targets):
+                for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
+                    memory.copy(stream, made, target)
+            else:
+                plan.run(stream, views, scalars, targets)
         if tape.state.recording:
             self.record(names, arrays, attributes, results, plan)
         elif tape.state.launches is not None:
             handles = tuple(a.handle for a in (*arrays, *results))
             tape.state.launches.append((plan, handles))
         return results[0] if len(results) == 1 else results
+
+    #: Whether the kernels write a position only after they have read it from every input.
+    writes_in_place = False
+
+    def _collide(self, view: View, target: View) -> bool:
+        """Whether writing the target while reading the view could read what was written."""
+        if view.storage is not target.storage:
+            return False
+        same = view.offset == target.offset and view.layout is target.layout
+        return not (same and self.writes_in_place)
 
     def _check_out(self, out, plan: Plan) -> list[NDArray]:
         results = list(out) if isinstance(out, list | tuple) else [out]

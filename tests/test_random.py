@@ -1,0 +1,133 @@
+"""Random arrays: the seed, the distributions, dtypes, shapes; kernel bits are tested with the kernels."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import clgrad as mx
+from clgrad import nd
+from clgrad.errors import OperatorTypeError
+
+#: What the coverage test counts as tested here: these ops have no public name in the table.
+COVERS = {"random.uniform": ("_uniform",), "random.normal": ("_normal",)}
+
+FP64 = pytest.mark.requires("fp64")
+DTYPES = ["float32", "float16", pytest.param("float64", marks=FP64)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request):
+    """Statistics must not depend on the test's place in the run."""
+    mx.random.seed(request.config.option.seed)
+
+
+def test_a_seed_starts_over():
+    mx.random.seed(42)
+    first = [nd.random.uniform(shape=(7,)).asnumpy(), nd.random.normal(shape=(5, 3)).asnumpy()]
+    mx.random.seed(42)
+    again = [nd.random.uniform(shape=(7,)).asnumpy(), nd.random.normal(shape=(5, 3)).asnumpy()]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    mx.random.seed(43)
+    assert (nd.random.uniform(shape=(7,)).asnumpy() != first[0]).any()
+
+
+def test_draws_differ():
+    a, b = (nd.random.uniform(shape=(100,)).asnumpy() for _ in "ab")
+    assert not np.isin(a, b).any()
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**31, 2**64 - 1, 2**70])
+def test_any_whole_number_is_a_seed(seed):
+    mx.random.seed(seed)
+    x = nd.random.uniform(shape=(64,)).asnumpy()
+    assert np.unique(x).size == 64
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_uniform(dtype):
+    """Bounds, mean and variance (five standard deviations of each), and all of the interval used."""
+    n = 40000
+    x = nd.random.uniform(-2, 3, shape=(200, 200), dtype=dtype)
+    assert np.dtype(x.dtype) == dtype
+    x = x.asnumpy().astype(np.float64)
+    assert x.shape == (200, 200)
+    assert x.min() >= -2
+    assert x.max() < 3
+    assert abs(x.mean() - 0.5) < 5 * (5 / np.sqrt(12)) / np.sqrt(n)
+    counts, _ = np.histogram(x, bins=20, range=(-2, 3))
+    # chi squared of 19 degrees of freedom: 60 is beyond 1 in 200000
+    assert ((counts - n / 20) ** 2 / (n / 20)).sum() < 60
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normal(dtype):
+    n = 40000
+    x = nd.random.normal(1, 2, shape=(n,), dtype=dtype).asnumpy().astype(np.float64)
+    z = (x - 1) / 2
+    assert abs(z.mean()) < 5 / np.sqrt(n)
+    assert abs(z.var() - 1) < 5 * np.sqrt(2 / n)
+    assert abs((z**3).mean()) < 5 * np.sqrt(15 / n)
+    assert abs((z**4).mean() - 3) < 5 * np.sqrt(96 / n)
+
+
+def test_neighbours_do_not_correlate():
+    n = 40000
+    for draw in (lambda: nd.random.uniform(-1, 1, shape=(n,)), lambda: nd.random.normal(shape=(n,))):
+        x = draw().asnumpy().astype(np.float64)
+        y = draw().asnumpy().astype(np.float64)
+        for a, b in ((x[1:], x[:-1]), (x[2:], x[:-2]), (x, y)):
+            assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(n)
+
+
+def test_shapes_and_defaults():
+    assert nd.random.uniform().shape == (1,)
+    assert nd.random.uniform().dtype is np.float32
+    assert nd.random.uniform(shape=5).shape == (5,)
+    assert nd.random.normal(shape=[2, 3]).shape == (2, 3)
+    assert nd.random.normal(shape=(0, 3)).shape == (0, 3)
+    assert nd.random.randn(2, 3).shape == (2, 3)
+    assert mx.random.uniform(shape=(2,)).shape == (2,)
+
+
+def test_randn_takes_location_and_scale():
+    x = nd.random.randn(10000, loc=10, scale=0.1).asnumpy()
+    assert abs(x.mean() - 10) < 0.005
+
+
+def test_out_gives_shape_and_dtype():
+    out = nd.zeros((3, 4), dtype="float16")
+    assert nd.random.uniform(1, 2, out=out) is out
+    assert out.dtype is np.float16
+    assert out.asnumpy().min() >= 1
+
+
+def test_the_beginning_does_not_depend_on_the_size():
+    """Numbers are keyed by place, so that every work-group size draws the same ones."""
+    mx.random.seed(3)
+    small = nd.random.normal(shape=(10,)).asnumpy()
+    mx.random.seed(3)
+    large = nd.random.normal(shape=(1000,)).asnumpy()
+    np.testing.assert_array_equal(small, large[:10])
+
+
+def test_threads_draw_different_numbers():
+    drawn = []
+
+    def draw():
+        drawn.append(nd.random.uniform(shape=(50,)).asnumpy())
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.unique(np.concatenate(drawn)).size == 200
+
+
+def test_errors_name_the_argument():
+    with pytest.raises(OperatorTypeError, match="random.uniform: dtype is int32; accepted: float16"):
+        nd.random.uniform(dtype="int32")
+    with pytest.raises(OperatorTypeError, match="random.normal: scale is an NDArray; accepted: a number"):
+        nd.random.normal(0, nd.ones((1,)))
