@@ -95,9 +95,8 @@ def _print_table(module, name: str, times: dict[str, dict[str, list[float]]]) ->
                 line += f"  {_median(reference) / _median(seconds):6.2f}"
                 line += f"  {min(reference) / min(seconds):6.2f}"
             print(line)
-    print(
-        f"\n  Median, worst and best; speed relative to {module.REFERENCE} by medians, by the best."
-    )
+    print("\n  Median, worst and best; by medians and by the best, the speed relative to")
+    print(f"  {module.REFERENCE}, where that was measured.")
 
 
 def _shown(module, case: str, seconds: float) -> float:

@@ -38,7 +38,7 @@ def _describe(name: str, framework) -> dict[str, str]:
     elif name == "numpy":
         blas = importlib.import_module("threadpoolctl").threadpool_info()[0]
         keys = ("internal_api", "version", "architecture", "num_threads")
-        about |= {key: str(blas.get(key)) for key in keys}
+        about |= {f"blas {key}": str(blas.get(key)) for key in keys}
     return about
 
 

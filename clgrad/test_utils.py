@@ -3,6 +3,7 @@
 Names and meanings are those of ``mxnet.test_utils`` where it has them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -242,12 +243,16 @@ def _differences(f, inputs: list[NDArray], position: int, heads, eps: float) -> 
     return result
 
 
-def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str) -> None:
+def _compare(
+    gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str
+) -> None:
     excess = np.abs(gradient - numeric) - (atol + rtol * np.abs(numeric))
     wrong = ~(excess <= 0)  # a NaN is wrong
     if not wrong.any():
         return
-    place = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape)
+    place = np.unravel_index(
+        np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape
+    )
     raise AssertionError(
         f"{what}: {wrong.sum()} of {wrong.size} elements differ from finite differences; worst at "
         f"{tuple(int(n) for n in place)}: autograd gives {gradient[place]!s}, finite differences "
@@ -256,8 +261,10 @@ def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Head gradients: numbers of either sign, none of them small, exact in every dtype."""
-    return rng.choice([-1, 1], shape) * rng.integers(32, 96, shape) / 64
+    """Head gradients: different numbers of alternating sign, none of them small, exact in any dtype."""
+    count = math.prod(shape)
+    signs = np.where(np.arange(count) % 2, 1, -1)
+    return (signs * rng.integers(32, 96, count) / 64).reshape(shape)
 
 
 def _is_real(a: NDArray) -> bool:

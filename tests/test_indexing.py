@@ -31,7 +31,9 @@ def random_key(rng, shape) -> tuple:
 def random_slice(rng, n: int) -> slice:
     """A slice of an axis of size n that selects something; bounds may lie outside or be None."""
     while True:
-        start, stop = (None if rng.random() < 0.3 else int(rng.integers(-n - 2, n + 3)) for _ in "ab")
+        start, stop = (
+            None if rng.random() < 0.3 else int(rng.integers(-n - 2, n + 3)) for _ in "ab"
+        )
         step = int(rng.choice([-3, -2, -1, 1, 1, 2, 3]))
         if len(range(*slice(start, stop, step).indices(n))):
             return slice(start, stop, step if step != 1 or rng.random() < 0.5 else None)
@@ -93,7 +95,8 @@ def test_random_gradients(shape, rng):
 
 
 @pytest.mark.parametrize(
-    "key", [np.s_[1], np.s_[:, 1:], np.s_[::2, ::-1], np.s_[1:, None, -1], np.s_[..., 0], np.s_[1, 2]]
+    "key",
+    [np.s_[1], np.s_[:, 1:], np.s_[::2, ::-1], np.s_[1:, None, -1], np.s_[..., 0], np.s_[1, 2]],
 )
 def test_second_gradients_of_reads(key, rng):
     x = rng.uniform(0.5, 2, (3, 4))
@@ -121,7 +124,9 @@ def test_rows_of_rows(rng):
     np.testing.assert_array_equal(part.asnumpy(), host[1:4][1][2:5])
     np.testing.assert_array_equal((part * 2 + part).asnumpy(), host[1:4][1][2:5] * 3)
     np.testing.assert_array_equal(part.T.asnumpy(), host[1:4][1][2:5].T)
-    np.testing.assert_allclose(nd.sum(part, axis=0).asnumpy(), host[2, 2:5].sum(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        nd.sum(part, axis=0).asnumpy(), host[2, 2:5].sum(axis=0), rtol=1e-5, atol=1e-6
+    )
 
 
 # Kinds of keys and values
@@ -160,7 +165,14 @@ def test_gradient_of_rows_taken_twice():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float16", pytest.param("float64", marks=pytest.mark.requires("fp64")), "int64", "uint8", "bool"]
+    "dtype",
+    [
+        "float16",
+        pytest.param("float64", marks=pytest.mark.requires("fp64")),
+        "int64",
+        "uint8",
+        "bool",
+    ],
 )
 def test_other_dtypes(dtype, rng):
     host = rng.integers(0, 2, (4, 19)).astype(dtype)
@@ -253,7 +265,10 @@ def test_bad_keys_are_named(key, message):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros(4), r"indexing: value has shape \(4,\); accepted: a shape that broadcasts to \(2, 3\)"),
+        (
+            np.zeros(4),
+            r"indexing: value has shape \(4,\); accepted: a shape that broadcasts to \(2, 3\)",
+        ),
         (np.zeros((3, 2, 3)), r"indexing: value has shape \(3, 2, 3\)"),
         ("a", "indexing: value is str; accepted: a number, a numpy array or an NDArray"),
     ],

@@ -108,7 +108,9 @@ def cases(select=lambda op: True, arity: int | None = None) -> list:
 
 #: What the coverage test counts as tested here: all that the table has, and the composite ``where``.
 COVERS = {
-    **{op.name: () for op in table.values() if isinstance(op, Elementwise) and op.name not in PARTS},
+    **{
+        op.name: () for op in table.values() if isinstance(op, Elementwise) and op.name not in PARTS
+    },
     "where": ("_select",),
 }
 
@@ -209,8 +211,10 @@ def test_values_of_integers(case, dtype, rng):
 def test_array_and_number(case, number_first, rng):
     """A number stands for an array of it; in an integer op it is truncated, as in MXNet."""
     (x, _), number = draw(rng, case, [(21,), (21,)], "float32"), 1.375
-    pair, host = ((number, nd.array(x)), (number, x)) if number_first else (
-        (nd.array(x), number), (x, number)
+    pair, host = (
+        ((number, nd.array(x)), (number, x))
+        if number_first
+        else ((nd.array(x), number), (x, number))
     )
     with np.errstate(invalid="ignore"):
         expected = case.reference(*(np.asarray(v, np.float64) for v in host))
@@ -253,8 +257,17 @@ def test_broadcast_pairs(pair, swap, rng):
     np.testing.assert_array_equal(y.asnumpy(), lhs - rhs)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64")),
-                                   "float16", "int64", "int8", "bool"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        pytest.param("float64", marks=pytest.mark.requires("fp64")),
+        "float16",
+        "int64",
+        "int8",
+        "bool",
+    ],
+)
 @pytest.mark.parametrize("condition_dtype", ["float32", "int8", "int64", "bool", "float16"])
 def test_where_with_any_condition(condition_dtype, dtype, rng):
     """Condition and values may differ in width: the mask has to be converted."""
@@ -277,9 +290,16 @@ def test_bool_arrays():
     a, b = np.array([0, 0, 1, 1] * 9, bool), np.array([0, 1, 0, 1] * 9, bool)
     x, y = nd.array(a, dtype=bool), nd.array(b, dtype=bool)
     for name, expected in {
-        "logical_and": a & b, "logical_or": a | b, "logical_xor": a ^ b, "equal": a == b,
-        "not_equal": a != b, "greater": a > b, "lesser_equal": a <= b, "add": a | b,
-        "multiply": a & b, "maximum": a | b,
+        "logical_and": a & b,
+        "logical_or": a | b,
+        "logical_xor": a ^ b,
+        "equal": a == b,
+        "not_equal": a != b,
+        "greater": a > b,
+        "lesser_equal": a <= b,
+        "add": a | b,
+        "multiply": a & b,
+        "maximum": a | b,
     }.items():
         z = getattr(nd, name)(x, y)
         assert z.dtype is np.bool_, name
@@ -370,7 +390,11 @@ def test_logistic_functions_do_not_overflow():
     np.testing.assert_allclose(nd.sigmoid(x).asnumpy(), [0, 0, 1, 1], atol=1e-37)
     np.testing.assert_allclose(table["softrelu"](x).asnumpy(), [0, 0, 100, 1000], atol=1e-37)
     x.attach_grad()
-    for name, expected in {"sigmoid": [0, 0, 0, 0], "softrelu": [0, 0, 1, 1], "tanh": [0] * 4}.items():
+    for name, expected in {
+        "sigmoid": [0, 0, 0, 0],
+        "softrelu": [0, 0, 1, 1],
+        "tanh": [0] * 4,
+    }.items():
         with autograd.record():
             y = table[name](x)
         y.backward()
@@ -400,7 +424,9 @@ def test_real_functions_of_integers_are_truncated():
     np.testing.assert_array_equal(nd.exp(x).asnumpy(), [1, 2, 7, 20])
     assert nd.exp(x).dtype is np.int32
     np.testing.assert_array_equal(nd.sqrt(nd.array([10, 200], dtype="uint8")).asnumpy(), [3, 14])
-    np.testing.assert_array_equal(nd.reciprocal(nd.array([1, 2, -1], dtype="int32")).asnumpy(), [1, 0, -1])
+    np.testing.assert_array_equal(
+        nd.reciprocal(nd.array([1, 2, -1], dtype="int32")).asnumpy(), [1, 0, -1]
+    )
 
 
 def test_comparisons_keep_the_dtype():
@@ -452,7 +478,9 @@ def gradients(f, hosts, create_graph: bool) -> list[np.ndarray]:
 def assert_kernel_is_rule(f, hosts) -> None:
     """The fused gradient kernel gives what the recorded rule gives, up to roundings."""
     fused, recorded = (gradients(f, hosts, create_graph) for create_graph in (False, True))
-    for host, kernel, rule in zip([h for h in hosts if h.dtype.kind == "f"], fused, recorded, strict=True):
+    for host, kernel, rule in zip(
+        [h for h in hosts if h.dtype.kind == "f"], fused, recorded, strict=True
+    ):
         assert kernel.shape == rule.shape == host.shape
         scale = max(1, np.abs(rule).max(initial=0))
         np.testing.assert_allclose(kernel, rule, rtol=4e-6, atol=1e-6 * scale)
@@ -473,11 +501,17 @@ def test_gradient_kernel_is_the_recorded_rule(case, rng):
 def test_gradient_kernel_beside_a_number(case, number_first, rng):
     """A number in an argument's place is passed to the gradient kernel as well."""
     x, _ = draw(rng, case, [(21,), (21,)], "float32")
-    assert_kernel_is_rule((lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x])
-    (fused,) = gradients((lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x], False)
+    assert_kernel_is_rule(
+        (lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x]
+    )
+    (fused,) = gradients(
+        (lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x], False
+    )
     number = np.full_like(x, 1.375)
     pair = [number, x] if number_first else [x, number]
-    np.testing.assert_allclose(fused, gradients(case, pair, False)[number_first], rtol=4e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        fused, gradients(case, pair, False)[number_first], rtol=4e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in PARTS if n in table and table[n].gradients])
@@ -608,24 +642,45 @@ def test_name_is_accepted():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda x: nd.add(x, nd.ones((2, 3), dtype="int32")), OperatorTypeError,
-         "add: 'lhs' has dtype float32 and 'rhs' has dtype int32; accepted: one dtype"),
-        (lambda x: nd.add(x, nd.ones((4,))), OperatorError,
-         r"add: shapes are lhs \(2, 3\), rhs \(4,\); accepted: shapes that broadcast"),
-        (lambda x: nd.elemwise_add(x, nd.ones((3,))), OperatorError,
-         r"elemwise_add: shapes are lhs \(2, 3\), rhs \(3,\); accepted: equal shapes"),
-        (lambda x: nd.add(x, "1"), OperatorTypeError,
-         "add: argument 'rhs' is str; accepted: NDArray or a number"),
+        (
+            lambda x: nd.add(x, nd.ones((2, 3), dtype="int32")),
+            OperatorTypeError,
+            "add: 'lhs' has dtype float32 and 'rhs' has dtype int32; accepted: one dtype",
+        ),
+        (
+            lambda x: nd.add(x, nd.ones((4,))),
+            OperatorError,
+            r"add: shapes are lhs \(2, 3\), rhs \(4,\); accepted: shapes that broadcast",
+        ),
+        (
+            lambda x: nd.elemwise_add(x, nd.ones((3,))),
+            OperatorError,
+            r"elemwise_add: shapes are lhs \(2, 3\), rhs \(3,\); accepted: equal shapes",
+        ),
+        (
+            lambda x: nd.add(x, "1"),
+            OperatorTypeError,
+            "add: argument 'rhs' is str; accepted: NDArray or a number",
+        ),
         (lambda x: nd.add(x), OperatorTypeError, "add: array argument 'rhs' is missing"),
-        (lambda x: nd.add(x, x, x), OperatorTypeError,
-         "add: 3 positional arguments given; accepted: lhs, rhs"),
+        (
+            lambda x: nd.add(x, x, x),
+            OperatorTypeError,
+            "add: 3 positional arguments given; accepted: lhs, rhs",
+        ),
         (lambda x: nd.add(x, x, lhs=x), OperatorTypeError, "add: argument 'lhs' is given twice"),
         (lambda x: nd.add(x, x, axis=1), OperatorTypeError, "add: unknown argument 'axis'"),
         (lambda x: nd.clip(x, 0), OperatorTypeError, "clip: argument 'a_max' is missing"),
-        (lambda x: nd.clip(x, 0, x), OperatorTypeError,
-         "clip: argument 'a_max' is NDArray; accepted: a number"),
-        (lambda x: nd.exp(x, out=nd.zeros((3,))), OperatorError,
-         r"exp: out has shape \(3,\) and dtype float32; accepted: shape \(2, 3\) and dtype float32"),
+        (
+            lambda x: nd.clip(x, 0, x),
+            OperatorTypeError,
+            "clip: argument 'a_max' is NDArray; accepted: a number",
+        ),
+        (
+            lambda x: nd.exp(x, out=nd.zeros((3,))),
+            OperatorError,
+            r"exp: out has shape \(3,\) and dtype float32; accepted: shape \(2, 3\) and dtype float32",
+        ),
     ],
 )
 def test_errors_name_op_and_argument(call, kind, message):

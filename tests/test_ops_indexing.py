@@ -90,12 +90,20 @@ def test_embedding(rng):
     ("call", "message"),
     [
         (lambda x: nd.take(x, nd.zeros((1,)), axis=2), "take: axis is 2; accepted: -2 to 1"),
-        (lambda x: nd.take(x, nd.zeros((1,)), mode="raise"), "take: mode is 'raise'; accepted: 'clip' or 'wrap'"),
-        (lambda x: nd.pick(x, nd.zeros((3,))), r"pick: index is of shape \(3,\); accepted: \(2, 1\)"),
+        (
+            lambda x: nd.take(x, nd.zeros((1,)), mode="raise"),
+            "take: mode is 'raise'; accepted: 'clip' or 'wrap'",
+        ),
+        (
+            lambda x: nd.pick(x, nd.zeros((3,))),
+            r"pick: index is of shape \(3,\); accepted: \(2, 1\)",
+        ),
         (lambda x: nd.pick(x, nd.zeros((2,)), mode="raise"), "pick: mode is 'raise'; accepted"),
         (lambda x: nd.one_hot(x, -1), "one_hot: depth is -1; accepted: a whole number not below 0"),
-        (lambda x: nd.Embedding(nd.zeros((1,)), x, input_dim=3, output_dim=3),
-         r"Embedding: weight is of shape \(2, 3\); accepted: \(3, 3\)"),
+        (
+            lambda x: nd.Embedding(nd.zeros((1,)), x, input_dim=3, output_dim=3),
+            r"Embedding: weight is of shape \(2, 3\); accepted: \(3, 3\)",
+        ),
     ],
 )
 def test_errors_name_op_and_argument(call, message):
@@ -131,7 +139,9 @@ def test_gradients_of_pick(axis, keepdims, rng):
 
 def test_gradients_of_embedding(rng):
     def f(weight):
-        return nd.square(nd.Embedding(nd.array([[1, 1], [0, 3]]), weight, input_dim=4, output_dim=2))
+        return nd.square(
+            nd.Embedding(nd.array([[1, 1], [0, 3]]), weight, input_dim=4, output_dim=2)
+        )
 
     weight = rng.uniform(0.5, 2, (4, 2))
     gradcheck(f, [weight])

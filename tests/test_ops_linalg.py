@@ -31,7 +31,9 @@ def close(actual: nd.NDArray, expected: np.ndarray, terms: int) -> None:
 
 
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), FLAGS)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (3, 5, 2), (17, 33, 65), (130, 70, 99), (1, 300, 40), (40, 300, 1)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 1, 1), (3, 5, 2), (17, 33, 65), (130, 70, 99), (1, 300, 40), (40, 300, 1)]
+)
 def test_dot_of_matrices(m, k, n, transpose_a, transpose_b, rng):
     """Sizes that are no multiples of a tile, and products that are matrix times vector."""
     a, b = normal(rng, (k, m) if transpose_a else (m, k), (n, k) if transpose_b else (k, n))
@@ -73,11 +75,15 @@ def test_other_dtypes(dtype, rng):
     assert np.dtype(y.dtype) == dtype
     eps = np.finfo(dtype).eps
     factor = 1 if dtype == "float16" else 200
-    np.testing.assert_allclose(y.asnumpy(), np.matmul(*exact(a, b)), rtol=factor * eps, atol=factor * eps)
+    np.testing.assert_allclose(
+        y.asnumpy(), np.matmul(*exact(a, b)), rtol=factor * eps, atol=factor * eps
+    )
 
 
 def test_nothing_to_sum():
-    np.testing.assert_array_equal(nd.dot(nd.zeros((2, 0)), nd.zeros((0, 3))).asnumpy(), np.zeros((2, 3)))
+    np.testing.assert_array_equal(
+        nd.dot(nd.zeros((2, 0)), nd.zeros((0, 3))).asnumpy(), np.zeros((2, 3))
+    )
     assert nd.dot(nd.zeros((0, 4)), nd.zeros((4, 3))).shape == (0, 3)
 
 
@@ -90,12 +96,16 @@ def test_matmul_operator(rng):
 @pytest.mark.parametrize("stack", [(4,), (2, 3)])
 def test_batch_dot(stack, transpose_a, transpose_b, rng):
     m, k, n = 7, 19, 5
-    a, b = normal(rng, (*stack, k, m) if transpose_a else (*stack, m, k),
-                  (*stack, n, k) if transpose_b else (*stack, k, n))
+    a, b = normal(
+        rng,
+        (*stack, k, m) if transpose_a else (*stack, m, k),
+        (*stack, n, k) if transpose_b else (*stack, k, n),
+    )
     y = nd.batch_dot(nd.array(a), nd.array(b), transpose_a=transpose_a, transpose_b=transpose_b)
     a64, b64 = exact(a, b)
-    expected = np.matmul(a64.swapaxes(-1, -2) if transpose_a else a64,
-                         b64.swapaxes(-1, -2) if transpose_b else b64)
+    expected = np.matmul(
+        a64.swapaxes(-1, -2) if transpose_a else a64, b64.swapaxes(-1, -2) if transpose_b else b64
+    )
     close(y, expected, k)
 
 
@@ -105,7 +115,9 @@ def test_fully_connected(flatten, no_bias, rng):
     x, b = normal(rng, (6, 3, 4), (5,))
     (w,) = normal(rng, (5, 12 if flatten else 4))
     bias = [] if no_bias else [nd.array(b)]
-    y = nd.FullyConnected(nd.array(x), nd.array(w), *bias, num_hidden=5, no_bias=no_bias, flatten=flatten)
+    y = nd.FullyConnected(
+        nd.array(x), nd.array(w), *bias, num_hidden=5, no_bias=no_bias, flatten=flatten
+    )
     x64, w64, b64 = exact(x.reshape(6, 12) if flatten else x, w, b)
     close(y, x64 @ w64.T + (0 if no_bias else b64), 12)
 
@@ -113,24 +125,44 @@ def test_fully_connected(flatten, no_bias, rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nd.dot(nd.zeros((2, 3)), nd.zeros((4, 5))),
-         r"dot: rhs is of shape \(4, 5\); accepted: 3 terms to go with lhs \(2, 3\)"),
-        (lambda: nd.dot(nd.zeros((2, 3)), nd.zeros((3, 5), dtype="float16")),
-         "dot: rhs is float16; accepted: float32, the dtype of lhs"),
-        (lambda: nd.dot(nd.zeros((2, 3, 4)), nd.zeros((5,))),
-         r"dot: rhs is of shape \(5,\); accepted: 4 terms"),
-        (lambda: nd.batch_dot(nd.zeros((2, 3, 4)), nd.zeros((3, 4, 5))),
-         r"batch_dot: rhs is of shape \(3, 4, 5\); accepted: at least 3 axes"),
-        (lambda: nd.batch_dot(nd.zeros((2, 3, 4)), nd.zeros((2, 3, 5))),
-         r"batch_dot: rhs is of shape \(2, 3, 5\); accepted: 4 terms"),
-        (lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 4)), no_bias=True),
-         r"FullyConnected: weight is of shape \(5, 4\); accepted: \(5, 3\) for data \(2, 3\)"),
-        (lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3)), num_hidden=6, no_bias=True),
-         r"FullyConnected: weight is of shape \(5, 3\); accepted: \(num_hidden=6, inputs\)"),
-        (lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3))),
-         "FullyConnected: bias is None; accepted: an array, or no_bias=True"),
-        (lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3)), nd.zeros((3,))),
-         r"FullyConnected: bias is of shape \(3,\); accepted: \(5,\)"),
+        (
+            lambda: nd.dot(nd.zeros((2, 3)), nd.zeros((4, 5))),
+            r"dot: rhs is of shape \(4, 5\); accepted: 3 terms to go with lhs \(2, 3\)",
+        ),
+        (
+            lambda: nd.dot(nd.zeros((2, 3)), nd.zeros((3, 5), dtype="float16")),
+            "dot: rhs is float16; accepted: float32, the dtype of lhs",
+        ),
+        (
+            lambda: nd.dot(nd.zeros((2, 3, 4)), nd.zeros((5,))),
+            r"dot: rhs is of shape \(5,\); accepted: 4 terms",
+        ),
+        (
+            lambda: nd.batch_dot(nd.zeros((2, 3, 4)), nd.zeros((3, 4, 5))),
+            r"batch_dot: rhs is of shape \(3, 4, 5\); accepted: at least 3 axes",
+        ),
+        (
+            lambda: nd.batch_dot(nd.zeros((2, 3, 4)), nd.zeros((2, 3, 5))),
+            r"batch_dot: rhs is of shape \(2, 3, 5\); accepted: 4 terms",
+        ),
+        (
+            lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 4)), no_bias=True),
+            r"FullyConnected: weight is of shape \(5, 4\); accepted: \(5, 3\) for data \(2, 3\)",
+        ),
+        (
+            lambda: nd.FullyConnected(
+                nd.zeros((2, 3)), nd.zeros((5, 3)), num_hidden=6, no_bias=True
+            ),
+            r"FullyConnected: weight is of shape \(5, 3\); accepted: \(num_hidden=6, inputs\)",
+        ),
+        (
+            lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3))),
+            "FullyConnected: bias is None; accepted: an array, or no_bias=True",
+        ),
+        (
+            lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3)), nd.zeros((3,))),
+            r"FullyConnected: bias is of shape \(3,\); accepted: \(5,\)",
+        ),
     ],
 )
 def test_errors_name_op_and_argument(call, message):
@@ -154,7 +186,9 @@ def test_gradients_of_dot(transpose_a, transpose_b, rng):
     gradgradcheck(f, inputs)
 
 
-@pytest.mark.parametrize("shapes", [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2))])
+@pytest.mark.parametrize(
+    "shapes", [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2))]
+)
 def test_gradients_of_dot_with_other_axes(shapes, rng):
     inputs = normal(rng, *shapes)
     gradcheck(nd.dot, inputs)

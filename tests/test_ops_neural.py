@@ -17,16 +17,29 @@ from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {
-    "Activation": (), "LeakyReLU": ("_prelu",), "softmax": ("_softmax", "_softmax_grad"),
-    "log_softmax": (), "softmin": (), "softmax_cross_entropy": (),
+    "Activation": (),
+    "LeakyReLU": ("_prelu",),
+    "softmax": ("_softmax", "_softmax_grad"),
+    "log_softmax": (),
+    "softmin": (),
+    "softmax_cross_entropy": (),
     "Dropout": ("_dropout", "_dropout_mask"),
     "BatchNorm": (
-        "_batch_norm", "_standardize", "_moving_average", "_ones_of", "_mean_square_about",
-        "_batch_norm_sums", "_batch_norm_grad_data",
+        "_batch_norm",
+        "_standardize",
+        "_moving_average",
+        "_ones_of",
+        "_mean_square_about",
+        "_batch_norm_sums",
+        "_batch_norm_grad_data",
     ),
     "Convolution": ("_conv", "_conv_grad_data", "_conv_grad_weight"),
     "Pooling": (
-        "_max_pool", "_max_pool_scatter", "_max_pool_gather", "_sum_pool", "_sum_pool_grad",
+        "_max_pool",
+        "_max_pool_scatter",
+        "_max_pool_gather",
+        "_sum_pool",
+        "_sum_pool_grad",
     ),
 }
 
@@ -84,16 +97,23 @@ def test_prelu_has_a_slope_for_each_channel(rng):
     expected = np.where(x > 0, x, slopes[:, None] * x)
     close(nd.LeakyReLU(nd.array(x), nd.array(slopes), act_type="prelu"), expected)
     x = x[:, :, 0]
-    close(nd.LeakyReLU(nd.array(x), nd.array(slopes), act_type="prelu"), np.where(x > 0, x, slopes * x))
+    close(
+        nd.LeakyReLU(nd.array(x), nd.array(slopes), act_type="prelu"),
+        np.where(x > 0, x, slopes * x),
+    )
 
 
 def test_gradients_of_prelu():
     x = np.array([[0.7, -1.2, 0.4], [-0.5, 1.5, -0.3]])
-    check_both_orders(lambda x, g: nd.LeakyReLU(x, g, act_type="prelu"), [x, np.array([0.3, -0.2, 0.5])])
+    check_both_orders(
+        lambda x, g: nd.LeakyReLU(x, g, act_type="prelu"), [x, np.array([0.3, -0.2, 0.5])]
+    )
 
 
 def test_gradients_of_selu():
-    check_both_orders(lambda x: nd.LeakyReLU(x, act_type="selu"), [np.array([0.7, -1.2, 0.4, -0.1])])
+    check_both_orders(
+        lambda x: nd.LeakyReLU(x, act_type="selu"), [np.array([0.7, -1.2, 0.4, -0.1])]
+    )
 
 
 def test_rrelu_draws_slopes_in_training_only():
@@ -131,7 +151,9 @@ def test_softmax_does_not_overflow():
     e = math.exp(-1)
     close(nd.softmax(x), [[0.5, 0.5, 0], [1 / (1 + e), e / (1 + e), 0]])
     logarithm = nd.log_softmax(x).asnumpy()
-    np.testing.assert_allclose(logarithm[0], [-math.log(2), -math.log(2), -2000 - math.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(
+        logarithm[0], [-math.log(2), -math.log(2), -2000 - math.log(2)], rtol=1e-6
+    )
     assert logarithm[1, 2] == -np.inf
 
 
@@ -145,8 +167,12 @@ def test_softmax_in_another_dtype(rng):
     close(wide, softmax(halves.astype(np.float64)))
 
 
-@pytest.mark.parametrize("op", [nd.softmax, nd.log_softmax, nd.softmin], ids=["softmax", "log", "min"])
-@pytest.mark.parametrize("attributes", [{}, {"axis": 0, "temperature": 2.0}], ids=["rows", "columns"])
+@pytest.mark.parametrize(
+    "op", [nd.softmax, nd.log_softmax, nd.softmin], ids=["softmax", "log", "min"]
+)
+@pytest.mark.parametrize(
+    "attributes", [{}, {"axis": 0, "temperature": 2.0}], ids=["rows", "columns"]
+)
 def test_gradients_of_softmax(op, attributes, rng):
     check_both_orders(lambda x: op(x, **attributes), normal(rng, (3, 4)))
 
@@ -156,7 +182,9 @@ def test_softmax_cross_entropy(rng):
     label = rng.integers(0, 7, 5)
     expected = -np.log(softmax(x.astype(np.float64)))[np.arange(5), label].sum()
     close(nd.softmax_cross_entropy(nd.array(x), nd.array(label)), [expected], 4e-6)
-    check_both_orders(lambda x: nd.softmax_cross_entropy(x, nd.array([1, 0, 3])), normal(rng, (3, 4)))
+    check_both_orders(
+        lambda x: nd.softmax_cross_entropy(x, nd.array([1, 0, 3])), normal(rng, (3, 4))
+    )
 
 
 # Dropout
@@ -223,7 +251,9 @@ def batch_norm(x, gamma, beta, mean, var, axis, eps=1e-3):
     return gamma * (x - mean) / np.sqrt(var + eps) + beta
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((4, 3, 5), 1), ((40, 3), 1), ((2, 3, 4, 5), -1), ((7, 3, 2, 2), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((4, 3, 5), 1), ((40, 3), 1), ((2, 3, 4, 5), -1), ((7, 3, 2, 2), 1)]
+)
 def test_batch_norm_in_training(shape, axis, rng):
     """By the batch's own mean and variance; the moving ones take a step towards them."""
     (x,) = normal(rng, shape)
@@ -324,7 +354,8 @@ def convolution(x, weight, bias, stride, dilate, pad, groups) -> np.ndarray:
         for place in itertools.product(*map(range, kernel)):
             starts = [k * d for k, d in zip(place, dilate, strict=True)]
             window = tuple(
-                slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, stride, size, strict=True)
+                slice(b, b + s * (n - 1) + 1, s)
+                for b, s, n in zip(starts, stride, size, strict=True)
             )
             y[:, group * out : (group + 1) * out] += np.einsum(
                 "bc...,oc->bo...", inputs[(..., *window)], filters[(..., *place)]
@@ -336,8 +367,12 @@ def convolution(x, weight, bias, stride, dilate, pad, groups) -> np.ndarray:
 CONVOLUTIONS = {
     "plain": ((2, 3, 9, 8), (3, 3), 5, {}),
     "1x1": ((2, 6, 5, 5), (1, 1), 4, {}),
-    "everything": ((2, 4, 11, 9), (3, 2), 6,
-                   {"stride": (2, 1), "dilate": (1, 2), "pad": (1, 2), "num_group": 2}),
+    "everything": (
+        (2, 4, 11, 9),
+        (3, 2),
+        6,
+        {"stride": (2, 1), "dilate": (1, 2), "pad": (1, 2), "num_group": 2},
+    ),
     "depthwise": ((1, 4, 7, 7), (3, 3), 4, {"pad": (1, 1), "num_group": 4}),
     "1-d": ((2, 3, 17), (5,), 4, {"stride": (2,), "pad": (2,)}),
     "3-d": ((1, 2, 4, 5, 6), (2, 3, 2), 3, {"pad": (1, 0, 1), "stride": (1, 2, 1)}),
@@ -359,7 +394,9 @@ def test_convolution(case, no_bias, rng):
     arrays = [nd.array(v) for v in ((x, w) if no_bias else (x, w, b))]
     y = nd.Convolution(*arrays, kernel=kernel, num_filter=filters, no_bias=no_bias, **attributes)
     x64, w64, b64 = (v.astype(np.float64) for v in (x, w, 0 * b if no_bias else b))
-    expected = convolution(x64, w64, b64, *(full[k] for k in ("stride", "dilate", "pad", "num_group")))
+    expected = convolution(
+        x64, w64, b64, *(full[k] for k in ("stride", "dilate", "pad", "num_group"))
+    )
     close(y, expected, 1e-5)
 
 
@@ -367,8 +404,13 @@ def test_convolution(case, no_bias, rng):
     ("shape", "kernel", "filters", "attributes"),
     [
         pytest.param((1, 2, 4, 4), (2, 2), 2, {}, id="plain"),
-        pytest.param((1, 2, 5, 4), (2, 2), 2,
-                     {"stride": (2, 1), "dilate": (2, 1), "pad": (1, 1), "num_group": 2}, id="everything"),
+        pytest.param(
+            (1, 2, 5, 4),
+            (2, 2),
+            2,
+            {"stride": (2, 1), "dilate": (2, 1), "pad": (1, 1), "num_group": 2},
+            id="everything",
+        ),
         pytest.param((2, 1, 5), (3,), 2, {"pad": (1,), "stride": (2,)}, id="1-d"),
         pytest.param((1, 1, 3, 2, 3), (2, 2, 2), 1, {"pad": (0, 1, 0)}, id="3-d"),
     ],
@@ -389,9 +431,7 @@ def pooling(x, kernel, kind, stride, pad, full=False, include_pad=True, p=2) -> 
     """Window by window; windows are cut off at the end of the padding."""
     rank = x.ndim - 2
     rounded = math.ceil if full else math.floor
-    size = [
-        rounded((x.shape[2 + a] + 2 * pad[a] - kernel[a]) / stride[a]) + 1 for a in range(rank)
-    ]
+    size = [rounded((x.shape[2 + a] + 2 * pad[a] - kernel[a]) / stride[a]) + 1 for a in range(rank)]
     y = np.zeros((*x.shape[:2], *size))
     for place in np.ndindex(*size):
         inside, share = [], 1
@@ -425,7 +465,12 @@ def pooling(x, kernel, kind, stride, pad, full=False, include_pad=True, p=2) -> 
 def test_pooling(convention, shape, kernel, stride, pad, kind, rng):
     (x,) = normal(rng, shape)
     y = nd.Pooling(
-        nd.array(x), kernel=kernel, pool_type=kind, stride=stride, pad=pad, pooling_convention=convention
+        nd.array(x),
+        kernel=kernel,
+        pool_type=kind,
+        stride=stride,
+        pad=pad,
+        pooling_convention=convention,
     )
     expected = pooling(x.astype(np.float64), kernel, kind, stride, pad, full=convention == "full")
     close(y, expected, 1e-5)
@@ -433,7 +478,14 @@ def test_pooling(convention, shape, kernel, stride, pad, kind, rng):
 
 def test_average_without_the_padding(rng):
     (x,) = normal(rng, (2, 3, 7, 8))
-    y = nd.Pooling(nd.array(x), kernel=(3, 3), pool_type="avg", stride=(2, 2), pad=(1, 1), count_include_pad=False)
+    y = nd.Pooling(
+        nd.array(x),
+        kernel=(3, 3),
+        pool_type="avg",
+        stride=(2, 2),
+        pad=(1, 1),
+        count_include_pad=False,
+    )
     expected = pooling(x.astype(np.float64), (3, 3), "avg", (2, 2), (1, 1), include_pad=False)
     close(y, expected, 1e-5)
 
@@ -457,7 +509,9 @@ def test_pooling_everything(kind, reduced, rng):
     ("shape", "attributes"),
     [
         pytest.param((1, 2, 4, 5), {"kernel": (2, 3), "stride": (1, 2), "pad": (1, 1)}, id="2-d"),
-        pytest.param((2, 1, 7), {"kernel": (3,), "stride": (2,), "pooling_convention": "full"}, id="1-d"),
+        pytest.param(
+            (2, 1, 7), {"kernel": (3,), "stride": (2,), "pooling_convention": "full"}, id="1-d"
+        ),
     ],
 )
 def test_gradients_of_pooling(shape, attributes, kind, rng):
@@ -472,21 +526,48 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: nd.Activation(x, act_type="sine"), "Activation: act_type is 'sine'; accepted: relu, sigmoid"),
-        (lambda x: nd.LeakyReLU(x, act_type="x"), "LeakyReLU: act_type is 'x'; accepted: leaky, prelu"),
-        (lambda x: nd.LeakyReLU(x, act_type="prelu"), "LeakyReLU: gamma is None; accepted: an array"),
-        (lambda x: nd.softmax(x.astype("int32")), "softmax: data is of dtype int32; accepted: a floating"),
+        (
+            lambda x: nd.Activation(x, act_type="sine"),
+            "Activation: act_type is 'sine'; accepted: relu, sigmoid",
+        ),
+        (
+            lambda x: nd.LeakyReLU(x, act_type="x"),
+            "LeakyReLU: act_type is 'x'; accepted: leaky, prelu",
+        ),
+        (
+            lambda x: nd.LeakyReLU(x, act_type="prelu"),
+            "LeakyReLU: gamma is None; accepted: an array",
+        ),
+        (
+            lambda x: nd.softmax(x.astype("int32")),
+            "softmax: data is of dtype int32; accepted: a floating",
+        ),
         (lambda x: nd.softmax(x, axis=4), "softmax: axis is 4; accepted: -4 to 3"),
         (lambda x: nd.Dropout(x, p=1.0), "Dropout: p is 1.0; accepted: 0 <= p < 1"),
-        (lambda x: nd.Dropout(x, mode="never"), "Dropout: mode is 'never'; accepted: 'training' or"),
-        (lambda x: nd.BatchNorm(x, *[nd.ones((2,))] * 4),
-         r"BatchNorm: gamma is float32 \(2,\); accepted: float32 \(3,\) for data"),
-        (lambda x: nd.Convolution(x, nd.ones((4, 2, 3, 3)), no_bias=True, kernel=(3, 3), num_filter=4),
-         r"Convolution: weight is float32 \(4, 2, 3, 3\); accepted: float32 \(4, 3, 3, 3\)"),
-        (lambda x: nd.Convolution(x, nd.ones((4, 3, 3, 3)), kernel=(3, 3), num_filter=4),
-         r"Convolution: bias is None; accepted: shape \(4,\), or no_bias=True"),
-        (lambda x: nd.Convolution(x, nd.ones((4, 3, 3, 3)), no_bias=True, kernel=(2, 2), num_filter=4),
-         r"Convolution: kernel is \(2, 2\); accepted: \(3, 3\), as the weight has"),
+        (
+            lambda x: nd.Dropout(x, mode="never"),
+            "Dropout: mode is 'never'; accepted: 'training' or",
+        ),
+        (
+            lambda x: nd.BatchNorm(x, *[nd.ones((2,))] * 4),
+            r"BatchNorm: gamma is float32 \(2,\); accepted: float32 \(3,\) for data",
+        ),
+        (
+            lambda x: nd.Convolution(
+                x, nd.ones((4, 2, 3, 3)), no_bias=True, kernel=(3, 3), num_filter=4
+            ),
+            r"Convolution: weight is float32 \(4, 2, 3, 3\); accepted: float32 \(4, 3, 3, 3\)",
+        ),
+        (
+            lambda x: nd.Convolution(x, nd.ones((4, 3, 3, 3)), kernel=(3, 3), num_filter=4),
+            r"Convolution: bias is None; accepted: shape \(4,\), or no_bias=True",
+        ),
+        (
+            lambda x: nd.Convolution(
+                x, nd.ones((4, 3, 3, 3)), no_bias=True, kernel=(2, 2), num_filter=4
+            ),
+            r"Convolution: kernel is \(2, 2\); accepted: \(3, 3\), as the weight has",
+        ),
         (lambda x: nd.Pooling(x, kernel=(2, 2), pool_type="median"), "Pooling: pool_type"),
     ],
 )

@@ -10,14 +10,26 @@ from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {
-    "sum": (), "mean": (), "prod": (), "max": (), "min": (), "nansum": (), "nanprod": (),
+    "sum": (),
+    "mean": (),
+    "prod": (),
+    "max": (),
+    "min": (),
+    "nansum": (),
+    "nanprod": (),
     "norm": ("_norm1", "_norm2"),
-    "argmax": ("_first_index",), "argmin": (),
+    "argmax": ("_first_index",),
+    "argmin": (),
 }
 
 REFERENCES = {
-    "sum": np.sum, "mean": np.mean, "prod": np.prod, "max": np.max, "min": np.min,
-    "nansum": np.nansum, "nanprod": np.nanprod,
+    "sum": np.sum,
+    "mean": np.mean,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "nansum": np.nansum,
+    "nanprod": np.nanprod,
     "norm": lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)),
 }
 OPS = list(REFERENCES)
@@ -81,7 +93,8 @@ def test_kept_axes(name, case, rng):
 
 
 @pytest.mark.parametrize(
-    ("axis", "left"), [((0, 2), (0, 2)), (1, (1,)), (-1, (2,)), ((), ()), (None, ()), ((0, 1, 2), (0, 1, 2))]
+    ("axis", "left"),
+    [((0, 2), (0, 2)), (1, (1,)), (-1, (2,)), ((), ()), (None, ()), ((0, 1, 2), (0, 1, 2))],
 )
 def test_excluded_axes(axis, left, rng):
     """With exclude, the axes named are the ones that stay; no axis named means all are reduced."""
@@ -128,7 +141,9 @@ def test_other_reals(name, dtype, rng):
     assert np.dtype(y.dtype) == dtype
     expected = expected_of(name, x.astype(np.float64), 1)
     eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(y.asnumpy(), expected, rtol=eps * (40 if dtype == "float64" else 1), atol=4 * eps)
+    np.testing.assert_allclose(
+        y.asnumpy(), expected, rtol=eps * (40 if dtype == "float64" else 1), atol=4 * eps
+    )
 
 
 # Accuracy
@@ -188,7 +203,9 @@ def test_reducing_nothing_gives_the_neutral_element():
     np.testing.assert_array_equal(nd.mean(x, axis=0).asnumpy(), [np.nan] * 3)
     assert nd.sum(x).asnumpy().tolist() == [0]
     assert nd.sum(x, axis=1).shape == (0,)
-    with pytest.raises(OperatorError, match=r"max: data is of shape \(0, 3\); accepted: at least one"):
+    with pytest.raises(
+        OperatorError, match=r"max: data is of shape \(0, 3\); accepted: at least one"
+    ):
         nd.max(x, axis=0)
 
 

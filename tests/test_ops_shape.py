@@ -9,15 +9,38 @@ from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {
-    "reshape": (), "reshape_like": (), "flatten": (), "expand_dims": (), "squeeze": (),
-    "slice": ("_leading_slice", "_strided_slice", "_slice_grad"), "slice_axis": (), "slice_like": (),
-    "flip": (), "transpose": (), "swapaxes": (), "moveaxis": (), "broadcast_to": ("_sum_to",),
-    "broadcast_like": (), "broadcast_axis": (), "concat": (), "concatenate": (), "stack": (),
-    "split": (), "add_n": (),
+    "reshape": ("_with_shape",),
+    "reshape_like": (),
+    "flatten": (),
+    "expand_dims": (),
+    "squeeze": (),
+    "slice": ("_leading_slice", "_strided_slice", "_slice_grad"),
+    "slice_axis": (),
+    "slice_like": (),
+    "flip": (),
+    "transpose": (),
+    "swapaxes": (),
+    "moveaxis": (),
+    "broadcast_to": ("_sum_to",),
+    "broadcast_like": (),
+    "broadcast_axis": (),
+    "concat": (),
+    "concatenate": (),
+    "stack": (),
+    "split": (),
+    "add_n": (),
 }
 
-DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64")), "float16", "int64",
-          "int32", "int8", "uint8", "bool"]
+DTYPES = [
+    "float32",
+    pytest.param("float64", marks=pytest.mark.requires("fp64")),
+    "float16",
+    "int64",
+    "int32",
+    "int8",
+    "uint8",
+    "bool",
+]
 
 
 def counted(*shape) -> np.ndarray:
@@ -76,7 +99,9 @@ def test_reshape_codes_from_the_right():
 
 def test_ways_to_give_a_shape():
     x = nd.zeros((2, 6))
-    assert x.reshape(3, 4).shape == x.reshape([3, 4]).shape == x.reshape(shape=(3, 4)).shape == (3, 4)
+    assert (
+        x.reshape(3, 4).shape == x.reshape([3, 4]).shape == x.reshape(shape=(3, 4)).shape == (3, 4)
+    )
     assert nd.reshape(x, (3, -1)).shape == nd.Reshape(x, shape=(3, 4)).shape == (3, 4)
     assert x.reshape(-1).shape == (12,)
 
@@ -85,7 +110,10 @@ def test_ways_to_give_a_shape():
     ("codes", "message"),
     [
         ((5, -1), r"reshape: shape is \(5, -1\); accepted: sizes whose product divides 24"),
-        ((5, 5), r"reshape: shape is \(5, 5\); accepted: a product of 24, the elements of \(2, 3, 4\)"),
+        (
+            (5, 5),
+            r"reshape: shape is \(5, 5\); accepted: a product of 24, the elements of \(2, 3, 4\)",
+        ),
         ((-1, -1), r"reshape: shape is \(-1, -1\); accepted: at most one -1"),
         ((-3, -3), r"reshape: shape is \(-3, -3\); accepted: codes that match the sizes"),
         ((-4, 2, 2, 0, 0), r"reshape: .*; accepted: two factors of 2 after -4"),
@@ -127,7 +155,9 @@ def test_relabelled_memory_is_shared(f, shape):
 
 def test_squeeze_keeps_an_axis():
     assert nd.ones((1, 1)).squeeze().shape == (1,)
-    with pytest.raises(OperatorError, match=r"squeeze: axis is 1; accepted: axes of size 1 of \(1, 3\)"):
+    with pytest.raises(
+        OperatorError, match=r"squeeze: axis is 1; accepted: axes of size 1 of \(1, 3\)"
+    ):
         nd.ones((1, 3)).squeeze(axis=1)
     with pytest.raises(OperatorError, match="expand_dims: axis is 4; accepted: -3 to 2"):
         nd.ones((1, 3)).expand_dims(axis=4)
@@ -177,7 +207,9 @@ def test_ways_to_transpose():
     np.testing.assert_array_equal(y.swapaxes(0, 2).asnumpy(), x.swapaxes(0, 2))
     np.testing.assert_array_equal(nd.SwapAxis(y, dim1=1, dim2=-1).asnumpy(), x.swapaxes(1, 2))
     np.testing.assert_array_equal(nd.moveaxis(y, 0, -1).asnumpy(), np.moveaxis(x, 0, -1))
-    np.testing.assert_array_equal(nd.moveaxis(y, (0, 1), (2, 0)).asnumpy(), np.moveaxis(x, (0, 1), (2, 0)))
+    np.testing.assert_array_equal(
+        nd.moveaxis(y, (0, 1), (2, 0)).asnumpy(), np.moveaxis(x, (0, 1), (2, 0))
+    )
 
 
 @pytest.mark.parametrize("axes", [(0, 1), (0, 0, 1), (0, 1, 3)])
@@ -225,7 +257,9 @@ def test_slice_axis():
     x = counted(4, 7, 2)
     y = nd.array(x)
     np.testing.assert_array_equal(nd.slice_axis(y, axis=1, begin=2, end=5).asnumpy(), x[:, 2:5])
-    np.testing.assert_array_equal(nd.slice_axis(y, axis=-2, begin=-3, end=None).asnumpy(), x[:, -3:])
+    np.testing.assert_array_equal(
+        nd.slice_axis(y, axis=-2, begin=-3, end=None).asnumpy(), x[:, -3:]
+    )
     np.testing.assert_array_equal(y.slice_axis(axis=2, begin=0, end=-1).asnumpy(), x[..., :-1])
     with pytest.raises(OperatorError, match="slice_axis: end is 8; accepted: -7 to 7"):
         nd.slice_axis(y, axis=1, begin=0, end=8)
@@ -238,13 +272,16 @@ def test_slice_like():
     y = nd.array(x)
     np.testing.assert_array_equal(nd.slice_like(y, nd.zeros((2, 3, 1))).asnumpy(), x[:2, :3, :1])
     np.testing.assert_array_equal(nd.slice_like(y, nd.zeros((9, 3)), axes=(1,)).asnumpy(), x[:, :3])
-    np.testing.assert_array_equal(nd.slice_like(y, nd.zeros((2, 3, 1)), axes=(0, -1)).asnumpy(), x[:2, :, :1])
+    np.testing.assert_array_equal(
+        nd.slice_like(y, nd.zeros((2, 3, 1)), axes=(0, -1)).asnumpy(), x[:2, :, :1]
+    )
     with pytest.raises(OperatorError, match=r"slice_like: shape_like is \(5, 7, 2\)"):
         nd.slice_like(y, nd.zeros((5, 7, 2)))
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "step"), [((0, 0, 0, 0), (1, 1, 1, 1), None), ((0,), (1, 1), None), ((0,), (1,), (1, 1))]
+    ("begin", "end", "step"),
+    [((0, 0, 0, 0), (1, 1, 1, 1), None), ((0,), (1, 1), None), ((0,), (1,), (1, 1))],
 )
 def test_slice_wants_as_many_of_each(begin, end, step):
     with pytest.raises(OperatorError, match="slice: begin, end, step is"):
@@ -333,7 +370,10 @@ def test_many_arrays_are_joined():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (((2, 3), "int32"), r"concat: data\[1\] is int32 \(2, 3\); accepted: float32 \(2, 3\) up to"),
+        (
+            ((2, 3), "int32"),
+            r"concat: data\[1\] is int32 \(2, 3\); accepted: float32 \(2, 3\) up to",
+        ),
         (((3, 3), "float32"), r"concat: data\[1\] is float32 \(3, 3\)"),
         (((2, 3, 1), "float32"), r"concat: data\[1\] is float32 \(2, 3, 1\)"),
     ],
@@ -381,11 +421,15 @@ def test_add_n(count, rng):
     arrays = [nd.array(p) for p in parts]
     expected = parts.astype(np.float64).sum(axis=0)
     np.testing.assert_allclose(nd.add_n(*arrays).asnumpy(), expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(nd.ElementWiseSum(*arrays, num_args=count).asnumpy(), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        nd.ElementWiseSum(*arrays, num_args=count).asnumpy(), expected, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_add_n_wants_one_shape():
-    with pytest.raises(OperatorError, match=r"add_n: args\[1\] is float32 \(3,\); accepted: float32 \(2,\)"):
+    with pytest.raises(
+        OperatorError, match=r"add_n: args\[1\] is float32 \(3,\); accepted: float32 \(2,\)"
+    ):
         nd.add_n(nd.zeros((2,)), nd.zeros((3,)))
 
 
@@ -453,7 +497,9 @@ def test_gradient_of_an_array_that_is_joined_twice():
     np.testing.assert_array_equal(x.grad.asnumpy(), [[311, 311]])
 
 
-@pytest.mark.parametrize("f", [lambda x: x.reshape((-1,)), lambda x: x[1:], lambda x: x.T, lambda x: x.expand_dims(0)])
+@pytest.mark.parametrize(
+    "f", [lambda x: x.reshape((-1,)), lambda x: x[1:], lambda x: x.T, lambda x: x.expand_dims(0)]
+)
 def test_gradient_of_arrays_without_elements(f):
     x = nd.zeros((2, 0))
     x.attach_grad()

@@ -16,7 +16,9 @@ def sgd(weight, grad, lr, wd=0.0, rescale_grad=1.0, clip_gradient=-1.0):
     return weight - lr * (step + wd * weight)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", pytest.param("float64", marks=pytest.mark.requires("fp64"))])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float16", pytest.param("float64", marks=pytest.mark.requires("fp64"))]
+)
 @pytest.mark.parametrize(
     "attributes",
     [

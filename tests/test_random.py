@@ -74,7 +74,10 @@ def test_normal(dtype):
 
 def test_neighbours_do_not_correlate():
     n = 40000
-    for draw in (lambda: nd.random.uniform(-1, 1, shape=(n,)), lambda: nd.random.normal(shape=(n,))):
+    for draw in (
+        lambda: nd.random.uniform(-1, 1, shape=(n,)),
+        lambda: nd.random.normal(shape=(n,)),
+    ):
         x = draw().asnumpy().astype(np.float64)
         y = draw().asnumpy().astype(np.float64)
         for a, b in ((x[1:], x[:-1]), (x[2:], x[:-2]), (x, y)):
@@ -127,7 +130,11 @@ def test_threads_draw_different_numbers():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(OperatorTypeError, match="random.uniform: dtype is int32; accepted: float16"):
+    with pytest.raises(
+        OperatorTypeError, match="random.uniform: dtype is int32; accepted: float16"
+    ):
         nd.random.uniform(dtype="int32")
-    with pytest.raises(OperatorTypeError, match="random.normal: scale is an NDArray; accepted: a number"):
+    with pytest.raises(
+        OperatorTypeError, match="random.normal: scale is an NDArray; accepted: a number"
+    ):
         nd.random.normal(0, nd.ones((1,)))

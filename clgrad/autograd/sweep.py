@@ -5,7 +5,6 @@ Nodes are visited from the newest to the oldest, so no recursion and no dependen
 recorded like any computation, which gives derivatives of every order.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 from clgrad import array, memory, tape
@@ -263,7 +262,7 @@ class Sweep:
             for source, _ in node.inputs:
                 if type(source) is Variable:
                     variables.add(source)
-        holders = Counter([g._view.storage.serial for g in self._gradients.values()])
+        serials = [g._view.storage.serial for g in self._gradients.values()]
         with pause():
             for variable in variables:
                 gradient = self._gradients.get((variable, 0))
@@ -274,7 +273,8 @@ class Sweep:
                     continue
                 gradient = _expanded(gradient, variable.shape)
                 serial = gradient._view.storage.serial
-                ours = serial > self._start and holders[serial] <= 1 and serial not in self._foreign
+                alone = serials.count(serial) <= 1
+                ours = alone and serial > self._start and serial not in self._foreign
                 _store(variable, gradient, ours)
 
 

@@ -297,8 +297,9 @@ class Emitter:
             return f"{test} != 0 ? {yes} : {no}"
         mask = f"{test} != ({self._type(condition)})(0)"
         if condition.itemsize != node.dtype.itemsize:
-            integer = np.dtype(f"int{8 * node.dtype.itemsize}")
-            mask = f"convert_{self._type(integer)}({mask})"
+            # Compared again: Mesa 22.3 (llvmpipe) makes all ones of a mask widened from int to long.
+            integer = self._type(np.dtype(f"int{8 * node.dtype.itemsize}"))
+            mask = f"convert_{integer}({mask}) != ({integer})(0)"
         return f"select({no}, {yes}, {mask})"
 
     def _helper(self, function: str, node: Expr, args: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import In, Plan, Step
 from clgrad.kernels.layout import Operand
-from clgrad.registry import Call, Spec, composite, operator, relabel
+from clgrad.registry import Call, RelabelCall, Spec, composite, operator, relabel
 
 
 def _axis(op: str, axis: int, ndim: int, argument: str = "axis") -> int:
@@ -120,7 +120,7 @@ def _fill_unknown(op: str, old, result: list[int], codes) -> tuple[int, ...]:
 
 
 @relabel(aliases=("Reshape",))
-def reshape(call: Call, data: Spec, *, shape, reverse=False):
+def reshape(call: RelabelCall, data: Spec, *, shape, reverse=False):
     """The same elements under another shape; see :func:`infer_reshape` for 0, -1, -2, -3, -4."""
     return infer_reshape(call.op, data.shape, shape, reverse), 0
 
@@ -135,7 +135,7 @@ reshape.gradient(data=_restore)
 
 
 @relabel(name="_with_shape", label="reshape")
-def with_shape(call: Call, data: Spec, *, shape):
+def with_shape(call: RelabelCall, data: Spec, *, shape):
     """The same elements under a shape that is known to fit, without codes."""
     return shape, 0
 
@@ -150,7 +150,7 @@ def reshape_like(lhs, rhs):
 
 
 @relabel(aliases=("Flatten",))
-def flatten(call: Call, data: Spec):
+def flatten(call: RelabelCall, data: Spec):
     """The first axis kept, the others merged into one."""
     first = data.shape[0] if data.shape else 1
     return (first, math.prod(data.shape[1:])), 0
@@ -160,7 +160,7 @@ flatten.gradient(data=_restore)
 
 
 @relabel()
-def expand_dims(call: Call, data: Spec, *, axis):
+def expand_dims(call: RelabelCall, data: Spec, *, axis):
     """A new axis of size 1 at position ``axis``."""
     axis = _axis(call.op, axis, len(data.shape) + 1)
     return (*data.shape[:axis], 1, *data.shape[axis:]), 0
@@ -170,7 +170,7 @@ expand_dims.gradient(data=_restore)
 
 
 @relabel()
-def squeeze(call: Call, data: Spec, *, axis=None):
+def squeeze(call: RelabelCall, data: Spec, *, axis=None):
     """Without axes of size 1 (those named, or all)."""
     ndim = len(data.shape)
     if axis is None:
@@ -187,7 +187,7 @@ squeeze.gradient(data=_restore)
 
 
 @relabel(name="_leading_slice")
-def _leading_slice(call: Call, data: Spec, *, begin, size):
+def _leading_slice(call: RelabelCall, data: Spec, *, begin, size):
     """Rows begin to begin + size, sharing memory."""
     return (size, *data.shape[1:]), begin * math.prod(data.shape[1:])
 

@@ -4,13 +4,14 @@ from clgrad.registry.composite import composite
 from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.grouped import grouped
 from clgrad.registry.operator import Operator, Spec, table
-from clgrad.registry.planned import Call, Relabel, operator, relabel
+from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabel
 
 __all__ = [
     "Call",
     "Elementwise",
     "Operator",
     "Relabel",
+    "RelabelCall",
     "Spec",
     "composite",
     "elementwise",

@@ -114,6 +114,7 @@ class Operator:
         self._read_signature(list(inspect.signature(function).parameters.values())[skip:])
         self.__doc__ = documentation.complete(self)
         self._kept: dict[tuple, tuple[int, ...]] = {}
+        self._found: dict[tuple, list[Callable]] = {}
         for key in (self.name, *self.aliases):
             if key in table:
                 raise ValueError(f"two ops are named {key}")
@@ -385,8 +386,7 @@ class Operator:
             rule = self.rule_for(argument) if wanted[i] else None
             if rule is None or i in gradients:
                 continue
-            given = {need: self._operand(need, node, dys, i) for need in rule.needs}
-            result = rule.function(**given)
+            result = rule.function(*[find(node, dys, i) for find in self._finders(rule, node.names)])
             if len(rule.targets) == 1 and not isinstance(result, tuple):
                 gradients[i] = self._as_gradient(result, node, i)
                 continue
@@ -403,43 +403,50 @@ class Operator:
         shape, dtype = node.input_meta(i)
         return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=value)
 
-    def _operand(self, need: str, node: tape.Node, dys: Sequence[NDArray | None], i: int):
-        """What a rule's parameter stands for (see :class:`Rule`)."""
+    def _finders(self, rule: Rule, names: tuple[str, ...]) -> list[Callable]:
+        """For each parameter of a rule, how to find what it stands for (see :class:`Rule`)."""
+        finders = self._found.get((rule, names))
+        if finders is None:
+            finders = [self._finder(need, names) for need in rule.needs]
+            self._found[rule, names] = finders
+        return finders
+
+    def _finder(self, need: str, names: tuple[str, ...]) -> Callable:
         if need == "dy":
-            return dys[0]
-        if need in node.names:
-            j = node.names.index(need)
-            return NDArray(node.load(j, need), node.inputs[j])
-        if need in node.attributes:
-            return node.attributes[need]
+            return lambda node, dys, i: dys[0]
+        if need in names:
+            j = names.index(need)
+            return lambda node, dys, i: NDArray(node.load(j, need), node.inputs[j])
         if need in self.outputs:
             j = self.outputs.index(need)
-            return NDArray(node.load(~j, need), (node, j))
+            return lambda node, dys, i: NDArray(node.load(~j, need), (node, j))
         if need == "position":
-            return i
+            return lambda node, dys, i: i
         if need.startswith("d_"):
-            return self._output_gradient(need[2:], node, dys)
-        return self._described(need, node)
+            j = self.outputs.index(need[2:])
+            return lambda node, dys, i: _or_zeros(dys[j], node, j)
+        if need in self.attributes or need in self.arguments:
+            return lambda node, dys, i: node.attributes.get(need)
+        return self._layout_finder(need, names)
 
-    def _output_gradient(self, output: str, node: tape.Node, dys: Sequence[NDArray | None]) -> NDArray:
-        j = self.outputs.index(output)
-        known = dys[j]
-        if known is not None:
-            return known
-        shape, dtype = node.outputs[j]
-        return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
-
-    def _described(self, need: str, node: tape.Node):
+    def _layout_finder(self, need: str, names: tuple[str, ...]) -> Callable:
         argument, _, what = need.rpartition("_")
         if what == "shapes":
-            return [node.input_meta(j).shape for j in range(len(node.names))]
+            return lambda node, dys, i: [node.input_meta(j).shape for j in range(len(names))]
         if argument == "y":
-            layout = node.outputs[0]
-        elif argument in node.names:
-            layout = node.input_meta(node.names.index(argument))
-        else:
-            return None  # an optional argument that was left out
-        return layout.shape if what == "shape" else layout.dtype
+            return lambda node, dys, i: getattr(node.outputs[0], what)
+        if argument in names:
+            j = names.index(argument)
+            return lambda node, dys, i: getattr(node.input_meta(j), what)
+        return lambda node, dys, i: None  # an optional argument that was left out
+
+
+def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
+    """The gradient of a node's output; zeros where none has arrived."""
+    if gradient is not None:
+        return gradient
+    shape, dtype = node.outputs[j]
+    return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
 
 
 def all_arrays(values: Sequence) -> bool:

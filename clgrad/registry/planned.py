@@ -14,15 +14,21 @@ from clgrad.registry.operator import Operator, Spec, stream_for
 
 
 @dataclass(frozen=True)
-class Call:
-    """What a planner is told besides its arguments."""
+class RelabelCall:
+    """What the function of an op that only relabels memory is told besides its arguments."""
 
-    device: Device
     op: str
 
     def error(self, argument: str, given: object, accepted: str) -> OperatorError:
         """An error that names op, argument, what was given and what is accepted."""
         return argument_error(self.op, argument, given, accepted)
+
+
+@dataclass(frozen=True)
+class Call(RelabelCall):
+    """What a planner is told besides its arguments."""
+
+    device: Device
 
     def kernel(self, dtype, what: str = "forward") -> str:
         """Kernel name in the house's form."""
@@ -57,7 +63,7 @@ class Planned(Operator):
 
     def make_plan(self, device: Device, names, specs, attributes) -> Plan:
         """Call the planner; it is not told the numbers, which change from run to run."""
-        call = Call(device, self.label)
+        call = Call(self.label, device)
         fixed = {n: None if n in self.numbers else v for n, v in attributes.items()}
         if self.variadic is not None:
             return self.function(call, *specs, **fixed)
@@ -73,13 +79,13 @@ class Relabel(Operator):
 
     def __init__(self, function, name=None, aliases=(), **options):
         super().__init__(function, name, aliases, skip=1, **options)
+        self._call = RelabelCall(self.label)
 
     def apply(self, names, arrays, attributes, out=None):
         """Relabel the array; with ``out``, copying into it is the caller's (nd's) task."""
         (data,) = arrays
         view = data._view
-        call = Call(view.device, self.label)
-        shape, offset = self.function(call, Spec(view.shape, view.dtype), **attributes)
+        shape, offset = self.function(self._call, view.layout, **attributes)
         result = NDArray(view.reshaped(shape, offset))
         if tape.state.recording:
             self.record(names, arrays, attributes, [result], None)
