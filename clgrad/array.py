@@ -64,7 +64,7 @@ class NDArray:
     @property
     def handle(self) -> int:
         """The ``cl_mem`` buffer handle as an integer; 0 for an array of size 0."""
-        return self._view.handle
+        return self._view.storage.handle
 
     @property
     def grad(self) -> "NDArray | None":

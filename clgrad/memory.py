@@ -144,14 +144,22 @@ class Storage:
     to storage, so that backward can tell memory of its own making from memory that others hold.
     """
 
-    __slots__ = ("__weakref__", "buffer", "nbytes", "serial", "stream", "version")
+    __slots__ = ("__weakref__", "buffer", "handle", "nbytes", "serial", "stream", "version")
 
     def __init__(self, stream: Stream, nbytes: int):
         self.stream = stream
         self.nbytes = nbytes
         self.buffer = stream.allocate(nbytes) if nbytes else None
+        #: The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer.
+        self.handle: int = self.buffer.int_ptr if nbytes else 0
         self.version = 0
         self.serial = next(_serials)
+
+
+    def swap(self, other: "Storage") -> None:
+        """Exchange the memory of two storages of one size and stream."""
+        self.buffer, other.buffer = other.buffer, self.buffer
+        self.handle, other.handle = other.handle, self.handle
 
 
 def last_serial() -> int:
@@ -222,19 +230,9 @@ class View:
         """The device that holds the memory."""
         return self.storage.stream.device
 
-    @property
-    def handle(self) -> int:
-        """The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer."""
-        buffer = self.storage.buffer
-        return 0 if buffer is None else buffer.int_ptr
-
     def reshaped(self, shape: tuple[int, ...], offset: int = 0) -> "View":
         """The same memory, from ``offset`` elements further on, under another shape."""
         return View(self.storage, self.offset + offset, Layout(shape, self.layout.dtype))
-
-    def covers_storage(self) -> bool:
-        """Whether every byte of the storage belongs to this view."""
-        return self.offset == 0 and self.layout.nbytes == self.storage.nbytes
 
 
 def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:

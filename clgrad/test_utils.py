@@ -17,13 +17,13 @@ __all__ = ["assert_almost_equal", "gradcheck", "gradgradcheck", "same"]
 #: Default (rtol, atol) of :func:`assert_almost_equal` for the less precise of two dtypes.
 TOLERANCES = {"float16": (1e-2, 1e-3), "float32": (1e-4, 1e-6), "float64": (1e-5, 1e-12)}
 
-#: Step of the central differences, about the cube root of the dtype's rounding error; a power of two,
-#: so that adding it to a short number is exact.
+#: Step of the central differences, about the cube root of the dtype's rounding error; a power of
+#: two, so that adding it to a short number is exact.
 STEPS = {"float32": 2.0**-8, "float64": 2.0**-17}
 
-#: Default rtol and atol of :func:`gradcheck`. With the steps above, a central difference errs by some
-#: 2e-5 in float32 and 2e-11 in float64, times values and third derivatives: these leave two orders of
-#: magnitude for them and for device functions with errors of 16 ulp, and a wrong rule errs by far more.
+#: Default rtol and atol of :func:`gradcheck`. With the steps above, a central difference errs by
+#: some 2e-5 in float32 and 2e-11 in float64, times values and third derivatives: these leave room
+#: for them and for device functions with errors of 16 ulp, and a wrong rule errs by far more.
 GRADIENT_TOLERANCES = {"float32": 3e-3, "float64": 1e-6}
 
 
@@ -52,9 +52,9 @@ def assert_almost_equal(a, b, rtol=None, atol=None, names=("a", "b"), equal_nan=
     a, b : NDArray, numpy.ndarray or sequence of numbers
         Of one shape. Infinities agree with infinities of their sign.
     rtol, atol : float, optional
-        Tolerances; by default those of the less precise of the two dtypes (:data:`TOLERANCES`), and 0
-        where both are whole numbers. (MXNet's default ``atol`` of 1e-3 for float32 would accept any
-        small number for any other.)
+        Tolerances; by default those of the less precise of the two dtypes (:data:`TOLERANCES`), and
+        0 where both are whole numbers. (MXNet's default ``atol`` of 1e-3 for float32 would accept
+        any small number for any other.)
     names : pair of str
         What the message calls the two.
     equal_nan : bool
@@ -72,7 +72,7 @@ def assert_almost_equal(a, b, rtol=None, atol=None, names=("a", "b"), equal_nan=
     >>> assert_almost_equal(mx.nd.exp(mx.nd.ones((1,))), [2.7182818])
     """
     a, b = _host(a), _host(b)
-    default = max((TOLERANCES.get(x.dtype.name, (0, 0)) for x in (a, b)))
+    default = max(TOLERANCES.get(x.dtype.name, (0, 0)) for x in (a, b))
     np.testing.assert_allclose(
         a,
         b,
@@ -99,10 +99,10 @@ def gradcheck(
 ) -> None:
     """Compare the gradients that ``backward`` computes with central finite differences.
 
-    With random head gradients ``v``, the derivative of ``L = sum(v * f(x))`` by each element ``x[i]``
-    is compared with ``sum(v * (f(x + h e_i) - f(x - h e_i))) / 2h``, where ``h = eps * max(1, |x[i]|)``.
-    The outputs are subtracted and summed in float64 on the host, so what errs is the truncation of the
-    difference, ``h**2 / 6`` times the third derivative, and the rounding of the outputs, divided by h.
+    With some head gradients ``v``, the derivative of ``L = sum(v * f(x))`` by each element ``x[i]``
+    is compared with ``sum(v * (f(x + h e_i) - f(x - h e_i))) / 2h``, ``h = eps * max(1, |x[i]|)``.
+    The outputs are subtracted and summed in float64 on the host, so what errs is the truncation of
+    the difference, ``h**2 / 6`` times the third derivative, and the rounding of the outputs over h.
     The cube root of the rounding error balances the two; see :data:`STEPS`.
 
     Parameters
@@ -115,7 +115,7 @@ def gradcheck(
     eps, rtol, atol : float, optional
         Step and tolerances (relative to the finite difference); by default chosen for the dtype.
     dtype : {'float64', 'float32'}, optional
-        What to compute in. By default float64 where the device has it, since the rounding error is what
+        What to compute in. By default float64 where the device has it, since the rounding error
         limits the accuracy: 1e-6 is held in float64, and 3e-3 in float32.
 
     Raises
@@ -195,17 +195,17 @@ def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str) -> None:
     rng = np.random.default_rng(0)
     heads = [_weights(rng, y.shape) for y in outputs]
     _backward(outputs, heads)
-    gradients = {i: inputs[i].grad.asnumpy() for i in real}
-    for i in real:
+    gradients = {i: _host(inputs[i].grad) for i in real}
+    for i, gradient in gradients.items():
         numeric = _differences(f, inputs, i, heads, eps)
-        _compare(gradients[i], numeric, rtol, atol, f"{what} of inputs[{i}]")
+        _compare(gradient, numeric, rtol, atol, f"{what} of inputs[{i}]")
 
 
 def _evaluate(f, inputs: Sequence[NDArray]) -> list[NDArray]:
     """The real outputs of f, recorded."""
-    for x in inputs:
-        if _is_real(x):
-            x.attach_grad()
+    variables = [x for x in inputs if _is_real(x)]
+    gradients = [nd.zeros(x.shape, x.context, x.dtype) for x in variables]
+    autograd.mark_variables(variables, gradients)
     with autograd.record():
         return [y for y in _as_list(f(*inputs)) if _is_real(y)]
 
@@ -227,7 +227,7 @@ def _differences(f, inputs: list[NDArray], position: int, heads, eps: float) -> 
     x = inputs[position].asnumpy()
     result = np.empty(x.shape)
     for place in np.ndindex(*x.shape):
-        step = x.dtype.type(eps * max(1, abs(x[place])))
+        step = x.dtype.type(eps * max(1.0, abs(float(x[place]))))
         ends, outputs = [], []
         for sign in (1, -1):
             moved = x.copy()
@@ -261,7 +261,7 @@ def _compare(
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Head gradients: different numbers of alternating sign, none of them small, exact in any dtype."""
+    """Head gradients: numbers of alternating sign, none of them small, exact in any dtype."""
     count = math.prod(shape)
     signs = np.where(np.arange(count) % 2, 1, -1)
     return (signs * rng.integers(32, 96, count) / 64).reshape(shape)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 from tqdm import tqdm
 
 import clgrad as mx
@@ -167,8 +166,6 @@ def _draw_losses(axes, losses, epochs) -> None:
         times[window // 2 :][: len(smooth)], smooth, color=LINE, label=f"mean of {window} batches"
     )
     axes.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", xlim=(0, epochs))
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     axes.grid(alpha=0.3)
     axes.legend()
 

@@ -133,7 +133,9 @@ def test_unknown_dtypes_are_named(dtype):
     ],
 )
 def test_a_device_without_double_precision_says_so(make):
-    with pytest.raises(OperatorError, match="dtype float64: the device .* has no double precision"):
+    with pytest.raises(
+        OperatorError, match=r"dtype float64: the device .* has no double precision"
+    ):
         make()
 
 
@@ -173,7 +175,9 @@ def test_ways_to_give_a_shape():
     assert nd.empty((2, 3), dtype="int8").shape == (2, 3)
     assert nd.empty(3).dtype is np.float32
     for shape in (-1, (2, -1), (2.5,)):
-        with pytest.raises(OperatorError, match="shape is .*; accepted: whole numbers not below 0"):
+        with pytest.raises(
+            OperatorError, match=r"shape is .*; accepted: whole numbers not below 0"
+        ):
             nd.zeros(shape)
 
 

@@ -62,7 +62,7 @@ def test_random_reads(shape, rng):
 @pytest.mark.parametrize("kind", ["number", "numpy", "NDArray"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_random_writes(shape, kind, rng):
-    """What is written, and that nothing else is; values of the region's shape and broadcast ones."""
+    """What is written, and that nothing else is; values of its shape and broadcast ones."""
     host = rng.standard_normal(shape).astype(np.float32)
     x = nd.array(host)
     for _ in range(30):
@@ -204,7 +204,7 @@ def test_leading_axes_of_size_1_of_a_value_are_dropped():
 
 
 def test_gradient_of_what_is_written():
-    """``t[:] = recorded`` on a fresh array passes gradients on, also where the value is broadcast."""
+    """``t[:] = recorded`` on a fresh array passes gradients on, also where it is broadcast."""
     x = nd.array([1.0, 2.0, 3.0])
     x.attach_grad()
     with autograd.record():

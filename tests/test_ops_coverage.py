@@ -1,7 +1,7 @@
 """Every op of the table is tested somewhere, under every name that it has.
 
-Each test module lists in COVERS the ops that it tests, and beside each the unnamed ops that it is made
-of. Adding an op without a test fails here.
+Each test module lists in COVERS the ops that it tests, and beside each the unnamed ops that it is
+made of. Adding an op without a test fails here.
 """
 
 import importlib

@@ -149,7 +149,7 @@ def test_gradients_of_embedding(rng):
 
 
 def test_gradient_of_many_equal_indices_is_exact():
-    """Added up in order, in float32: in float16 it would stop at 2048, with atomics it would vary."""
+    """Added up in order, in float32: in float16 it would stop at 2048, with atomics vary."""
     weight = nd.zeros((3, 2), dtype="float16")
     weight.attach_grad()
     with autograd.record():

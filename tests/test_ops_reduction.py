@@ -1,4 +1,4 @@
-"""Reductions along axes: values against numpy, accumulation, NaN, integers, gradients of both orders."""
+"""Reductions: values against numpy, accumulation, NaN, integers, gradients of both orders."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Ops that move elements: reshaping, transposing, slicing, joining, repeating; with their gradients."""
+"""Ops that move elements: reshaping, transposing, slicing, joining, repeating; with gradients."""
 
 import numpy as np
 import pytest
@@ -248,7 +248,7 @@ def test_slices_of_rows_share_memory():
     for part in (nd.slice(x, begin=1, end=3), nd.slice_axis(x, axis=0, begin=1, end=3), x[1:3]):
         assert shares_memory(part, x)
         part += 1
-    np.testing.assert_array_equal(x.asnumpy(), counted(4, 3) + [[0], [3], [3], [0]])
+    np.testing.assert_array_equal(x.asnumpy(), counted(4, 3) + np.float32([[0], [3], [3], [0]]))
     for copy in (nd.slice(x, begin=(0, 1), end=(4, 3)), nd.slice(x, 0, 4, 2), x[:, 1:]):
         assert not shares_memory(copy, x)
 
@@ -411,7 +411,9 @@ def test_ways_to_split():
     columns = nd.SliceChannel(x, num_outputs=3, squeeze_axis=True)
     assert [c.asnumpy().tolist() for c in columns] == [[0, 3], [1, 4], [2, 5]]
     assert nd.split(x, num_outputs=1).shape == (2, 3)  # not a list, as in MXNet
-    with pytest.raises(OperatorError, match="split: num_outputs is 2; accepted: a divisor of .* 3"):
+    with pytest.raises(
+        OperatorError, match=r"split: num_outputs is 2; accepted: a divisor of .* 3"
+    ):
         nd.split(x, num_outputs=2)
 
 

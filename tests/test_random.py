@@ -1,4 +1,4 @@
-"""Random arrays: the seed, the distributions, dtypes, shapes; kernel bits are tested with the kernels."""
+"""Random arrays: the seed, distributions, dtypes, shapes; bits are tested with the kernels."""
 
 import threading
 
@@ -47,7 +47,7 @@ def test_any_whole_number_is_a_seed(seed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_uniform(dtype):
-    """Bounds, mean and variance (five standard deviations of each), and all of the interval used."""
+    """Bounds, mean (to five standard deviations), and the whole interval evenly used."""
     n = 40000
     x = nd.random.uniform(-2, 3, shape=(200, 200), dtype=dtype)
     assert np.dtype(x.dtype) == dtype
@@ -131,10 +131,10 @@ def test_threads_draw_different_numbers():
 
 def test_errors_name_the_argument():
     with pytest.raises(
-        OperatorTypeError, match="random.uniform: dtype is int32; accepted: float16"
+        OperatorTypeError, match=r"random\.uniform: dtype is int32; accepted: float16"
     ):
         nd.random.uniform(dtype="int32")
     with pytest.raises(
-        OperatorTypeError, match="random.normal: scale is an NDArray; accepted: a number"
+        OperatorTypeError, match=r"random\.normal: scale is an NDArray; accepted: a number"
     ):
         nd.random.normal(0, nd.ones((1,)))

@@ -1,4 +1,4 @@
-"""The gradient checkers must catch wrong rules: each kind of mistake, at first and at second order."""
+"""The gradient checkers must catch wrong rules: every kind of mistake, at both orders."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_the_input_that_is_wrong_is_named():
             return x * y
 
         def backward(self, dy):
-            x, y = self.saved_tensors
+            _, y = self.saved_tensors
             return dy * y, dy * y  # should be dy * x
 
     with pytest.raises(AssertionError, match=r"gradient of inputs\[1\]: 1 of 2 .* worst at \(1,\)"):

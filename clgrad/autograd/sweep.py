@@ -12,6 +12,7 @@ from clgrad.array import NDArray
 from clgrad.autograd.gradients import as_list, described, filled, fits, zeros
 from clgrad.autograd.scopes import Scope, pause
 from clgrad.errors import AutogradError
+from clgrad.memory import View
 from clgrad.registry import table
 from clgrad.tape import Node, Variable
 
@@ -190,14 +191,12 @@ class Sweep:
     def _visit(self, node: Node, create_graph: bool) -> None:
         dys = [self._take((node, i)) for i in range(len(node.outputs))]
         wanted = self._wanted(node)
-        if all(dy is None for dy in dys) or not any(wanted):
+        if True not in wanted or dys.count(None) == len(dys):
             return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
         if node.op.fuses and node.plan is not None and not create_graph:
-            (dy,) = dys
-            assert dy is not None
-            self._visit_fused(node, dy, wanted)
+            self._visit_fused(node, dys, wanted)
             return
         dys = [
             dy if dy is None else _expanded(dy, layout.shape)
@@ -210,19 +209,20 @@ class Sweep:
             seen = (*dys, *gradients.values())
             self._foreign.update(a._view.storage.serial for a in seen if a is not None)
 
-    def _visit_fused(self, node: Node, dy: NDArray, wanted: tuple[bool, ...]) -> None:
+    def _visit_fused(self, node: Node, dys: list, wanted: tuple[bool, ...]) -> None:
         """Let generated kernels compute the gradients and add them to what is known of them."""
-        entries = node.inputs
-        known = [self._gradients.get(entry) for entry in entries]
+        entries, gradients = node.inputs, self._gradients
+        known = [gradients.get(entry) for entry in entries]
+        (dy,) = dys
         for i, (gradient, added) in node.op.fused_vjp(node, dy, wanted, known).items():
-            if added:
-                self._gradients[entries[i]] = gradient
+            if added or known[i] is None:
+                gradients[entries[i]] = gradient
             else:
                 self._accumulate(entries[i], gradient)
 
     def _take(self, entry: tuple) -> NDArray | None:
         """The gradient of a node's output, let go of unless it is asked for."""
-        if entry in self._targets:
+        if self._targets and entry in self._targets:
             return self._gradients.get(entry)
         return self._gradients.pop(entry, None)
 
@@ -283,6 +283,11 @@ def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
     return gradient if gradient.shape == shape else table["broadcast_to"](gradient, shape=shape)
 
 
+def _whole(view: View) -> bool:
+    """Whether the view is all of its storage."""
+    return view.offset == 0 and view.layout.nbytes == view.storage.nbytes
+
+
 def _store_zero(variable: Variable) -> None:
     if variable.grad_req == "write":
         target = variable.grad
@@ -296,14 +301,9 @@ def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
         table["add"](target, gradient, out=target)
         return
     old, new = target._view, gradient._view
-    if (
-        ours
-        and old.covers_storage()
-        and new.covers_storage()
-        and old.storage.stream is new.storage.stream
-    ):
-        array.begin_write(target, "backward")
-        old.storage.buffer, new.storage.buffer = new.storage.buffer, old.storage.buffer
+    if ours and old.storage.stream is new.storage.stream and _whole(old) and _whole(new):
+        old.storage.version += 1
+        old.storage.swap(new.storage)
     else:
         table["identity"](gradient, out=target)
 

@@ -5,7 +5,8 @@ Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: th
 (sub-buffers would have to be aligned, and drivers disagree by how much).
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,28 @@ from clgrad.memory import Layout, Storage, Stream, View
 
 # The public wrapper re-checks its arguments on each call; what it calls is this.
 _enqueue = _cl.enqueue_nd_range_kernel
+
+
+@functools.cache
+def _buffer_setter(arrays: tuple[tuple[int, int], ...]) -> Callable[[cl.Kernel, Sequence[View]], int]:
+    """A function that sets a kernel's buffer arguments and tells whether some view has an offset.
+
+    Generated, since a loop over a few arguments takes longer than the driver takes to set them.
+    """
+    names = [f"v{index}" for _, index in arrays]
+    buffers = "".join(
+        f"{position}, {name}.storage.buffer, "
+        for (position, _), name in zip(arrays, names, strict=True)
+    )
+    lines = [
+        "def set_buffers(kernel, views):",
+        *(f"    {name} = views[{name[1:]}]" for name in dict.fromkeys(names)),
+        f"    kernel._set_arg_multi(({buffers}))",
+        f"    return {' or '.join(f'{name}.offset' for name in dict.fromkeys(names))}",
+    ]
+    scope: dict = {}
+    exec("\n".join(lines), scope)
+    return scope["set_buffers"]
 
 
 @dataclass(frozen=True)
@@ -65,14 +88,14 @@ class Step:
 class _Prepared:
     """A step with its own kernel object, whose fixed arguments are already set."""
 
-    __slots__ = ("_arguments", "_kernel", "_offset_positions", "_scalars", "_shifted", "_views", "step")
+    __slots__ = ("_arrays", "_kernel", "_scalars", "_set_buffers", "_shifted", "step")
 
     def __init__(self, device: Device, step: Step, inputs: int, outputs: int):
         self.step = step
         self._kernel = program.kernel(device, step.kernel, step.source)
-        self._views: list[int] = []  # index of the view behind each buffer argument
+        #: Position of each buffer argument, and index of the view behind it.
+        self._arrays: list[tuple[int, int]] = []
         self._scalars: list[tuple[int, bytes, int, type]] = []
-        positions: list[int] = []
         first_view = {In: 0, Out: inputs, Scratch: inputs + outputs}
         position = 0
         for arg in step.args:
@@ -81,37 +104,33 @@ class _Prepared:
                 python_type = float if kind.kind == "f" else int
                 self._scalars.append((position, kind.char.encode(), arg.index, python_type))
             elif isinstance(arg, In | Out | Scratch):
-                self._views.append(first_view[type(arg)] + arg.index)
-                positions.append(position)
+                self._arrays.append((position, first_view[type(arg)] + arg.index))
                 position += 1
                 self._kernel.set_arg(position, np.uint64(0))
             else:
                 self._kernel.set_arg(position, arg)
             position += 1
-        # position, buffer, position, buffer, ...: as pyopencl takes them, buffers still open
-        self._arguments = [n for position in positions for n in (position, None)]
-        self._offset_positions = [position + 1 for position in positions]
+        self._set_buffers = _buffer_setter(tuple(self._arrays))
         #: Whether some offset argument is not 0 at present.
         self._shifted = False
 
     def enqueue(self, queue: cl.CommandQueue, views: Sequence[View], scalars: Sequence) -> cl.Event:
-        kernel = self._kernel
-        used = [views[i] for i in self._views]
-        arguments = self._arguments.copy()
-        arguments[1::2] = [view.storage.buffer for view in used]
-        kernel._set_arg_multi(tuple(arguments))
-        offsets = [view.offset for view in used]
-        if self._shifted or any(offsets):
-            self._shifted = any(offsets)
-            packed: list[object] = []
-            for position, offset in zip(self._offset_positions, offsets, strict=True):
-                packed += (position, b"L", offset)
-            kernel._set_arg_buf_pack_multi(tuple(packed))
+        shifted = self._set_buffers(self._kernel, views)
+        if shifted or self._shifted:
+            self._set_offsets(views)
         if self._scalars:
             self._set_scalars(scalars)
         step = self.step
-        return _enqueue(queue, kernel, step.global_size, step.local_size)
+        return _enqueue(queue, self._kernel, step.global_size, step.local_size)
 
+    def _set_offsets(self, views: Sequence[View]) -> None:
+        packed: list[object] = []
+        self._shifted = False
+        for position, index in self._arrays:
+            offset = views[index].offset
+            self._shifted = self._shifted or offset != 0
+            packed += (position + 1, b"L", offset)
+        self._kernel._set_arg_buf_pack_multi(tuple(packed))
 
     def _set_scalars(self, scalars: Sequence) -> None:
         packed: list[object] = []

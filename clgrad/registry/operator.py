@@ -308,7 +308,7 @@ class Operator:
         if tape.state.recording:
             self.record(names, arrays, attributes, results, plan)
         elif tape.state.launches is not None:
-            handles = tuple(a.handle for a in (*arrays, *results))
+            handles = [a.handle for a in (*arrays, *results)]
             tape.state.launches.append((plan, handles))
         return results[0] if len(results) == 1 else results
 
@@ -347,7 +347,8 @@ class Operator:
         views = [a._view for a in (*arrays, *results)]
         outputs = tuple([r._view.layout for r in results])
         node = tape.Node(
-            self, names, attributes, inputs, outputs, plan, [v.handle for v in views], views[0].device
+            self, names, attributes, inputs, outputs, plan,
+            [v.storage.handle for v in views], views[0].storage.stream.device,
         )
         if node.needs_grad:
             node.saved = {
@@ -475,7 +476,8 @@ def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stre
         The arrays lie on different devices.
     """
     first = arrays[0]._view.storage.stream
-    for i, other in enumerate(arrays):
+    for i in range(1, len(arrays)):
+        other = arrays[i]
         stream = other._view.storage.stream
         if stream is not first and stream.device is not first.device:
             raise OperatorError(
