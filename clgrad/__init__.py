@@ -3,7 +3,7 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
-from clgrad import autograd, nd, random, tape
+from clgrad import autograd, base, nd, random, tape, test_utils
 from clgrad.device import (
     Context,
     cpu,
@@ -18,6 +18,6 @@ __version__ = "0.1.0"
 ndarray = nd
 
 __all__ = [
-    "Context", "MXNetError", "autograd", "cpu", "current_context", "device", "gpu", "nd", "ndarray",
-    "num_gpus", "random", "tape",
+    "Context", "MXNetError", "autograd", "base", "cpu", "current_context", "device", "gpu", "nd", "ndarray",
+    "num_gpus", "random", "tape", "test_utils",
 ]

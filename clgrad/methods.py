@@ -107,6 +107,11 @@ def _backward(self: NDArray, out_grad=None, retain_graph=False, train_mode=True)
     autograd.backward([self], [out_grad], retain_graph, train_mode)
 
 
+def _as_nd_ndarray(self: NDArray) -> NDArray:
+    """The array itself; MXNet converts from its numpy interface here."""
+    return self
+
+
 def _drop_grad(self: NDArray) -> None:
     """Forget the gradient that :meth:`attach_grad` made."""
     self._entry = None
@@ -151,7 +156,7 @@ for _name, _function in {
     "copyto": conversion.copyto,
     "as_in_context": conversion.as_in_context,
     "as_in_ctx": conversion.as_in_context,
-    "as_nd_ndarray": lambda self: self,
+    "as_nd_ndarray": _as_nd_ndarray,
     "copy": _copy,
     "__copy__": _copy,
     "__deepcopy__": lambda self, memo: _copy(self.detach()),

@@ -91,15 +91,15 @@ ${combine(total, join, term, into, lanes)}\
 ${step(reads, total, join, term, into, W)}\
       }
       if (j < n) {
-        ${T} padded[${W}];
 % for array, pad in reads.items():
-        for (int i = 0; i < ${W}; ++i) padded[i] = j + i < n ? ${expr.load(k.dtype, array, "first + j + i")} : ${pad};
-        const ${vector(W)} ${array}_ = vload${W}(0, padded);
+        const ${vector(W)} ${array}_ = (${vector(W)})(${", ".join(
+            f"j + {i} < n ? {expr.load(k.dtype, array, f'first + j + {i}')} : {pad}" for i in range(W))});
 % endfor
 ${combine(total, join, term, into, W)}\
 % if into:
-        vstore${W}(term, 0, padded);
-        for (int i = 0; j + i < n; ++i) ${expr.store(k.dtype, "padded[i]", compute, into, "first + j + i")}
+%   for i in range(W):
+        if (j + ${i} < n) ${expr.store(k.dtype, f"term.s{i:x}", compute, into, f"first + j + {i}")}
+%   endfor
 % endif
       }
 % else:

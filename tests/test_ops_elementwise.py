@@ -317,7 +317,7 @@ SPECIAL = np.array(
 #: Where the definition here is not the reference's: MXNet has x % 0 = 0.
 SPECIAL_RESULTS = {"modulo": lambda lhs, rhs, y: np.where(rhs == 0, 0, y)}
 
-#: Ops of these are checked elsewhere: poles at whole numbers, whose limit depends on the side.
+#: Ops with poles at whole numbers, whose limit depends on the side: see test_poles.
 POLES = {"gamma", "gammaln", "digamma", "polygamma"}
 
 #: Odd functions, and others that keep the sign of 0 (ISO C11, annex F).
@@ -337,7 +337,6 @@ def test_special_values(case):
         hosts = [np.tile([0, 1], SPECIAL.size), np.repeat(SPECIAL, 2), -np.repeat(SPECIAL, 2)]
     with np.errstate(all="ignore"):
         exact = [h.astype(np.float64) for h in hosts]
-        # numpy's own float32 decides what overflows and what 0 * inf is
         expected = case.reference(*exact).astype(np.float32)
         if case.op.name in SPECIAL_RESULTS:
             expected = SPECIAL_RESULTS[case.op.name](*exact, expected)

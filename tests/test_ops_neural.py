@@ -146,6 +146,15 @@ def test_softmax(axis, temperature, rng):
     close(nd.softmin(nd.array(x), axis=axis, temperature=temperature), softmax(-scaled, axis))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 11, 17])
+def test_softmax_of_any_length(n, rng):
+    """Rows that are shorter than a vector, and what is left of them behind the last vector."""
+    (x,) = normal(rng, (4, n))
+    y = softmax(x.astype(np.float64))
+    close(nd.softmax(nd.array(x)), y)
+    close(nd.log_softmax(nd.array(x)), np.log(y))
+
+
 def test_softmax_does_not_overflow():
     x = nd.array([[1000.0, 1000.0, -1000.0], [-1000.0, -1001.0, -np.inf]])
     e = math.exp(-1)
