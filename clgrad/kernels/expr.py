@@ -297,7 +297,7 @@ class Emitter:
             return f"{test} != 0 ? {yes} : {no}"
         mask = f"{test} != ({self._type(condition)})(0)"
         if condition.itemsize != node.dtype.itemsize:
-            # Compared again: Mesa 22.3 (llvmpipe) makes all ones of a mask widened from int to long.
+            # Compared again: Mesa 22.3 (llvmpipe) loses the sign of a mask widened from int to long.
             integer = self._type(np.dtype(f"int{8 * node.dtype.itemsize}"))
             mask = f"convert_{integer}({mask}) != ({integer})(0)"
         return f"select({no}, {yes}, {mask})"
