@@ -27,9 +27,7 @@ def main() -> None:
         contenders = [stack.enter_context(c) for c in _contenders(args)]
         for name in args.benchmarks or BENCHMARKS:
             module = importlib.import_module(f"benchmarks.{name}")
-            able = [
-                c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)
-            ]
+            able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
             times = {case: _alternately(able, name, case, args) for case in module.CASES}
             _print_table(module, name, times)
             _save(module, name, able, times)
@@ -41,18 +39,12 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "benchmarks", nargs="*", metavar="BENCHMARK", help="of " + ", ".join(BENCHMARKS)
-    )
-    parser.add_argument(
-        "--device", action="append", help="OpenCL device, again for more (default: all)"
-    )
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="of " + ", ".join(BENCHMARKS))
+    parser.add_argument("--device", action="append", help="OpenCL device, again for more (default: all)")
     parser.add_argument("--mxnet-python", metavar="PYTHON", help="interpreter that has MXNet")
     parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter that has PyTorch")
     parser.add_argument("--rounds", type=int, default=21, help="measurements of each contender")
-    parser.add_argument(
-        "--seconds", type=float, default=0.02, help="that each of them takes, or more"
-    )
+    parser.add_argument("--seconds", type=float, default=0.02, help="that each of them takes, or more")
     args = parser.parse_args()
     for name in args.benchmarks:
         if name not in BENCHMARKS:

@@ -55,7 +55,5 @@ class Contender:
     def _answer(self):
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(
-                f"benchmarks: the worker for {self.framework} ended; its error is above"
-            )
+            raise SystemExit(f"benchmarks: the worker for {self.framework} ended; its error is above")
         return json.loads(line)

@@ -18,6 +18,18 @@ __version__ = "0.1.0"
 ndarray = nd
 
 __all__ = [
-    "Context", "MXNetError", "autograd", "base", "cpu", "current_context", "device", "gpu", "nd", "ndarray",
-    "num_gpus", "random", "tape", "test_utils",
+    "Context",
+    "MXNetError",
+    "autograd",
+    "base",
+    "cpu",
+    "current_context",
+    "device",
+    "gpu",
+    "nd",
+    "ndarray",
+    "num_gpus",
+    "random",
+    "tape",
+    "test_utils",
 ]

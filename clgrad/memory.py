@@ -99,7 +99,7 @@ _threads = threading.local()
 
 
 def current_stream(device: Device) -> Stream:
-    """This thread's stream on the device."""
+    """The calling thread's stream on the device."""
     try:
         return _threads.streams[device]
     except AttributeError:
@@ -151,10 +151,9 @@ class Storage:
         self.nbytes = nbytes
         self.buffer = stream.allocate(nbytes) if nbytes else None
         #: The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer.
-        self.handle: int = self.buffer.int_ptr if nbytes else 0
+        self.handle: int = 0 if self.buffer is None else self.buffer.int_ptr
         self.version = 0
         self.serial = next(_serials)
-
 
     def swap(self, other: "Storage") -> None:
         """Exchange the memory of two storages of one size and stream."""

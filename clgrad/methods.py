@@ -13,23 +13,98 @@ from clgrad.registry import table
 
 #: Python's binary operators and the ops that they mean.
 _OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "modulo",
-    "pow": "power", "floordiv": "_floor_divide",
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "mod": "modulo",
+    "pow": "power",
+    "floordiv": "_floor_divide",
 }
 _COMPARISONS = {
-    "eq": "equal", "ne": "not_equal", "gt": "greater", "ge": "greater_equal", "lt": "lesser",
+    "eq": "equal",
+    "ne": "not_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "lt": "lesser",
     "le": "lesser_equal",
 }
 
 #: Ops whose first argument is the array that the method is called on.
-_METHODS = (
-    "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmin broadcast_axes broadcast_like "
-    "broadcast_to cbrt ceil clip cos cosh degrees exp expand_dims expm1 fix flatten flip floor log "
-    "log10 log1p log2 log_softmax max mean min moveaxis nanprod nansum norm one_hot ones_like pick prod "
-    "radians rcbrt reciprocal relu reshape_like rint round rsqrt shape_array sigmoid sign sin sinh "
-    "size_array slice slice_axis slice_like softmax softmin split sqrt square squeeze sum swapaxes take "
-    "tan tanh transpose trunc zeros_like"
-).split()
+_METHODS = [
+    "abs",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "argmax",
+    "argmin",
+    "broadcast_axes",
+    "broadcast_like",
+    "broadcast_to",
+    "cbrt",
+    "ceil",
+    "clip",
+    "cos",
+    "cosh",
+    "degrees",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "fix",
+    "flatten",
+    "flip",
+    "floor",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "log_softmax",
+    "max",
+    "mean",
+    "min",
+    "moveaxis",
+    "nanprod",
+    "nansum",
+    "norm",
+    "one_hot",
+    "ones_like",
+    "pick",
+    "prod",
+    "radians",
+    "rcbrt",
+    "reciprocal",
+    "relu",
+    "reshape_like",
+    "rint",
+    "round",
+    "rsqrt",
+    "shape_array",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "size_array",
+    "slice",
+    "slice_axis",
+    "slice_like",
+    "softmax",
+    "softmin",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "sum",
+    "swapaxes",
+    "take",
+    "tan",
+    "tanh",
+    "transpose",
+    "trunc",
+    "zeros_like",
+]
 
 
 _OPERANDS = (NDArray, numbers.Number, np.ndarray, np.bool_)
@@ -52,7 +127,9 @@ def _binary(op_name: str, reflected: bool) -> Callable:
     def reflected_method(self, other):
         if type(other) in (int, float):
             return op.apply(_RIGHT, (self,), {"lhs": other})
-        return op.apply_mixed({"lhs": other, "rhs": self}) if isinstance(other, _OPERANDS) else NotImplemented
+        return (
+            op.apply_mixed({"lhs": other, "rhs": self}) if isinstance(other, _OPERANDS) else NotImplemented
+        )
 
     return reflected_method if reflected else method
 

@@ -30,6 +30,17 @@ def from_numpy(ndarray, zero_copy: bool = False) -> NDArray:
 
 
 __all__ = [
-    "NDArray", "arange", "array", "empty", "eye", "from_numpy", "full", "linspace", "ones", "random",
-    "waitall", "zeros", *(name for name in _table if not name.startswith("_")),
+    "NDArray",
+    "arange",
+    "array",
+    "empty",
+    "eye",
+    "from_numpy",
+    "full",
+    "linspace",
+    "ones",
+    "random",
+    "waitall",
+    "zeros",
+    *(name for name in _table if not name.startswith("_")),
 ]

@@ -200,9 +200,7 @@ class Symbol:
     def get_internals(self) -> "Symbol":
         """Every value of the graph as an output: ``symbol.get_internals()["exp0_output"]``."""
         heads = [
-            (place, index)
-            for place in self._needed
-            for index in range(len(self._nodes[place].outputs))
+            (place, index) for place in self._needed for index in range(len(self._nodes[place].outputs))
         ]
         return Symbol(self._nodes, heads)
 
@@ -216,9 +214,7 @@ class Symbol:
         if isinstance(key, str):
             names = self.list_outputs()
             if names.count(key) != 1:
-                raise OperatorError(
-                    f"Symbol: no output is named {key!r}; accepted: {', '.join(names)}"
-                )
+                raise OperatorError(f"Symbol: no output is named {key!r}; accepted: {', '.join(names)}")
             key = names.index(key)
         return Symbol(self._nodes, [self._heads[key]])
 
@@ -392,8 +388,7 @@ class Symbol:
                 )
             if not isinstance(arrays[name], NDArray):
                 raise OperatorTypeError(
-                    f"Symbol.eval: argument {name!r} is {type(arrays[name]).__name__}; "
-                    "accepted: NDArray"
+                    f"Symbol.eval: argument {name!r} is {type(arrays[name]).__name__}; accepted: NDArray"
                 )
 
     # Text

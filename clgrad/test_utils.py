@@ -236,23 +236,17 @@ def _differences(f, inputs: list[NDArray], position: int, heads, eps: float) -> 
             arrays = list(inputs)
             arrays[position] = nd.array(moved, dtype=x.dtype, ctx=inputs[position].context)
             outputs.append([y.asnumpy().astype(np.float64) for y in _evaluate(f, arrays)])
-        change = sum(
-            np.sum(v * (above - below)) for v, above, below in zip(heads, *outputs, strict=True)
-        )
+        change = sum(np.sum(v * (above - below)) for v, above, below in zip(heads, *outputs, strict=True))
         result[place] = change / (ends[0] - ends[1])  # what rounding made of 2h
     return result
 
 
-def _compare(
-    gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str
-) -> None:
+def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str) -> None:
     excess = np.abs(gradient - numeric) - (atol + rtol * np.abs(numeric))
     wrong = ~(excess <= 0)  # a NaN is wrong
     if not wrong.any():
         return
-    place = np.unravel_index(
-        np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape
-    )
+    place = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape)
     raise AssertionError(
         f"{what}: {wrong.sum()} of {wrong.size} elements differ from finite differences; worst at "
         f"{tuple(int(n) for n in place)}: autograd gives {gradient[place]!s}, finite differences "

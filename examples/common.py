@@ -93,9 +93,7 @@ class Progress:
         self._pending: list[nd.NDArray] = []
 
     def __enter__(self) -> "Progress":
-        self._bar = tqdm(
-            total=len(self._batches) * self._batches.size, unit=" images", unit_scale=True
-        )
+        self._bar = tqdm(total=len(self._batches) * self._batches.size, unit=" images", unit_scale=True)
         return self
 
     def __exit__(self, *exception) -> None:

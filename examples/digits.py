@@ -65,9 +65,7 @@ def main() -> int:
             progress.update(loss)
     predicted = common.predict(net, test_images)
     names = [str(digit) for digit in range(10)]
-    return common.conclude(
-        args, "Handwritten digits", progress, test_images, test_labels, predicted, names
-    )
+    return common.conclude(args, "Handwritten digits", progress, test_images, test_labels, predicted, names)
 
 
 if __name__ == "__main__":

@@ -141,9 +141,7 @@ def main() -> int:
                 nd.sgd_update(parameter, parameter.grad, lr=rate, out=parameter)
             progress.update(loss)
     predicted = common.predict(net, test_images)
-    return common.conclude(
-        args, "Fashion-MNIST", progress, test_images, test_labels, predicted, NAMES
-    )
+    return common.conclude(args, "Fashion-MNIST", progress, test_images, test_labels, predicted, NAMES)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ ${common.prologue(signature, (), compute == np.float64)}
         for (int q = 0; q < kc; ++q) {
 % for v in range(vectors):
 % if space == "panel":
-          const ${T}${V} b${v} = panel_vectors[q * ${vectors} + ${v}];
+          const ${T}${V} b${v} = vload${V}(q * ${vectors} + ${v}, panel);
 % else:
           const ${T}${V} b${v} = ${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)};
 % endif
@@ -144,7 +144,7 @@ ${common.prologue(signature, (), compute == np.float64)}
       if (columns == ${width}) {
         for (int q = 0; q < kc; ++q) {
 % for v in range(vectors):
-          panel_vectors[q * ${vectors} + ${v}] = ${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)};
+          vstore${V}(${expr.load(storage, "b", f"(k0 + q) * b_row_stride0 + j0 + {v * V}", V)}, q * ${vectors} + ${v}, panel);
 % endfor
         }
       } else {
@@ -180,8 +180,7 @@ void ${name}(
     ${signature})
 {
   // Declared as vectors, and so aligned like them.
-  __local ${T}${V} panel_vectors[${depth * vectors}];
-  __local ${T} *const panel = (__local ${T} *)panel_vectors;
+  __local ${T} panel[${depth * vectors * V}] __attribute__((aligned(${V * (8 if T == 'double' else 4)})));
 % if blocked:
   __local ${T}${V} sums[${most_rows * vectors}];
 % endif

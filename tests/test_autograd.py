@@ -439,9 +439,7 @@ def test_freed_nodes_that_no_gradient_reaches_do_not_matter():
 
 @pytest.mark.parametrize("head", [lambda: nd.ones(2), lambda: nd.ones(2) * 2, lambda: None])
 def test_a_head_outside_any_graph_says_to_record(head):
-    with pytest.raises(
-        AutogradError, match=r"heads\[0\] is not part of .* graph; compute it inside"
-    ):
+    with pytest.raises(AutogradError, match=r"heads\[0\] is not part of .* graph; compute it inside"):
         autograd.backward([head()])
 
 
@@ -503,9 +501,7 @@ REDUCTIONS = {
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-@pytest.mark.parametrize(
-    "inner", [lambda x: x, lambda x: x * 1, lambda x: x.T], ids=["x", "1x", "xT"]
-)
+@pytest.mark.parametrize("inner", [lambda x: x, lambda x: x * 1, lambda x: x.T], ids=["x", "1x", "xT"])
 def test_gradients_of_reductions_have_the_shape_of_the_variable(name, inner):
     """The gradient of a sum is one number for all elements, which need not be in memory as such."""
     x, added = variable(np.zeros((2, 3))), variable(np.zeros((2, 3)), "add")
@@ -611,8 +607,7 @@ def test_threads_record_and_go_back_independently():
 
     results = {}
     threads = [
-        threading.Thread(target=lambda seed=seed: results.update({seed: train(seed)}))
-        for seed in range(4)
+        threading.Thread(target=lambda seed=seed: results.update({seed: train(seed)})) for seed in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -776,9 +771,7 @@ def test_variables_with_one_incoming_gradient_do_not_share_it():
     assert_close(w.grad, [2, 2])
 
 
-@pytest.mark.parametrize(
-    "operation", [lambda x: x + 1, lambda x: x.reshape((2, 1)), lambda x: x[0:2]]
-)
+@pytest.mark.parametrize("operation", [lambda x: x + 1, lambda x: x.reshape((2, 1)), lambda x: x[0:2]])
 def test_grad_never_shares_memory_with_a_head_gradient(operation):
     x = variable([1, 2])
     with autograd.record():

@@ -109,9 +109,7 @@ def test_what_asnumpy_returns_is_the_users():
 
 @pytest.mark.parametrize("source", [[[1, 2], [3]], ["a"], [None], object()])
 def test_what_is_not_an_array_is_named(source):
-    with pytest.raises(
-        OperatorTypeError, match="array: source_array is not a regular array of numbers"
-    ):
+    with pytest.raises(OperatorTypeError, match="array: source_array is not a regular array of numbers"):
         nd.array(source)
 
 
@@ -133,9 +131,7 @@ def test_unknown_dtypes_are_named(dtype):
     ],
 )
 def test_a_device_without_double_precision_says_so(make):
-    with pytest.raises(
-        OperatorError, match=r"dtype float64: the device .* has no double precision"
-    ):
+    with pytest.raises(OperatorError, match=r"dtype float64: the device .* has no double precision"):
         make()
 
 
@@ -175,9 +171,7 @@ def test_ways_to_give_a_shape():
     assert nd.empty((2, 3), dtype="int8").shape == (2, 3)
     assert nd.empty(3).dtype is np.float32
     for shape in (-1, (2, -1), (2.5,)):
-        with pytest.raises(
-            OperatorError, match=r"shape is .*; accepted: whole numbers not below 0"
-        ):
+        with pytest.raises(OperatorError, match=r"shape is .*; accepted: whole numbers not below 0"):
             nd.zeros(shape)
 
 

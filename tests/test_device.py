@@ -38,9 +38,7 @@ from clgrad.errors import DeviceError, MXNetError
 ROOT = Path(__file__).parents[1]
 ABOUT_OPENCL = ("CLGRAD_", "OCL_", "OPENCL_", "POCL_", "PYOPENCL_", "RUSTICL_", "LD_LIBRARY_PATH")
 # The loader that pyopencl bundles looks for the PoCL wheel there, whatever OCL_ICD_VENDORS says.
-HIDE_POCL_WHEEL = (
-    "import os, pyopencl; os.environ['PYOPENCL_HOME'] = os.environ['OCL_ICD_VENDORS']\n"
-)
+HIDE_POCL_WHEEL = "import os, pyopencl; os.environ['PYOPENCL_HOME'] = os.environ['OCL_ICD_VENDORS']\n"
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="drivers are files on Linux alone")
 
@@ -115,9 +113,7 @@ class TestStart:
 
     @needs_pocl_wheel
     def test_finds_pocl_wheel_without_environment(self):
-        output = run(
-            "from clgrad.device import devices; print([d.platform_version for d in devices()])"
-        )
+        output = run("from clgrad.device import devices; print([d.platform_version for d in devices()])")
         assert "PoCL 3.0" in output
 
     def test_error_without_driver_names_the_extra(self, tmp_path: Path):
@@ -271,13 +267,9 @@ class TestDevices:
             fake_platform("Oclgrind", fake_device("simulator", **CPU | {"type": 15})),
             fake_platform("Portable Computing Language", fake_device("by PoCL", **CPU)),
             fake_platform("rusticl", fake_device("by Mesa", **CPU)),
-            fake_platform(
-                "Intel(R) OpenCL", fake_device("by Intel", driver_version="2026.22", **CPU)
-            ),
+            fake_platform("Intel(R) OpenCL", fake_device("by Intel", driver_version="2026.22", **CPU)),
             fake_platform("Integrated", fake_device("integrated", host_unified_memory=True)),
-            fake_platform(
-                "Discrete", fake_device("small"), fake_device("large", max_compute_units=80)
-            ),
+            fake_platform("Discrete", fake_device("small"), fake_device("large", max_compute_units=80)),
         )
         names = ["large", "small", "integrated", "by Intel", "by PoCL", "by Mesa", "simulator"]
         assert [found.name for found in devices()] == names
@@ -420,9 +412,7 @@ class TestContext:
         with pytest.raises(AttributeError):
             context.device_id = 1
 
-    @pytest.mark.parametrize(
-        "arguments", [("tpu",), (None,), ("cpu", -1), ("cpu", "1"), ("gpu", 0.5)]
-    )
+    @pytest.mark.parametrize("arguments", [("tpu",), (None,), ("cpu", -1), ("cpu", "1"), ("gpu", 0.5)])
     def test_bad_arguments(self, arguments):
         with pytest.raises(DeviceError, match=repr(arguments[-1])):
             Context(*arguments)
@@ -492,9 +482,7 @@ class TestChoice:
     @pytest.fixture
     def three(self, machine):
         machine(
-            fake_platform(
-                "Acme CL", fake_device("Rocket 9", max_compute_units=99), version="A 3.1"
-            ),
+            fake_platform("Acme CL", fake_device("Rocket 9", max_compute_units=99), version="A 3.1"),
             fake_platform("Acme CL", fake_device("Rocket 8"), version="A 3.0"),
             fake_platform("Other", fake_device("Acme CPU", **CPU)),
         )
@@ -595,9 +583,7 @@ class TestDrivers:
         (prefix / "etc/OpenCL/vendors/vendor.icd").write_text("/build/machine/libvendor.so\n")
         with icd.vendor_folder():
             folder = Path(os.environ["OCL_ICD_VENDORS"])
-            assert [file.read_text() for file in folder.iterdir()] == [
-                "/build/machine/libvendor.so\n"
-            ]
+            assert [file.read_text() for file in folder.iterdir()] == ["/build/machine/libvendor.so\n"]
         assert "OCL_ICD_VENDORS" not in os.environ
         assert not folder.exists()
 

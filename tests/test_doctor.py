@@ -167,9 +167,7 @@ class TestDiagnosis:
         ],
     )
     def test_driver_that_does_not_load(self, outcomes, capsys, library, source, error, remedy):
-        outcomes(
-            [driver(library, source)], try_driver=Outcome(error=error), list_devices=NO_DEVICES
-        )
+        outcomes([driver(library, source)], try_driver=Outcome(error=error), list_devices=NO_DEVICES)
         main(["doctor"])
         output = capsys.readouterr().out
         assert error in output

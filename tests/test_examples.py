@@ -92,9 +92,7 @@ def test_fashion_mnist_reads_files(fashion_mnist, tmp_path, rng, suffix):
     assert images.shape == (200, 1, 28, 28)
     assert images.dtype == np.float32
     assert 0 <= images.min() < images.max() == 1
-    np.testing.assert_array_equal(
-        images[:, 0].sum(axis=2).argmax(axis=1), 5 + 2 * labels.astype(int)
-    )
+    np.testing.assert_array_equal(images[:, 0].sum(axis=2).argmax(axis=1), 5 + 2 * labels.astype(int))
 
 
 @pytest.mark.parametrize(
@@ -110,9 +108,7 @@ def test_fashion_mnist_reads_files(fashion_mnist, tmp_path, rng, suffix):
         ("", lambda content: b"", "not an idx file of bytes"),
     ],
 )
-def test_fashion_mnist_refuses_corrupt_images(
-    fashion_mnist, tmp_path, rng, suffix, change, complaint
-):
+def test_fashion_mnist_refuses_corrupt_images(fashion_mnist, tmp_path, rng, suffix, change, complaint):
     write_dataset(tmp_path, rng, suffix)
     path = tmp_path / f"train-images-idx3-ubyte{suffix}"
     path.write_bytes(change(path.read_bytes()))
@@ -129,9 +125,7 @@ def test_fashion_mnist_refuses_corrupt_images(
         ("train-labels-idx1-ubyte", np.full(200, 10)),
     ],
 )
-def test_fashion_mnist_refuses_files_that_do_not_belong_together(
-    fashion_mnist, tmp_path, rng, name, array
-):
+def test_fashion_mnist_refuses_files_that_do_not_belong_together(fashion_mnist, tmp_path, rng, name, array):
     write_dataset(tmp_path, rng, suffix="")
     write_idx(tmp_path / name, array)
     with pytest.raises(fashion_mnist.DataError, match=name):

@@ -31,9 +31,7 @@ def random_key(rng, shape) -> tuple:
 def random_slice(rng, n: int) -> slice:
     """A slice of an axis of size n that selects something; bounds may lie outside or be None."""
     while True:
-        start, stop = (
-            None if rng.random() < 0.3 else int(rng.integers(-n - 2, n + 3)) for _ in "ab"
-        )
+        start, stop = (None if rng.random() < 0.3 else int(rng.integers(-n - 2, n + 3)) for _ in "ab")
         step = int(rng.choice([-3, -2, -1, 1, 1, 2, 3]))
         if len(range(*slice(start, stop, step).indices(n))):
             return slice(start, stop, step if step != 1 or rng.random() < 0.5 else None)

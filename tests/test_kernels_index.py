@@ -63,16 +63,12 @@ def test_64_bit_positions(shape, case, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    "dtype", ["float16", pytest.param("float64", marks=FP64), "int8", "int64", "bool"]
-)
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=FP64), "int8", "int64", "bool"])
 def test_dtypes_of_the_data(shape, dtype, rng):
     data = rng.integers(0, 256, (6, 37 * np.dtype(dtype).itemsize), np.uint8)
     data = (data % 2 if dtype == "bool" else data).view(dtype)  # any bits, NaNs among them
     indices = np.array([5, 0, 3], I32)
-    plan = index.plan_take(
-        device_of_shape(shape), "take", data.shape, (3,), 0, "clip", data.dtype, I32
-    )
+    plan = index.plan_take(device_of_shape(shape), "take", data.shape, (3,), 0, "clip", data.dtype, I32)
     (y,) = run(plan, [data, indices])
     assert y.tobytes() == data[indices].tobytes()
 
@@ -89,9 +85,7 @@ def test_dtypes_of_the_gradient(shape, dtype, rng):
     # 500 terms in float16 would be off by a percent: they are added in float and rounded once.
     tolerance = np.finfo(dy.dtype).eps if dy.dtype.kind == "f" else 0
     expected = expected_grad(dy, indices, (3, 37), 0, "clip")
-    np.testing.assert_allclose(
-        dx, expected, rtol=8 * tolerance if dtype == "float64" else tolerance
-    )
+    np.testing.assert_allclose(dx, expected, rtol=8 * tolerance if dtype == "float64" else tolerance)
 
 
 @pytest.mark.parametrize("mode", ["clip", "wrap"])
@@ -108,9 +102,7 @@ def test_dtypes_of_the_indices(dtype, mode):
         numbers += [2**40 + 3, -(2**40) - 3]
     indices = np.array(numbers, dtype)
     data = np.arange(5, dtype=F32)
-    plan = index.plan_take(
-        device_of_shape("cpu"), "take", (5,), indices.shape, 0, mode, F32, indices.dtype
-    )
+    plan = index.plan_take(device_of_shape("cpu"), "take", (5,), indices.shape, 0, mode, F32, indices.dtype)
     (y,) = run(plan, [data, indices])
     np.testing.assert_array_equal(y, rows_taken(indices, 5, mode))
 
@@ -125,9 +117,7 @@ def test_indices_that_no_integer_holds(mode, rows):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_taken_gives_a_gradient_of_zeros(shape):
-    plan = index.plan_take_grad(
-        device_of_shape(shape), "take_grad", (4, 5), (0,), 0, "clip", F32, I32
-    )
+    plan = index.plan_take_grad(device_of_shape(shape), "take_grad", (4, 5), (0,), 0, "clip", F32, I32)
     (dx,) = run(plan, [np.empty((0, 5), F32), np.empty(0, I32)])
     np.testing.assert_array_equal(dx, np.zeros((4, 5)))
 

@@ -55,8 +55,12 @@ def test_reads_and_writes_by_stride(kernel_shape, rng):
     source = Operand(FLOAT, (1, -5), base=30)
     target = Operand(FLOAT, (14, 2))
     made = map.plan(
-        device(kernel_shape), "test", (5, 7), [map.Output(expr.operand(0, FLOAT), target)],
-        [source], out_shapes=[(5, 14)],
+        device(kernel_shape),
+        "test",
+        (5, 7),
+        [map.Output(expr.operand(0, FLOAT), target)],
+        [source],
+        out_shapes=[(5, 14)],
     )
     (y,) = plan_harness.run(made, [x])
     np.testing.assert_array_equal(y[:, ::2], x[::-1].T)
@@ -77,8 +81,10 @@ def test_several_outputs_and_scalars(kernel_shape, rng):
     """A scalar in the wrong slot, or outputs exchanged, breaks this."""
     x = rng.standard_normal(50).astype(FLOAT)
     a, b = expr.scalar(0, FLOAT), expr.scalar(1, FLOAT)
-    outputs = [map.Output(expr.operand(0, FLOAT) * a, dense((50,))),
-               map.Output(expr.operand(0, FLOAT) + b, dense((50,)))]
+    outputs = [
+        map.Output(expr.operand(0, FLOAT) * a, dense((50,))),
+        map.Output(expr.operand(0, FLOAT) + b, dense((50,))),
+    ]
     made = map.plan(device(kernel_shape), "test", (50,), outputs, [dense((50,))], [FLOAT, FLOAT])
     for scalars in ((2.0, 3.0), (-1.0, 0.5)):
         times, plus = plan_harness.run(made, [x], scalars)

@@ -147,9 +147,7 @@ def test_accumulates_into_the_output(rng):
     a, b = integers(rng, (70, 40), FLOAT), integers(rng, (40, 50), FLOAT)
     before = integers(rng, (70, 50), FLOAT)
     own = current_context().device
-    plan = matmul.plan_matmul(
-        own, "test_matmul", FLOAT, 70, 50, 40, accumulate=True, out_shape=(70, 50)
-    )
+    plan = matmul.plan_matmul(own, "test_matmul", FLOAT, 70, 50, 40, accumulate=True, out_shape=(70, 50))
     stream = memory.current_stream(own)
     views = [_upload(stream, x) for x in (a, b, before)]
     plan.run(stream, views[:2], outputs=views[2:])

@@ -66,10 +66,7 @@ def windows(g: PoolGeometry):
         starts = [o * s - p for o, s, p in zip(position, g.stride, g.pad, strict=True)]
         low = [max(0, a) for a in starts]
         high = [min(n, a + k) for n, a, k in zip(g.size, starts, g.kernel, strict=True)]
-        padded = [
-            min(n + p, a + k) - a
-            for n, a, k, p in zip(g.size, starts, g.kernel, g.pad, strict=True)
-        ]
+        padded = [min(n + p, a + k) - a for n, a, k, p in zip(g.size, starts, g.kernel, g.pad, strict=True)]
         inside = [max(0, b - a) for a, b in zip(low, high, strict=True)]
         window = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
         count = math.prod(padded if g.include_pad else inside)
@@ -154,9 +151,7 @@ def test_sum_average_and_their_gradients(shape, case, average, include_pad, rng)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    "dtype", ["float16", pytest.param("float64", marks=pytest.mark.requires("fp64"))]
-)
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=pytest.mark.requires("fp64"))])
 @pytest.mark.parametrize("case", ["2d_overlap", "global"])
 def test_other_dtypes(shape, dtype, case, rng):
     g, device, dtype = geometry_of(case), device_of_shape(shape), np.dtype(dtype)

@@ -14,18 +14,14 @@ SHAPES = ("cpu", "gpu")
 
 def plan(kernel_shape, shape, axes, how="sum", finish=lambda t: t, dtype=FLOAT, value=None, **options):
     dtype = np.dtype(dtype)
-    reduction = reduce.Reduction(
-        expr.operand(0, dtype) if value is None else value, how, dtype, finish
-    )
+    reduction = reduce.Reduction(expr.operand(0, dtype) if value is None else value, how, dtype, finish)
     operands = options.pop("operands", [layout.broadcast(shape, shape, dtype)])
     device = plan_harness.device_of_shape(kernel_shape)
     return reduce.plan(device, "test", shape, axes, [reduction], operands, **options)
 
 
 def subsets(ndim):
-    return itertools.chain.from_iterable(
-        itertools.combinations(range(ndim), n) for n in range(1, ndim + 1)
-    )
+    return itertools.chain.from_iterable(itertools.combinations(range(ndim), n) for n in range(1, ndim + 1))
 
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
@@ -41,7 +37,13 @@ def test_every_choice_of_axes(kernel_shape, shape, rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 @pytest.mark.parametrize(
     ("shape", "axes"),
-    [((300_001,), (0,)), ((70_003, 2), (0,)), ((3, 50_021), (1,)), ((4099, 3), (1,)), ((1, 1), (0,))],
+    [
+        ((300_001,), (0,)),
+        ((70_003, 2), (0,)),
+        ((3, 50_021), (1,)),
+        ((4099, 3), (1,)),
+        ((1, 1), (0,)),
+    ],
 )
 def test_long_short_and_split_reductions(kernel_shape, shape, axes, rng):
     """A partial result that is dropped or counted twice when work is split over the device."""

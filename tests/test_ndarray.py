@@ -231,18 +231,14 @@ def test_a_numpy_array_on_the_left_leaves_the_work_to_the_array():
 # Conversions
 
 
-@pytest.mark.parametrize(
-    "target", ["float32", "float16", "int64", "int32", "int8", "uint8", "bool"]
-)
+@pytest.mark.parametrize("target", ["float32", "float16", "int64", "int32", "int8", "uint8", "bool"])
 @pytest.mark.parametrize(
     "source", ["float32", pytest.param("float64", marks=FP64), "float16", "int64", "uint8", "bool"]
 )
 def test_astype(source, target, rng):
     """Fractions are dropped towards 0; every number but 0 is True."""
     host = (
-        rng.integers(0, 100, 37).astype(source)
-        if source != "bool"
-        else rng.integers(0, 2, 37).astype(bool)
+        rng.integers(0, 100, 37).astype(source) if source != "bool" else rng.integers(0, 2, 37).astype(bool)
     )
     if np.dtype(source).kind == "f":
         host += np.asarray(rng.choice([0, 0.25, 0.75], 37), source)

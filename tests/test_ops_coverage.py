@@ -73,15 +73,10 @@ def modules() -> dict[str, dict]:
 
 def test_every_op_is_tested():
     claimed = {
-        name
-        for covers in modules().values()
-        for entry in covers.items()
-        for name in (entry[0], *entry[1])
+        name for covers in modules().values() for entry in covers.items() for name in (entry[0], *entry[1])
     }
     ops = {op.name for op in table.values()}
-    assert ops - claimed - UNTESTED.keys() == set(), (
-        "ops without a test: write one and add it to COVERS"
-    )
+    assert ops - claimed - UNTESTED.keys() == set(), "ops without a test: write one and add it to COVERS"
     assert UNTESTED.keys() & claimed == set(), "tested by now: take it out of UNTESTED"
 
 
@@ -96,9 +91,7 @@ def test_claims_are_not_empty(module):
         if module == "test_ops_elementwise.py" and name in table:
             continue  # driven by the table
         names = [name, *getattr(table.get(name), "aliases", ())]
-        assert any(re.search(rf"\b{re.escape(n)}\b", used) for n in names), (
-            f"{module} never uses {name}"
-        )
+        assert any(re.search(rf"\b{re.escape(n)}\b", used) for n in names), f"{module} never uses {name}"
 
 
 @pytest.mark.parametrize("alias", ALIASES)

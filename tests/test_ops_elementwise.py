@@ -108,9 +108,7 @@ def cases(select=lambda op: True, arity: int | None = None) -> list:
 
 #: What the coverage test counts as tested here: all of the table, and the composite ``where``.
 COVERS = {
-    **{
-        op.name: () for op in table.values() if isinstance(op, Elementwise) and op.name not in PARTS
-    },
+    **{op.name: () for op in table.values() if isinstance(op, Elementwise) and op.name not in PARTS},
     "where": ("_select",),
 }
 
@@ -212,9 +210,7 @@ def test_array_and_number(case, number_first, rng):
     """A number stands for an array of it; in an integer op it is truncated, as in MXNet."""
     (x, _), number = draw(rng, case, [(21,), (21,)], "float32"), 1.375
     pair, host = (
-        ((number, nd.array(x)), (number, x))
-        if number_first
-        else ((nd.array(x), number), (x, number))
+        ((number, nd.array(x)), (number, x)) if number_first else ((nd.array(x), number), (x, number))
     )
     with np.errstate(invalid="ignore"):
         expected = case.reference(*(np.asarray(v, np.float64) for v in host))
@@ -423,9 +419,7 @@ def test_real_functions_of_integers_are_truncated():
     np.testing.assert_array_equal(nd.exp(x).asnumpy(), [1, 2, 7, 20])
     assert nd.exp(x).dtype is np.int32
     np.testing.assert_array_equal(nd.sqrt(nd.array([10, 200], dtype="uint8")).asnumpy(), [3, 14])
-    np.testing.assert_array_equal(
-        nd.reciprocal(nd.array([1, 2, -1], dtype="int32")).asnumpy(), [1, 0, -1]
-    )
+    np.testing.assert_array_equal(nd.reciprocal(nd.array([1, 2, -1], dtype="int32")).asnumpy(), [1, 0, -1])
 
 
 def test_comparisons_keep_the_dtype():
@@ -477,9 +471,7 @@ def gradients(f, hosts, create_graph: bool) -> list[np.ndarray]:
 def assert_kernel_is_rule(f, hosts) -> None:
     """The fused gradient kernel gives what the recorded rule gives, up to roundings."""
     fused, recorded = (gradients(f, hosts, create_graph) for create_graph in (False, True))
-    for host, kernel, rule in zip(
-        [h for h in hosts if h.dtype.kind == "f"], fused, recorded, strict=True
-    ):
+    for host, kernel, rule in zip([h for h in hosts if h.dtype.kind == "f"], fused, recorded, strict=True):
         assert kernel.shape == rule.shape == host.shape
         scale = max(1, np.abs(rule).max(initial=0))
         np.testing.assert_allclose(kernel, rule, rtol=4e-6, atol=1e-6 * scale)
@@ -500,17 +492,13 @@ def test_gradient_kernel_is_the_recorded_rule(case, rng):
 def test_gradient_kernel_beside_a_number(case, number_first, rng):
     """A number in an argument's place is passed to the gradient kernel as well."""
     x, _ = draw(rng, case, [(21,), (21,)], "float32")
-    assert_kernel_is_rule(
-        (lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x]
-    )
+    assert_kernel_is_rule((lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x])
     (fused,) = gradients(
         (lambda a: case(1.375, a)) if number_first else (lambda a: case(a, 1.375)), [x], False
     )
     number = np.full_like(x, 1.375)
     pair = [number, x] if number_first else [x, number]
-    np.testing.assert_allclose(
-        fused, gradients(case, pair, False)[number_first], rtol=4e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(fused, gradients(case, pair, False)[number_first], rtol=4e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [n for n in PARTS if n in table and table[n].gradients])

@@ -139,9 +139,7 @@ def test_gradients_of_pick(axis, keepdims, rng):
 
 def test_gradients_of_embedding(rng):
     def f(weight):
-        return nd.square(
-            nd.Embedding(nd.array([[1, 1], [0, 3]]), weight, input_dim=4, output_dim=2)
-        )
+        return nd.square(nd.Embedding(nd.array([[1, 1], [0, 3]]), weight, input_dim=4, output_dim=2))
 
     weight = rng.uniform(0.5, 2, (4, 2))
     gradcheck(f, [weight])

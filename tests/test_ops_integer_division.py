@@ -31,9 +31,14 @@ def test_floor_division_and_modulo_are_numpys(dtype):
 def test_division_truncates_as_c_and_gives_0_for_0(dtype):
     """On CPUs, an unguarded x / 0 or MIN / -1 kills the process."""
     a, b = pairs(dtype)
-    exact = [0 if n == 0 else abs(int(m)) // abs(int(n)) * (1 if (m < 0) == (n < 0) else -1)
-             for m, n in zip(a, b, strict=True)]
-    expected = np.array(exact, "object").astype("int64", casting="unsafe") if dtype != "int64" else (
-        np.array([((n + 2**63) % 2**64) - 2**63 for n in exact], "int64"))
+    exact = [
+        0 if n == 0 else abs(int(m)) // abs(int(n)) * (1 if (m < 0) == (n < 0) else -1)
+        for m, n in zip(a, b, strict=True)
+    ]
+    expected = (
+        np.array(exact, "object").astype("int64", casting="unsafe")
+        if dtype != "int64"
+        else (np.array([((n + 2**63) % 2**64) - 2**63 for n in exact], "int64"))
+    )
     y = (nd.array(a, dtype=dtype) / nd.array(b, dtype=dtype)).asnumpy()
     np.testing.assert_array_equal(y, expected.astype(dtype))

@@ -75,15 +75,11 @@ def test_other_dtypes(dtype, rng):
     assert np.dtype(y.dtype) == dtype
     eps = np.finfo(dtype).eps
     factor = 1 if dtype == "float16" else 200
-    np.testing.assert_allclose(
-        y.asnumpy(), np.matmul(*exact(a, b)), rtol=factor * eps, atol=factor * eps
-    )
+    np.testing.assert_allclose(y.asnumpy(), np.matmul(*exact(a, b)), rtol=factor * eps, atol=factor * eps)
 
 
 def test_nothing_to_sum():
-    np.testing.assert_array_equal(
-        nd.dot(nd.zeros((2, 0)), nd.zeros((0, 3))).asnumpy(), np.zeros((2, 3))
-    )
+    np.testing.assert_array_equal(nd.dot(nd.zeros((2, 0)), nd.zeros((0, 3))).asnumpy(), np.zeros((2, 3)))
     assert nd.dot(nd.zeros((0, 4)), nd.zeros((4, 3))).shape == (0, 3)
 
 
@@ -115,9 +111,7 @@ def test_fully_connected(flatten, no_bias, rng):
     x, b = normal(rng, (6, 3, 4), (5,))
     (w,) = normal(rng, (5, 12 if flatten else 4))
     bias = [] if no_bias else [nd.array(b)]
-    y = nd.FullyConnected(
-        nd.array(x), nd.array(w), *bias, num_hidden=5, no_bias=no_bias, flatten=flatten
-    )
+    y = nd.FullyConnected(nd.array(x), nd.array(w), *bias, num_hidden=5, no_bias=no_bias, flatten=flatten)
     x64, w64, b64 = exact(x.reshape(6, 12) if flatten else x, w, b)
     close(y, x64 @ w64.T + (0 if no_bias else b64), 12)
 
@@ -150,9 +144,7 @@ def test_fully_connected(flatten, no_bias, rng):
             r"FullyConnected: weight is of shape \(5, 4\); accepted: \(5, 3\) for data \(2, 3\)",
         ),
         (
-            lambda: nd.FullyConnected(
-                nd.zeros((2, 3)), nd.zeros((5, 3)), num_hidden=6, no_bias=True
-            ),
+            lambda: nd.FullyConnected(nd.zeros((2, 3)), nd.zeros((5, 3)), num_hidden=6, no_bias=True),
             r"FullyConnected: weight is of shape \(5, 3\); accepted: \(num_hidden=6, inputs\)",
         ),
         (
@@ -186,9 +178,7 @@ def test_gradients_of_dot(transpose_a, transpose_b, rng):
     gradgradcheck(f, inputs)
 
 
-@pytest.mark.parametrize(
-    "shapes", [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2))]
-)
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 2, 3), (3, 2))])
 def test_gradients_of_dot_with_other_axes(shapes, rng):
     inputs = normal(rng, *shapes)
     gradcheck(nd.dot, inputs)

@@ -105,15 +105,11 @@ def test_prelu_has_a_slope_for_each_channel(rng):
 
 def test_gradients_of_prelu():
     x = np.array([[0.7, -1.2, 0.4], [-0.5, 1.5, -0.3]])
-    check_both_orders(
-        lambda x, g: nd.LeakyReLU(x, g, act_type="prelu"), [x, np.array([0.3, -0.2, 0.5])]
-    )
+    check_both_orders(lambda x, g: nd.LeakyReLU(x, g, act_type="prelu"), [x, np.array([0.3, -0.2, 0.5])])
 
 
 def test_gradients_of_selu():
-    check_both_orders(
-        lambda x: nd.LeakyReLU(x, act_type="selu"), [np.array([0.7, -1.2, 0.4, -0.1])]
-    )
+    check_both_orders(lambda x: nd.LeakyReLU(x, act_type="selu"), [np.array([0.7, -1.2, 0.4, -0.1])])
 
 
 def test_rrelu_draws_slopes_in_training_only():
@@ -160,9 +156,7 @@ def test_softmax_does_not_overflow():
     e = math.exp(-1)
     close(nd.softmax(x), [[0.5, 0.5, 0], [1 / (1 + e), e / (1 + e), 0]])
     logarithm = nd.log_softmax(x).asnumpy()
-    np.testing.assert_allclose(
-        logarithm[0], [-math.log(2), -math.log(2), -2000 - math.log(2)], rtol=1e-6
-    )
+    np.testing.assert_allclose(logarithm[0], [-math.log(2), -math.log(2), -2000 - math.log(2)], rtol=1e-6)
     assert logarithm[1, 2] == -np.inf
 
 
@@ -176,12 +170,8 @@ def test_softmax_in_another_dtype(rng):
     close(wide, softmax(halves.astype(np.float64)))
 
 
-@pytest.mark.parametrize(
-    "op", [nd.softmax, nd.log_softmax, nd.softmin], ids=["softmax", "log", "min"]
-)
-@pytest.mark.parametrize(
-    "attributes", [{}, {"axis": 0, "temperature": 2.0}], ids=["rows", "columns"]
-)
+@pytest.mark.parametrize("op", [nd.softmax, nd.log_softmax, nd.softmin], ids=["softmax", "log", "min"])
+@pytest.mark.parametrize("attributes", [{}, {"axis": 0, "temperature": 2.0}], ids=["rows", "columns"])
 def test_gradients_of_softmax(op, attributes, rng):
     check_both_orders(lambda x: op(x, **attributes), normal(rng, (3, 4)))
 
@@ -191,9 +181,7 @@ def test_softmax_cross_entropy(rng):
     label = rng.integers(0, 7, 5)
     expected = -np.log(softmax(x.astype(np.float64)))[np.arange(5), label].sum()
     close(nd.softmax_cross_entropy(nd.array(x), nd.array(label)), [expected], 4e-6)
-    check_both_orders(
-        lambda x: nd.softmax_cross_entropy(x, nd.array([1, 0, 3])), normal(rng, (3, 4))
-    )
+    check_both_orders(lambda x: nd.softmax_cross_entropy(x, nd.array([1, 0, 3])), normal(rng, (3, 4)))
 
 
 # Dropout
@@ -352,9 +340,7 @@ def convolution(x, weight, bias, stride, dilate, pad, groups) -> np.ndarray:
     rank = x.ndim - 2
     x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in pad)])
     kernel = weight.shape[2:]
-    size = [
-        (x.shape[2 + a] - dilate[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(rank)
-    ]
+    size = [(x.shape[2 + a] - dilate[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(rank)]
     y = np.zeros((x.shape[0], weight.shape[0], *size))
     into, out = weight.shape[1], weight.shape[0] // groups
     for group in range(groups):
@@ -363,8 +349,7 @@ def convolution(x, weight, bias, stride, dilate, pad, groups) -> np.ndarray:
         for place in itertools.product(*map(range, kernel)):
             starts = [k * d for k, d in zip(place, dilate, strict=True)]
             window = tuple(
-                slice(b, b + s * (n - 1) + 1, s)
-                for b, s, n in zip(starts, stride, size, strict=True)
+                slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, stride, size, strict=True)
             )
             y[:, group * out : (group + 1) * out] += np.einsum(
                 "bc...,oc->bo...", inputs[(..., *window)], filters[(..., *place)]
@@ -403,9 +388,7 @@ def test_convolution(case, no_bias, rng):
     arrays = [nd.array(v) for v in ((x, w) if no_bias else (x, w, b))]
     y = nd.Convolution(*arrays, kernel=kernel, num_filter=filters, no_bias=no_bias, **attributes)
     x64, w64, b64 = (v.astype(np.float64) for v in (x, w, 0 * b if no_bias else b))
-    expected = convolution(
-        x64, w64, b64, *(full[k] for k in ("stride", "dilate", "pad", "num_group"))
-    )
+    expected = convolution(x64, w64, b64, *(full[k] for k in ("stride", "dilate", "pad", "num_group")))
     close(y, expected, 1e-5)
 
 
@@ -518,9 +501,7 @@ def test_pooling_everything(kind, reduced, rng):
     ("shape", "attributes"),
     [
         pytest.param((1, 2, 4, 5), {"kernel": (2, 3), "stride": (1, 2), "pad": (1, 1)}, id="2-d"),
-        pytest.param(
-            (2, 1, 7), {"kernel": (3,), "stride": (2,), "pooling_convention": "full"}, id="1-d"
-        ),
+        pytest.param((2, 1, 7), {"kernel": (3,), "stride": (2,), "pooling_convention": "full"}, id="1-d"),
     ],
 )
 def test_gradients_of_pooling(shape, attributes, kind, rng):
@@ -562,9 +543,7 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
             r"BatchNorm: gamma is float32 \(2,\); accepted: float32 \(3,\) for data",
         ),
         (
-            lambda x: nd.Convolution(
-                x, nd.ones((4, 2, 3, 3)), no_bias=True, kernel=(3, 3), num_filter=4
-            ),
+            lambda x: nd.Convolution(x, nd.ones((4, 2, 3, 3)), no_bias=True, kernel=(3, 3), num_filter=4),
             r"Convolution: weight is float32 \(4, 2, 3, 3\); accepted: float32 \(4, 3, 3, 3\)",
         ),
         (
@@ -572,9 +551,7 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
             r"Convolution: bias is None; accepted: shape \(4,\), or no_bias=True",
         ),
         (
-            lambda x: nd.Convolution(
-                x, nd.ones((4, 3, 3, 3)), no_bias=True, kernel=(2, 2), num_filter=4
-            ),
+            lambda x: nd.Convolution(x, nd.ones((4, 3, 3, 3)), no_bias=True, kernel=(2, 2), num_filter=4),
             r"Convolution: kernel is \(2, 2\); accepted: \(3, 3\), as the weight has",
         ),
         (lambda x: nd.Pooling(x, kernel=(2, 2), pool_type="median"), "Pooling: pool_type"),

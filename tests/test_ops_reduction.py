@@ -203,9 +203,7 @@ def test_reducing_nothing_gives_the_neutral_element():
     np.testing.assert_array_equal(nd.mean(x, axis=0).asnumpy(), [np.nan] * 3)
     assert nd.sum(x).asnumpy().tolist() == [0]
     assert nd.sum(x, axis=1).shape == (0,)
-    with pytest.raises(
-        OperatorError, match=r"max: data is of shape \(0, 3\); accepted: at least one"
-    ):
+    with pytest.raises(OperatorError, match=r"max: data is of shape \(0, 3\); accepted: at least one"):
         nd.max(x, axis=0)
 
 

@@ -99,9 +99,7 @@ def test_reshape_codes_from_the_right():
 
 def test_ways_to_give_a_shape():
     x = nd.zeros((2, 6))
-    assert (
-        x.reshape(3, 4).shape == x.reshape([3, 4]).shape == x.reshape(shape=(3, 4)).shape == (3, 4)
-    )
+    assert x.reshape(3, 4).shape == x.reshape([3, 4]).shape == x.reshape(shape=(3, 4)).shape == (3, 4)
     assert nd.reshape(x, (3, -1)).shape == nd.Reshape(x, shape=(3, 4)).shape == (3, 4)
     assert x.reshape(-1).shape == (12,)
 
@@ -155,9 +153,7 @@ def test_relabelled_memory_is_shared(f, shape):
 
 def test_squeeze_keeps_an_axis():
     assert nd.ones((1, 1)).squeeze().shape == (1,)
-    with pytest.raises(
-        OperatorError, match=r"squeeze: axis is 1; accepted: axes of size 1 of \(1, 3\)"
-    ):
+    with pytest.raises(OperatorError, match=r"squeeze: axis is 1; accepted: axes of size 1 of \(1, 3\)"):
         nd.ones((1, 3)).squeeze(axis=1)
     with pytest.raises(OperatorError, match="expand_dims: axis is 4; accepted: -3 to 2"):
         nd.ones((1, 3)).expand_dims(axis=4)
@@ -207,9 +203,7 @@ def test_ways_to_transpose():
     np.testing.assert_array_equal(y.swapaxes(0, 2).asnumpy(), x.swapaxes(0, 2))
     np.testing.assert_array_equal(nd.SwapAxis(y, dim1=1, dim2=-1).asnumpy(), x.swapaxes(1, 2))
     np.testing.assert_array_equal(nd.moveaxis(y, 0, -1).asnumpy(), np.moveaxis(x, 0, -1))
-    np.testing.assert_array_equal(
-        nd.moveaxis(y, (0, 1), (2, 0)).asnumpy(), np.moveaxis(x, (0, 1), (2, 0))
-    )
+    np.testing.assert_array_equal(nd.moveaxis(y, (0, 1), (2, 0)).asnumpy(), np.moveaxis(x, (0, 1), (2, 0)))
 
 
 @pytest.mark.parametrize("axes", [(0, 1), (0, 0, 1), (0, 1, 3)])
@@ -257,9 +251,7 @@ def test_slice_axis():
     x = counted(4, 7, 2)
     y = nd.array(x)
     np.testing.assert_array_equal(nd.slice_axis(y, axis=1, begin=2, end=5).asnumpy(), x[:, 2:5])
-    np.testing.assert_array_equal(
-        nd.slice_axis(y, axis=-2, begin=-3, end=None).asnumpy(), x[:, -3:]
-    )
+    np.testing.assert_array_equal(nd.slice_axis(y, axis=-2, begin=-3, end=None).asnumpy(), x[:, -3:])
     np.testing.assert_array_equal(y.slice_axis(axis=2, begin=0, end=-1).asnumpy(), x[..., :-1])
     with pytest.raises(OperatorError, match="slice_axis: end is 8; accepted: -7 to 7"):
         nd.slice_axis(y, axis=1, begin=0, end=8)
@@ -411,9 +403,7 @@ def test_ways_to_split():
     columns = nd.SliceChannel(x, num_outputs=3, squeeze_axis=True)
     assert [c.asnumpy().tolist() for c in columns] == [[0, 3], [1, 4], [2, 5]]
     assert nd.split(x, num_outputs=1).shape == (2, 3)  # not a list, as in MXNet
-    with pytest.raises(
-        OperatorError, match=r"split: num_outputs is 2; accepted: a divisor of .* 3"
-    ):
+    with pytest.raises(OperatorError, match=r"split: num_outputs is 2; accepted: a divisor of .* 3"):
         nd.split(x, num_outputs=2)
 
 

@@ -97,9 +97,7 @@ def test_processes_share_the_cache_safely(tmp_path):
         "x = mx.nd.array(np.arange(5)); assert float((x * 3 + 1).sum().asscalar()) == 35\n"
     )
     environment = {**os.environ, "CLGRAD_CACHE_DIR": str(tmp_path)}
-    workers = [
-        subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(4)
-    ]
+    workers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(4)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0, 0]
     assert not [path for path in entries(tmp_path) if path.name.startswith("tmp")]
 

@@ -130,11 +130,7 @@ def test_threads_draw_different_numbers():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(
-        OperatorTypeError, match=r"random\.uniform: dtype is int32; accepted: float16"
-    ):
+    with pytest.raises(OperatorTypeError, match=r"random\.uniform: dtype is int32; accepted: float16"):
         nd.random.uniform(dtype="int32")
-    with pytest.raises(
-        OperatorTypeError, match=r"random\.normal: scale is an NDArray; accepted: a number"
-    ):
+    with pytest.raises(OperatorTypeError, match=r"random\.normal: scale is an NDArray; accepted: a number"):
         nd.random.normal(0, nd.ones((1,)))

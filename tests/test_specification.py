@@ -30,9 +30,7 @@ SIGNATURES = {
     "predict_mode": "",
     "mark_variables": "variables, gradients, grad_reqs='write'",
     "backward": "heads, head_grads=None, retain_graph=False, train_mode=True",
-    "grad": (
-        "heads, variables, head_grads=None, retain_graph=None, create_graph=False, train_mode=True"
-    ),
+    "grad": ("heads, variables, head_grads=None, retain_graph=None, create_graph=False, train_mode=True"),
     "get_symbol": "x",
     "Function.forward": "self, *inputs",
     "Function.backward": "self, *output_grads",

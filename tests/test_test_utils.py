@@ -54,9 +54,7 @@ def test_right_rules_pass(dtype):
         pytest.param(lambda dy, x: nd.abs(dy) * 3 * x * x, id="head gradient's sign lost"),
         pytest.param(lambda dy, x: nd.flip(dy, axis=0) * 3 * x * x, id="head gradient misplaced"),
         pytest.param(lambda dy, x: dy * x, id="another function"),
-        pytest.param(
-            lambda dy, x: dy * 3 * x * x * nd.array([1, 1, 0], dtype=x.dtype), id="one element"
-        ),
+        pytest.param(lambda dy, x: dy * 3 * x * x * nd.array([1, 1, 0], dtype=x.dtype), id="one element"),
         pytest.param(lambda dy, x: dy * 3 * x * x * np.nan, id="NaN"),
         pytest.param(lambda dy, x: None, id="no gradient"),
     ],
@@ -70,9 +68,7 @@ def test_wrong_rules_are_caught(wrong, dtype):
 def test_rules_wrong_at_second_order_only_are_caught(dtype):
     f = cube_with(first_order_only)
     gradcheck(f, [X], dtype=dtype)
-    with pytest.raises(
-        AssertionError, match=r"second-order gradient of inputs\[0\]: 3 of 3 elements"
-    ):
+    with pytest.raises(AssertionError, match=r"second-order gradient of inputs\[0\]: 3 of 3 elements"):
         gradgradcheck(f, [X], dtype=dtype)
 
 

@@ -98,8 +98,7 @@ class Function:
         for position, value in enumerate(returned):
             if not isinstance(value, NDArray):
                 raise AutogradError(
-                    f"{self.name}.forward: output {position} is {described(value)}; "
-                    "accepted: NDArray"
+                    f"{self.name}.forward: output {position} is {described(value)}; accepted: NDArray"
                 )
         # New objects: an input that is handed through keeps its own origin, beside the output's.
         outputs = [value.detach() for value in returned]

@@ -1,6 +1,5 @@
 """What gradients are made of and checked by."""
 
-
 import numpy as np
 
 from clgrad.array import NDArray
@@ -29,9 +28,7 @@ def described(value) -> str:
 
 def filled(like: NDArray, value: float) -> NDArray:
     """An array of one value, like another."""
-    return table["_full"].create(
-        like.context, shape=like.shape, dtype=like._view.dtype.name, value=value
-    )
+    return table["_full"].create(like.context, shape=like.shape, dtype=like._view.dtype.name, value=value)
 
 
 def zeros(context: Context, shape: tuple[int, ...], dtype: np.dtype, out=None) -> NDArray:

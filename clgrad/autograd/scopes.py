@@ -1,6 +1,5 @@
 """Scopes that switch recording and training mode on and off."""
 
-
 from clgrad.tape import state
 
 

@@ -1,6 +1,5 @@
 """Marking arrays as variables."""
 
-
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import as_list, filled
 from clgrad.autograd.scopes import pause

@@ -38,9 +38,7 @@ def show_devices() -> int:
     rows += [_row(device, device is default.device) for device in devices()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
     print(f"* {default} is the default: {_reason()}.")
     if config.limits():

@@ -12,8 +12,7 @@ from clgrad.device.icd import Driver
 
 _INTEL_LIBRARY = "libintelocl"
 _LEAVE_OUT = (
-    "copy the .icd files of the drivers that work to a folder, and\n"
-    "export OCL_ICD_VENDORS=THAT_FOLDER"
+    "copy the .icd files of the drivers that work to a folder, and\nexport OCL_ICD_VENDORS=THAT_FOLDER"
 )
 _REINSTALL_INTEL = "pip install --force-reinstall intel-opencl-rt intel-cmplr-lib-rt"
 

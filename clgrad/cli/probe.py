@@ -133,10 +133,7 @@ def list_devices() -> list[dict[str, str]]:
     DeviceError
         There is none.
     """
-    return [
-        {"context": f"{d.kind}({d.index})", "name": f"{d.name}, {d.platform_name}"}
-        for d in devices()
-    ]
+    return [{"context": f"{d.kind}({d.index})", "name": f"{d.name}, {d.platform_name}"} for d in devices()]
 
 
 def run_kernel(context: str) -> None:

@@ -31,9 +31,7 @@ _names: dict[str, ctypes.Array[ctypes.c_char]] = {}
 def is_pocl_wheel(cl_device: cl.Device) -> bool:
     """Whether the device belongs to PoCL 3.0, which is what pip installs."""
     platform_ = cl_device.platform
-    return (
-        platform_.name.strip() == "Portable Computing Language" and "PoCL 3.0" in platform_.version
-    )
+    return platform_.name.strip() == "Portable Computing Language" and "PoCL 3.0" in platform_.version
 
 
 def known_cpu(flags: frozenset[str]) -> str:

@@ -64,9 +64,7 @@ class Access:
             return f"({kind})({expr.load(storage, pointer, row)})"
         if self.inner == 1:
             return expr.load(storage, pointer, f"{row} + {column}", width)
-        lanes = (
-            expr.load(storage, pointer, f"{row} + ({column} + {i}) * {inner}") for i in range(width)
-        )
+        lanes = (expr.load(storage, pointer, f"{row} + ({column} + {i}) * {inner}") for i in range(width))
         return f"({kind})({', '.join(lanes)})"
 
     def _index(self, column: str, inner: str, width: int) -> str:

@@ -274,9 +274,7 @@ def _pitches(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[d + 1 :]) for d in range(len(shape))]
 
 
-def _phase_product(
-    dtype: np.dtype, g: ConvGeometry, phases: tuple[_Phase, ...], bias: bool
-) -> Product:
+def _phase_product(dtype: np.dtype, g: ConvGeometry, phases: tuple[_Phase, ...], bias: bool) -> Product:
     area, positions, taps = math.prod(g.size), math.prod(g.output), math.prod(g.kernel)
     axes = range(len(g.size))
     pixel, tap = _pitches(g.size), _pitches(g.kernel)

@@ -128,9 +128,7 @@ def _check(op: str, data_shape, indices_shape, axis: int, mode: str) -> int:
     if mode not in MODES:
         raise OperatorError(f"{op}: mode={mode!r}; accepted: {', '.join(MODES)}")
     if data_shape[axis] == 0 and math.prod(indices_shape):
-        raise OperatorError(
-            f"{op}: data has shape {tuple(data_shape)}, nothing to take along axis {axis}"
-        )
+        raise OperatorError(f"{op}: data has shape {tuple(data_shape)}, nothing to take along axis {axis}")
     return axis % rank
 
 
@@ -155,9 +153,7 @@ def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
     device = take.device
     units = device.capabilities.compute_units
     if device.kind == "cpu":
-        take.width = _fitting(
-            vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner
-        )
+        take.width = _fitting(vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner)
         wanted = -(-units // take.outer)
         blocks = min(wanted, -(-take.inner // CPU_COLUMNS))
     else:

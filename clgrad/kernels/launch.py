@@ -24,15 +24,16 @@ _enqueue = _cl.enqueue_nd_range_kernel
 
 
 @functools.cache
-def _buffer_setter(arrays: tuple[tuple[int, int], ...]) -> Callable[[cl.Kernel, Sequence[View]], int]:
+def _buffer_setter(
+    arrays: tuple[tuple[int, int], ...],
+) -> Callable[[cl.Kernel, Sequence[View]], int]:
     """A function that sets a kernel's buffer arguments and tells whether some view has an offset.
 
     Generated, since a loop over a few arguments takes longer than the driver takes to set them.
     """
     names = [f"v{index}" for _, index in arrays]
     buffers = "".join(
-        f"{position}, {name}.storage.buffer, "
-        for (position, _), name in zip(arrays, names, strict=True)
+        f"{position}, {name}.storage.buffer, " for (position, _), name in zip(arrays, names, strict=True)
     )
     lines = [
         "def set_buffers(kernel, views):",
@@ -160,7 +161,17 @@ class Plan:
         Bytes of each temporary buffer.
     """
 
-    __slots__ = ("_layouts", "_prepared", "_scratch_layouts", "cache", "device", "inputs", "outputs", "scratch", "steps")
+    __slots__ = (
+        "_layouts",
+        "_prepared",
+        "_scratch_layouts",
+        "cache",
+        "device",
+        "inputs",
+        "outputs",
+        "scratch",
+        "steps",
+    )
 
     def __init__(
         self,
@@ -178,9 +189,7 @@ class Plan:
         self._layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
         self._scratch_layouts = [Layout((nbytes,), dtypes.uint8) for nbytes in scratch]
         nothing = self.outputs and all(layout.size == 0 for layout in self._layouts)
-        self._prepared = (
-            [] if nothing else [_Prepared(device, s, inputs, len(outputs)) for s in self.steps]
-        )
+        self._prepared = [] if nothing else [_Prepared(device, s, inputs, len(outputs)) for s in self.steps]
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
 

@@ -1,8 +1,8 @@
 """Planner of matrix products, on virtual matrices: dot, batch_dot, FullyConnected and convolution.
 
 One operation, ``C[batch, i, j] = sum_k A[batch, i, k] * B[batch, k, j] (+ bias)``, whose operands
-need not lie in memory as matrices (see :mod:`clgrad.kernels.product`): :class:`Strided` says how an index becomes an element offset,
-and :class:`Window` is im2col. The kernels are templates/matmul_*.cl.mako:
+need not lie in memory as matrices (see :mod:`clgrad.kernels.product`): ``Strided`` says how an index
+becomes an element offset, and ``Window`` is im2col. The kernels are templates/matmul_*.cl.mako:
 
 ========  ========================================================================================
 template  when

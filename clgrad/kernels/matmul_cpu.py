@@ -85,6 +85,7 @@ def _padded_area(device: Device, product: Product) -> int:
 
 
 def better_swapped(device: Device, product: Product) -> bool:
+    """Whether transpose(C) wastes fewer elements beyond the edges of the register tiles."""
     if device.kind != "cpu" or not isinstance(product.b, Strided):
         return False
     return _padded_area(device, product.swapped) < 0.7 * _padded_area(device, product)
@@ -113,14 +114,13 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     items *= ceil_div(row_panels, chunk_panels)
     shared = product.b.kind == "window" and splits == 1
     span = max(1, min(product.batch, items // (4 * wanted))) if shared else 1
-    return CpuTiling(
-        lanes, rows, vectors, depth, chunk_panels * rows, splits, span, packed_a, direct_b
-    )
+    return CpuTiling(lanes, rows, vectors, depth, chunk_panels * rows, splits, span, packed_a, direct_b)
 
 
 def add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
+    """Append the launches of a product, and the bytes of the temporary memory that they need."""
     tiling = _cpu_tiling(device, product)
     if _few_inner_products(product, tiling.lanes):
         steps.append(_dot_step(device, name, product, roles, tiling.lanes))
@@ -172,9 +172,7 @@ def _packed_elements(product: Product, tiling: CpuTiling) -> int:
     return ceil_div(product.m, tiling.rows) * tiling.rows * product.k
 
 
-def _pack_step(
-    device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling
-) -> Step:
+def _pack_step(device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling) -> Step:
     compute = dtypes.compute_type(product.dtype)
     panels = ceil_div(product.m, tiling.rows)
     blocks = ceil_div(product.k, _PACK_DEPTH)

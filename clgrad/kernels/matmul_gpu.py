@@ -69,6 +69,7 @@ def _gpu_tiling(device: Device, product: Product) -> GpuTiling:
 def add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
+    """Append the launches of a product, and the bytes of the temporary memory that they need."""
     tiling = _gpu_tiling(device, product)
     wanted = 2 * device.capabilities.compute_units
     splits = max(1, min(wanted // tiling.tiles(product), product.k // 256))

@@ -142,9 +142,7 @@ def _spatial(op: str, shape: Sequence[int]) -> tuple[int, ...]:
     return size
 
 
-def _per_axis(
-    op: str, argument: str, values: Sequence[int], rank: int, least: int
-) -> tuple[int, ...]:
+def _per_axis(op: str, argument: str, values: Sequence[int], rank: int, least: int) -> tuple[int, ...]:
     checked = tuple(int(v) for v in values)
     if len(checked) != rank or any(v < least for v in checked):
         raise OperatorError(
@@ -216,9 +214,7 @@ def plan_max_scatter(device: Device, name: str, geometry: PoolGeometry, dtype: n
     return kernel.plan([(geometry.data_shape, dtype)], inputs=2)
 
 
-def plan_sum(
-    device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype, *, average: bool
-) -> Plan:
+def plan_sum(device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype, *, average: bool) -> Plan:
     """Plan the sum, or the average, of each window; padding counts as 0.
 
     Inputs: data. Outputs: sums; 0 for a window that holds nothing but padding.

@@ -198,6 +198,7 @@ Roles = dict[str, In | Out | Scratch]
 
 
 def matrix(rows: int, columns: int, transposed: bool, batch: int) -> Strided:
+    """Row-major matrices, one behind the other, perhaps read as their transposes."""
     row, column = (1, rows) if transposed else (columns, 1)
     return Strided(
         batch=Axis.of((batch, rows * columns)) if batch > 1 else Axis(((1, 0),)),
@@ -207,6 +208,7 @@ def matrix(rows: int, columns: int, transposed: bool, batch: int) -> Strided:
 
 
 def ceil_div(a: int, b: int) -> int:
+    """The quotient rounded up."""
     return -(-a // b)
 
 
@@ -235,6 +237,7 @@ def description(product: Product) -> dict[str, object]:
 
 
 def new_scratch(scratch: list[int], nbytes: int) -> Scratch:
+    """Add a temporary buffer to a plan's list; returns the argument that stands for it."""
     scratch.append(max(nbytes, 1))
     return Scratch(len(scratch) - 1)
 
@@ -249,6 +252,7 @@ def partial(product: Product, splits: int, scratch: list[int]) -> tuple[Product,
 
 
 def sum_step(name: str, product: Product, roles: Roles, splits: int, group: int) -> Step:
+    """The second launch of a product whose k was split: adds up the partial products."""
     compute = dtypes.compute_type(product.dtype)
     signature = Signature(index_wide(product, splits))
     signature.array("partial", compute, roles["partial"])

@@ -206,9 +206,7 @@ def add_n(call: Call, *args: Spec):
     for slot in range(1, len(args)):
         total = total + expr.operand(slot, dtype)
     dense = layout.broadcast(shape, shape, dtype)
-    return map.plan(
-        call.device, call.kernel(dtype), shape, [map.Output(total, dense)], [dense] * len(args)
-    )
+    return map.plan(call.device, call.kernel(dtype), shape, [map.Output(total, dense)], [dense] * len(args))
 
 
 add_n.gradient(args=lambda dy: dy)

@@ -48,9 +48,7 @@ def _copy_between(data, *, source, target):
 
 
 _transfer = _Transfer(_copy_between, "_transfer")
-_transfer.gradient(
-    data=lambda dy, source, target: _transfer(dy, source=target, target=source)
-)
+_transfer.gradient(data=lambda dy, source, target: _transfer(dy, source=target, target=source))
 
 
 def _to(data: NDArray, context: Context) -> NDArray:

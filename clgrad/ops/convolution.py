@@ -52,8 +52,20 @@ _conv_grad_weight.gradient(
 
 @composite()
 def Convolution(
-    data, weight, bias=None, kernel=(), stride=(), dilate=(), pad=(), num_filter=0, num_group=1,
-    workspace=1024, no_bias=False, cudnn_tune=None, cudnn_off=False, layout=None,
+    data,
+    weight,
+    bias=None,
+    kernel=(),
+    stride=(),
+    dilate=(),
+    pad=(),
+    num_filter=0,
+    num_group=1,
+    workspace=1024,
+    no_bias=False,
+    cudnn_tune=None,
+    cudnn_off=False,
+    layout=None,
 ):
     """Cross-correlation of (batch, channel, ...) with (num_filter, channel / num_group, ...).
 
@@ -64,18 +76,30 @@ def Convolution(
     if layout not in (None, "NCW", "NCHW", "NCDHW"):
         raise argument_error("Convolution", "layout", layout, "NCW, NCHW or NCDHW")
     if weight.ndim != data.ndim or rank < 1:
-        raise argument_error("Convolution", "weight", f"of shape {weight.shape}", f"as many axes as data {data.shape}, 3 to 5"
+        raise argument_error(
+            "Convolution",
+            "weight",
+            f"of shape {weight.shape}",
+            f"as many axes as data {data.shape}, 3 to 5",
         )
     _check_no_contradiction("Convolution", "kernel", kernel, weight.shape[2:])
     _check_no_contradiction("Convolution", "num_filter", num_filter, weight.shape[0])
     geometry = ConvGeometry(
-        batch=data.shape[0], in_channels=data.shape[1], out_channels=weight.shape[0],
-        size=data.shape[2:], kernel=weight.shape[2:],
-        stride=_sizes(stride, rank), dilate=_sizes(dilate, rank), pad=_sizes(pad, rank),
+        batch=data.shape[0],
+        in_channels=data.shape[1],
+        out_channels=weight.shape[0],
+        size=data.shape[2:],
+        kernel=weight.shape[2:],
+        stride=_sizes(stride, rank),
+        dilate=_sizes(dilate, rank),
+        pad=_sizes(pad, rank),
         groups=int(num_group),
     )
     if weight.shape != geometry.weight_shape or weight.dtype != data.dtype:
-        raise argument_error("Convolution", "weight", f"{weight._view.dtype} {weight.shape}",
+        raise argument_error(
+            "Convolution",
+            "weight",
+            f"{weight._view.dtype} {weight.shape}",
             f"{data._view.dtype} {geometry.weight_shape} for data {data.shape}",
         )
     if no_bias:
@@ -100,9 +124,7 @@ def _sizes(value, rank: int) -> tuple[int, ...]:
 @operator(name="_max_pool", outputs=("y", "places"))
 def _max_pool(call: Call, data: Spec, *, geometry: PoolGeometry, with_index):
     """The largest element of each window, and (for the gradient) its place."""
-    return pool.plan_max(
-        call.device, call.kernel(data.dtype), geometry, data.dtype, with_index=with_index
-    )
+    return pool.plan_max(call.device, call.kernel(data.dtype), geometry, data.dtype, with_index=with_index)
 
 
 @operator(name="_max_pool_scatter")
@@ -129,9 +151,7 @@ _max_pool_gather.gradient(
 @operator(name="_sum_pool")
 def _sum_pool(call: Call, data: Spec, *, geometry: PoolGeometry, average):
     """The sum, or the average, of each window."""
-    return pool.plan_sum(
-        call.device, call.kernel(data.dtype), geometry, data.dtype, average=average
-    )
+    return pool.plan_sum(call.device, call.kernel(data.dtype), geometry, data.dtype, average=average)
 
 
 @operator(name="_sum_pool_grad")
@@ -150,8 +170,17 @@ _sum_pool_grad.gradient(
 
 @composite()
 def Pooling(
-    data, kernel=(), pool_type="max", global_pool=False, cudnn_off=False, pooling_convention="valid",
-    stride=(), pad=(), p_value=2, count_include_pad=None, layout=None,
+    data,
+    kernel=(),
+    pool_type="max",
+    global_pool=False,
+    cudnn_off=False,
+    pooling_convention="valid",
+    stride=(),
+    pad=(),
+    p_value=2,
+    count_include_pad=None,
+    layout=None,
 ):
     """The maximum, average, sum, or p-norm of windows over 1 to 3 spatial axes.
 
@@ -160,8 +189,13 @@ def Pooling(
     """
     rank = data.ndim - 2
     geometry = PoolGeometry.of(
-        "Pooling", data.shape, kernel=_sizes(kernel, rank), stride=_sizes(stride, rank) or None,
-        pad=_sizes(pad, rank) or None, convention=pooling_convention, global_pool=bool(global_pool),
+        "Pooling",
+        data.shape,
+        kernel=_sizes(kernel, rank),
+        stride=_sizes(stride, rank) or None,
+        pad=_sizes(pad, rank) or None,
+        convention=pooling_convention,
+        global_pool=bool(global_pool),
         count_include_pad=count_include_pad is not False,
     )
     if pool_type == "max":
@@ -170,7 +204,11 @@ def Pooling(
     if pool_type in ("avg", "sum"):
         return _sum_pool(data, geometry=geometry, average=pool_type == "avg")
     if pool_type != "lp" or p_value not in (1, 2, 3):
-        raise argument_error("Pooling", "pool_type, p_value", (pool_type, p_value), "max, avg, sum, or lp with p_value 1, 2 or 3"
+        raise argument_error(
+            "Pooling",
+            "pool_type, p_value",
+            (pool_type, p_value),
+            "max, avg, sum, or lp with p_value 1, 2 or 3",
         )
     powers = abs(data) if p_value == 1 else square(data) if p_value == 2 else power(abs(data), p_value)
     total = _sum_pool(powers, geometry=geometry, average=False)

@@ -72,7 +72,10 @@ def one_hot(call: Call, indices: Spec, *, depth, on_value=1.0, off_value=0.0, dt
     ndim = len(shape)
     wanted = expr.cast(expr.operand(0, indices.dtype), dtypes.int64)
     value = expr.where(wanted == expr.index(1), expr.scalar(0, dtype), expr.scalar(1, dtype))
-    operands = [layout.broadcast((*indices.shape, 1), shape, indices.dtype), layout.index(ndim - 1, ndim)]
+    operands = [
+        layout.broadcast((*indices.shape, 1), shape, indices.dtype),
+        layout.index(ndim - 1, ndim),
+    ]
     return _generate(call, shape, dtype, value, operands, [dtype, dtype])
 
 

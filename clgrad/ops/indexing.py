@@ -21,7 +21,14 @@ def take(call: Call, a: Spec, indices: Spec, *, axis=0, mode="clip"):
     (axis,) = reduced_axes(call.op, len(a.shape), axis)
     _check_mode(call, mode)
     return index.plan_take(
-        call.device, call.kernel(a.dtype), a.shape, indices.shape, axis, mode, a.dtype, indices.dtype
+        call.device,
+        call.kernel(a.dtype),
+        a.shape,
+        indices.shape,
+        axis,
+        mode,
+        a.dtype,
+        indices.dtype,
     )
 
 
@@ -29,18 +36,21 @@ def take(call: Call, a: Spec, indices: Spec, *, axis=0, mode="clip"):
 def _take_grad(call: Call, grad: Spec, indices: Spec, *, shape, axis, mode):
     """The sum of the rows of dy that were taken from each row, in the order of the indices."""
     return index.plan_take_grad(
-        call.device, call.kernel(grad.dtype), shape, indices.shape, axis, mode, grad.dtype, indices.dtype
+        call.device,
+        call.kernel(grad.dtype),
+        shape,
+        indices.shape,
+        axis,
+        mode,
+        grad.dtype,
+        indices.dtype,
     )
 
 
 take.gradient(
-    a=lambda dy, indices, a_shape, axis, mode: _take_grad(
-        dy, indices, shape=a_shape, axis=axis, mode=mode
-    )
+    a=lambda dy, indices, a_shape, axis, mode: _take_grad(dy, indices, shape=a_shape, axis=axis, mode=mode)
 )
-_take_grad.gradient(
-    grad=lambda dy, indices, axis, mode: take(dy, indices, axis=axis, mode=mode)
-)
+_take_grad.gradient(grad=lambda dy, indices, axis, mode: take(dy, indices, axis=axis, mode=mode))
 
 
 @composite()
@@ -61,14 +71,14 @@ class _Pick:
         if index_spec.shape not in (kept, tuple(n for a, n in enumerate(shape) if a != axis)) and (
             index_spec.shape != (1,) or len(shape) != 1
         ):
-            raise call.error("index", f"of shape {index_spec.shape}", f"{kept}, with or without axis {axis}")
+            raise call.error(
+                "index", f"of shape {index_spec.shape}", f"{kept}, with or without axis {axis}"
+            )
         _check_mode(call, mode)
         # Limited in 32 bits where they hold it: less work for GPUs, and Mesa 22.3 (llvmpipe) gets
         # comparisons of a widened int with a constant wrong.
         narrow = index_spec.dtype.kind != "f" and index_spec.dtype.itemsize <= 4
-        place = expr.cast(
-            expr.operand(1, index_spec.dtype), dtypes.int32 if narrow else dtypes.int64
-        )
+        place = expr.cast(expr.operand(1, index_spec.dtype), dtypes.int32 if narrow else dtypes.int64)
         if mode == "clip":
             last = self.size - 1
             place = expr.where(place < 0, 0, expr.where(place > last, last, place))
@@ -76,7 +86,8 @@ class _Pick:
             place = expr.call("int_modulo", place, self.size)
         self.chosen = expr.cast(place, dtypes.int64) == expr.index(2)
         self.operands = [
-            layout.broadcast(kept, shape, index_spec.dtype), layout.index(axis, len(shape)),
+            layout.broadcast(kept, shape, index_spec.dtype),
+            layout.index(axis, len(shape)),
         ]
 
 

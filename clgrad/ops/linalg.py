@@ -29,8 +29,15 @@ def _gemm(call: Call, lhs: Spec, rhs: Spec, *, transpose_a, transpose_b):
     if inner != k:
         raise call.error("rhs", f"of shape {rhs.shape}", f"{k} terms to go with lhs {lhs.shape}")
     return matmul.plan_matmul(
-        call.device, call.kernel(lhs.dtype), lhs.dtype, m, n, k,
-        transpose_a=transpose_a, transpose_b=transpose_b, out_shape=(m, n),
+        call.device,
+        call.kernel(lhs.dtype),
+        lhs.dtype,
+        m,
+        n,
+        k,
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+        out_shape=(m, n),
     )
 
 
@@ -77,8 +84,10 @@ def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     matrix_a = (terms_a, math.prod(rows)) if transpose_a else (math.prod(rows), terms_a)
     matrix_b = (math.prod(columns), terms_b) if transpose_b else (terms_b, math.prod(columns))
     result = _gemm(
-        reshape(lhs, shape=matrix_a), reshape(rhs, shape=matrix_b),
-        transpose_a=transpose_a, transpose_b=transpose_b,
+        reshape(lhs, shape=matrix_a),
+        reshape(rhs, shape=matrix_b),
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
     )
     return reshape(result, shape=(*rows, *columns) or (1,))
 
@@ -98,19 +107,22 @@ def batch_dot(
     if inner != k:
         raise call.error("rhs", f"of shape {rhs.shape}", f"{k} terms to go with lhs {lhs.shape}")
     return matmul.plan_matmul(
-        call.device, call.kernel(lhs.dtype), lhs.dtype, m, n, k,
-        batch=math.prod(lhs.shape[:-2]), transpose_a=bool(transpose_a), transpose_b=bool(transpose_b),
+        call.device,
+        call.kernel(lhs.dtype),
+        lhs.dtype,
+        m,
+        n,
+        k,
+        batch=math.prod(lhs.shape[:-2]),
+        transpose_a=bool(transpose_a),
+        transpose_b=bool(transpose_b),
         out_shape=(*lhs.shape[:-2], m, n),
     )
 
 
 batch_dot.gradient(
-    lhs=lambda dy, rhs, transpose_a, transpose_b: _lhs_rule(
-        batch_dot, dy, rhs, transpose_a, transpose_b
-    ),
-    rhs=lambda dy, lhs, transpose_a, transpose_b: _rhs_rule(
-        batch_dot, dy, lhs, transpose_a, transpose_b
-    ),
+    lhs=lambda dy, rhs, transpose_a, transpose_b: _lhs_rule(batch_dot, dy, rhs, transpose_a, transpose_b),
+    rhs=lambda dy, lhs, transpose_a, transpose_b: _rhs_rule(batch_dot, dy, lhs, transpose_a, transpose_b),
 )
 
 
@@ -121,8 +133,15 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
     m, k = data.shape
     n = weight.shape[0]
     return matmul.plan_matmul(
-        call.device, call.kernel(data.dtype), data.dtype, m, n, k,
-        transpose_b=True, bias="column" if bias else None, out_shape=(m, n),
+        call.device,
+        call.kernel(data.dtype),
+        data.dtype,
+        m,
+        n,
+        k,
+        transpose_b=True,
+        bias="column" if bias else None,
+        out_shape=(m, n),
     )
 
 
@@ -140,10 +159,19 @@ def FullyConnected(data, weight, bias=None, num_hidden=None, no_bias=False, flat
     With ``flatten`` all axes of data but the first count as inputs, else only the last.
     """
     if weight.ndim != 2 or num_hidden not in (None, weight.shape[0]):
-        raise argument_error("FullyConnected", "weight", f"of shape {weight.shape}", f"(num_hidden={num_hidden}, inputs)")
+        raise argument_error(
+            "FullyConnected",
+            "weight",
+            f"of shape {weight.shape}",
+            f"(num_hidden={num_hidden}, inputs)",
+        )
     inputs = math.prod(data.shape[1:]) if flatten else data.shape[-1]
     if inputs != weight.shape[1]:
-        raise argument_error("FullyConnected", "weight", f"of shape {weight.shape}", f"({weight.shape[0]}, {inputs}) for data {data.shape}"
+        raise argument_error(
+            "FullyConnected",
+            "weight",
+            f"of shape {weight.shape}",
+            f"({weight.shape[0]}, {inputs}) for data {data.shape}",
         )
     if no_bias:
         bias = None

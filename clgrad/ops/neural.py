@@ -29,7 +29,11 @@ from clgrad.ops.unary import (
 from clgrad.registry import Call, Spec, composite, elementwise, grouped, operator
 
 _ACTIVATIONS = {
-    "relu": relu, "sigmoid": sigmoid, "tanh": tanh, "softrelu": softrelu, "softsign": softsign,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softrelu": softrelu,
+    "softsign": softsign,
 }
 
 #: Constants of the self-normalising unit (Klambauer et al., 2017).
@@ -92,7 +96,12 @@ _prelu.gradient(
 def _softmax(call: Call, data: Spec, *, axis, temperature, log):
     """Softmax, or its logarithm, along an axis."""
     return rowwise.plan_softmax(
-        call.device, call.kernel(data.dtype), data.shape, axis, data.dtype, log=log,
+        call.device,
+        call.kernel(data.dtype),
+        data.shape,
+        axis,
+        data.dtype,
+        log=log,
         temperature=temperature,
     )
 
@@ -101,7 +110,12 @@ def _softmax(call: Call, data: Spec, *, axis, temperature, log):
 def _softmax_grad(call: Call, grad: Spec, softmax: Spec, *, axis, temperature, log):
     """The gradient of softmax, y (dy - sum(dy y)) / T, or of its logarithm, (dy - e^y sum(dy)) / T."""
     return rowwise.plan_softmax_grad(
-        call.device, call.kernel(grad.dtype), grad.shape, axis, grad.dtype, log=log,
+        call.device,
+        call.kernel(grad.dtype),
+        grad.shape,
+        axis,
+        grad.dtype,
+        log=log,
         temperature=temperature,
     )
 
@@ -163,7 +177,11 @@ def softmin(data, axis=-1, temperature=None, use_length=False, dtype=None):
 def softmax_cross_entropy(data, label):
     """The sum over rows of -log softmax(data)[label], as shape (1,)."""
     if data.ndim != 2 or label.shape != data.shape[:1]:
-        raise argument_error("softmax_cross_entropy", "data, label", f"of shapes {data.shape}, {label.shape}", "(n, classes) and (n,)"
+        raise argument_error(
+            "softmax_cross_entropy",
+            "data, label",
+            f"of shapes {data.shape}, {label.shape}",
+            "(n, classes) and (n,)",
         )
     return -reduction.sum(pick(log_softmax(data), label))
 
@@ -203,9 +221,7 @@ def Dropout(data, p=0.5, mode="training", axes=(), cudnn_off=False):
     if not axes:
         return _dropout(data, keep=1 - p, **draw)[0]
     shape = kept_shape(data.shape, reduced_axes("Dropout", data.ndim, axes))
-    mask = _dropout_mask.create(
-        data.context, shape=shape, dtype=data._view.dtype.name, keep=1 - p, **draw
-    )
+    mask = _dropout_mask.create(data.context, shape=shape, dtype=data._view.dtype.name, keep=1 - p, **draw)
     return multiply(data, mask)
 
 
@@ -221,12 +237,9 @@ def _standardize(data, mean, var, gamma, beta, eps: float):
 _standardize.gradient(
     data=lambda dy, var, gamma, eps: dy * gamma * rsqrt(var + eps),
     mean=lambda dy, var, gamma, eps: -(dy * gamma * rsqrt(var + eps)),
-    var=lambda dy, data, mean, var, gamma, eps: -0.5
-    * dy
-    * gamma
-    * (data - mean)
-    * rsqrt(var + eps)
-    / (var + eps),
+    var=lambda dy, data, mean, var, gamma, eps: (
+        -0.5 * dy * gamma * (data - mean) * rsqrt(var + eps) / (var + eps)
+    ),
     gamma=lambda dy, data, mean, var, eps: dy * (data - mean) * rsqrt(var + eps),
     beta=lambda dy: dy,
 )
@@ -289,9 +302,7 @@ def _batch_norm(data, gamma, beta, *, axis, eps):
     """Data standardised by the mean and variance of its channels; and these."""
     mean = reduction.mean(data, axis=axis, exclude=True)
     var = _mean_square_about(data, mean, axis=axis)
-    mean_, var_, gamma_, beta_ = (
-        _per_channel(v, data.ndim, axis) for v in (mean, var, gamma, beta)
-    )
+    mean_, var_, gamma_, beta_ = (_per_channel(v, data.ndim, axis) for v in (mean, var, gamma, beta))
     return [_standardize(data, mean_, var_, gamma_, beta_, eps), mean, var]
 
 
@@ -324,8 +335,19 @@ def _batch_norm_rule_recorded(dy, data, gamma, axis: int, eps: float):
 
 @composite()
 def BatchNorm(
-    data, gamma, beta, moving_mean, moving_var, eps=1e-3, momentum=0.9, fix_gamma=True,
-    use_global_stats=False, output_mean_var=False, axis=1, cudnn_off=False, min_calib_range=None,
+    data,
+    gamma,
+    beta,
+    moving_mean,
+    moving_var,
+    eps=1e-3,
+    momentum=0.9,
+    fix_gamma=True,
+    use_global_stats=False,
+    output_mean_var=False,
+    axis=1,
+    cudnn_off=False,
+    min_calib_range=None,
     max_calib_range=None,
 ):
     """gamma (x - mean) / sqrt(var + eps) + beta of each channel (Ioffe & Szegedy, 2015).
@@ -339,7 +361,10 @@ def BatchNorm(
     vectors = {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_var": moving_var}
     for argument, vector in vectors.items():
         if vector.shape != channels or vector.dtype != data.dtype:
-            raise argument_error("BatchNorm", argument, f"{vector._view.dtype} {vector.shape}",
+            raise argument_error(
+                "BatchNorm",
+                argument,
+                f"{vector._view.dtype} {vector.shape}",
                 f"{data._view.dtype} {channels} for data {data.shape} and axis {axis}",
             )
     if fix_gamma:

@@ -56,7 +56,10 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
         raise call.error("data", f"of shape {data.shape}", "at least one element to reduce")
     x = expr.operand(0, data.dtype)
     reduction = reduce.Reduction(
-        value(x) if value else x, how, data.dtype, (lambda t: finish(t, count)) if finish else lambda t: t
+        value(x) if value else x,
+        how,
+        data.dtype,
+        (lambda t: finish(t, count)) if finish else lambda t: t,
     )
     return reduce.plan(
         call.device,
@@ -88,7 +91,12 @@ sum.gradient(data=lambda dy, data_shape, axis, exclude: _aligned(dy, data_shape,
 def mean(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
     """The arithmetic mean along axes; of whole numbers, truncated."""
     return _plan(
-        call, data, axis, keepdims, exclude, "sum",
+        call,
+        data,
+        axis,
+        keepdims,
+        exclude,
+        "sum",
         finish=lambda total, count: total / count if count else total * math.nan,
     )
 
@@ -174,9 +182,7 @@ def nansum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
 
 
 nansum.gradient(
-    data=lambda dy, data, axis, exclude: select(
-        data == data, _aligned(dy, data.shape, axis, exclude), 0
-    )
+    data=lambda dy, data, axis, exclude: select(data == data, _aligned(dy, data.shape, axis, exclude), 0)
 )
 
 
@@ -210,7 +216,13 @@ _norm1.gradient(data=lambda dy, data, axis: _aligned(dy, data.shape, axis, False
 def _norm2(call: Call, data: Spec, *, axis=None, keepdims=False):
     """The square root of the sum of squares along axes."""
     return _plan(
-        call, data, axis, keepdims, False, "sum", lambda x: x * x,
+        call,
+        data,
+        axis,
+        keepdims,
+        False,
+        "sum",
+        lambda x: x * x,
         finish=lambda total, count: expr.call("sqrt", total),
     )
 
@@ -242,9 +254,15 @@ def _first_index(call: Call, data: Spec, extreme: Spec, *, axis, keepdims):
     value = expr.where(found, position, np.iinfo(np.int64).max)
     kept = kept_shape(data.shape, (axis,))
     return reduce.plan(
-        call.device, call.kernel(data.dtype), data.shape, (axis,),
-        [reduce.Reduction(value, "min", data.dtype,
-                          lambda t: expr.cast(t, dtypes.compute_type(data.dtype)))],
+        call.device,
+        call.kernel(data.dtype),
+        data.shape,
+        (axis,),
+        [
+            reduce.Reduction(
+                value, "min", data.dtype, lambda t: expr.cast(t, dtypes.compute_type(data.dtype))
+            )
+        ],
         [
             layout.broadcast(data.shape, data.shape, data.dtype),
             layout.broadcast(kept, data.shape, data.dtype),
@@ -273,4 +291,3 @@ def argmax(data, axis=None, keepdims=False):
 def argmin(data, axis=None, keepdims=False):
     """Index of the first smallest element along an axis (of all elements for None), in data's dtype."""
     return _arg("argmin", min, data, axis, keepdims)
-

@@ -50,7 +50,11 @@ def _normal(call: Call, *, shape, dtype=None, seed, draw, loc, scale):
 def uniform_like(data: NDArray, low: float, high: float) -> NDArray:
     """Uniform numbers of the shape, dtype and device of data."""
     return _uniform.create(
-        data.context, shape=data.shape, dtype=data._view.dtype.name, low=low, high=high,
+        data.context,
+        shape=data.shape,
+        dtype=data._view.dtype.name,
+        low=low,
+        high=high,
         **generator.next(),
     )
 
@@ -96,8 +100,6 @@ def _draw(op, shape, dtype, ctx, out, **parameters) -> NDArray:
         )
     for name, value in parameters.items():
         if isinstance(value, NDArray):
-            raise OperatorTypeError(
-                f"random.{op.label}: {name} is an NDArray; accepted: a number"
-            )
+            raise OperatorTypeError(f"random.{op.label}: {name} is an NDArray; accepted: a number")
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     return op.create(ctx, out=out, shape=sizes, dtype=resolved.name, **generator.next(), **parameters)

@@ -86,8 +86,7 @@ def infer_reshape(op: str, old: tuple[int, ...], shape, reverse: bool = False) -
             result.append(old[source] * old[source + 1])
             source += 2
         elif code == -4:
-            result += _split_sizes(op, old[source], *_two(op, codes, position), shape=tuple(codes)
-            )
+            result += _split_sizes(op, old[source], *_two(op, codes, position), shape=tuple(codes))
             source += 1
             position += 2
         elif code >= -1:
@@ -218,9 +217,7 @@ def _strided_slice(call: Call, data: Spec, *, begin, step, size):
 
 
 _strided_slice.gradient(
-    data=lambda dy, data_shape, begin, step: _slice_grad(
-        dy, shape=data_shape, begin=begin, step=step
-    )
+    data=lambda dy, data_shape, begin, step: _slice_grad(dy, shape=data_shape, begin=begin, step=step)
 )
 
 
@@ -237,9 +234,7 @@ def _slice_grad(call: Call, data: Spec, *, shape, begin, step):
 
 
 _slice_grad.gradient(
-    data=lambda dy, data_shape, begin, step: _strided_slice(
-        dy, begin=begin, step=step, size=data_shape
-    )
+    data=lambda dy, data_shape, begin, step: _strided_slice(dy, begin=begin, step=step, size=data_shape)
 )
 
 
@@ -276,7 +271,9 @@ def slice(data, begin, end, step=None):
     begin, end = _per_axis(begin), _per_axis(end)
     steps = _per_axis(step) if step is not None and step != () else (None,) * len(begin)
     if not len(begin) == len(end) == len(steps) <= data.ndim:
-        raise argument_error("slice", "begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes")
+        raise argument_error(
+            "slice", "begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes"
+        )
     items = [builtins.slice(*bounds) for bounds in zip(begin, end, steps, strict=True)]
     items += [builtins.slice(None)] * (data.ndim - len(items))
     parts = [resolve_slice("slice", item, n) for item, n in zip(items, data.shape, strict=True)]
@@ -304,12 +301,11 @@ def slice_axis(data, axis, begin, end):
 def slice_like(data, shape_like, axes=()):
     """The leading corner of data with the sizes of ``shape_like`` (along ``axes``, or along all)."""
     axes = [a % data.ndim for a in axes] or range(data.ndim)
-    parts = [
-        (0, 1, shape_like.shape[a] if a in axes else n) for a, n in enumerate(data.shape)
-    ]
+    parts = [(0, 1, shape_like.shape[a] if a in axes else n) for a, n in enumerate(data.shape)]
     for a, (_, _, n) in enumerate(parts):
         if n > data.shape[a]:
-            raise argument_error("slice_like", "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
+            raise argument_error(
+                "slice_like", "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
             )
     return take_slice(data, *zip(*parts, strict=True))
 
@@ -319,7 +315,9 @@ def flip(data, axis):
     """The elements in reverse order along an axis, or along several."""
     axes = {_axis("flip", a, data.ndim) for a in _per_axis(axis)}
     parts = [(n - 1, -1, n) if a in axes else (0, 1, n) for a, n in enumerate(data.shape)]
-    return _strided_slice(data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True)))
+    return _strided_slice(
+        data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True))
+    )
 
 
 # Axes
@@ -375,9 +373,7 @@ def broadcast_to(call: Call, data: Spec, *, shape):
     lead = len(shape) - len(data.shape)
     if lead >= 0 and 0 not in data.shape:
         shape = tuple(data.shape[a - lead] if n == 0 and a >= lead else n for a, n in enumerate(shape))
-    if lead < 0 or any(
-        n not in (1, m) for n, m in zip(data.shape, shape[lead:], strict=True)
-    ):
+    if lead < 0 or any(n not in (1, m) for n, m in zip(data.shape, shape[lead:], strict=True)):
         raise call.error("shape", shape, f"a shape that {data.shape} broadcasts to")
     return _gather(call, shape, layout.broadcast(data.shape, shape, data.dtype))
 
@@ -483,7 +479,9 @@ def split(data, num_outputs, axis=1, squeeze_axis=False):
     axis = _axis("split", axis, data.ndim)
     size, rest = divmod(data.shape[axis], num_outputs)
     if rest:
-        raise argument_error("split", "num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}")
+        raise argument_error(
+            "split", "num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}"
+        )
     parts = [slice_axis(data, axis, i * size, (i + 1) * size) for i in range(num_outputs)]
     if squeeze_axis:
         parts = [squeeze(part, axis=axis) for part in parts]

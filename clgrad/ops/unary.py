@@ -445,9 +445,7 @@ def hard_sigmoid(data, alpha: float = 0.2, beta: float = 0.5):
     return clip(alpha * data + beta, 0, 1)
 
 
-hard_sigmoid.gradient(
-    data=lambda dy, y, alpha, beta: select((y > 0) * (y < 1), alpha * dy, 0)
-)
+hard_sigmoid.gradient(data=lambda dy, y, alpha, beta: select((y > 0) * (y < 1), alpha * dy, 0))
 
 
 @elementwise(
@@ -461,8 +459,9 @@ def smooth_l1(data, scalar: float = 1.0):
 
 
 smooth_l1.gradient(
-    data=lambda dy, data, scalar: dy
-    * select(abs(data) * (scalar * scalar) < 1, data * (scalar * scalar), sign(data))
+    data=lambda dy, data, scalar: (
+        dy * select(abs(data) * (scalar * scalar) < 1, data * (scalar * scalar), sign(data))
+    )
 )
 
 
@@ -472,9 +471,7 @@ def clip(data, a_min: float, a_max: float):
     return select(data < a_min, a_min, select(data > a_max, a_max, data))
 
 
-clip.gradient(
-    data=lambda dy, data, a_min, a_max: select((data < a_min) + (data > a_max), 0, dy)
-)
+clip.gradient(data=lambda dy, data, a_min, a_max: select((data < a_min) + (data > a_max), 0, dy))
 
 
 @elementwise(reference=np.logical_not, domain=(-1, 1), integers=True)
@@ -512,10 +509,12 @@ def gelu(data):
 
 
 gelu.gradient(
-    data=lambda dy, data: dy
-    * (
-        0.5 * (1 + erf(data * math.sqrt(0.5)))
-        + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
+    data=lambda dy, data: (
+        dy
+        * (
+            0.5 * (1 + erf(data * math.sqrt(0.5)))
+            + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
+        )
     )
 )
 

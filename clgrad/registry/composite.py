@@ -41,9 +41,7 @@ class Composite:
         return table["identity"](self.function(*args, **kwargs), out=out)
 
 
-def composite(
-    name: str | None = None, aliases: Sequence[str] = (), **testing
-) -> Callable[[Callable], Any]:
+def composite(name: str | None = None, aliases: Sequence[str] = (), **testing) -> Callable[[Callable], Any]:
     """Declare an op that is a program of other ops."""
 
     def declare(function: Callable) -> Any:

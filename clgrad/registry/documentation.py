@@ -67,6 +67,4 @@ def _raises(op) -> str:
 def _notes(op) -> str:
     if not op.gradients:
         return ""
-    return _section(
-        "Notes", [f"Differentiable, to any order, with respect to {', '.join(op.gradients)}."]
-    )
+    return _section("Notes", [f"Differentiable, to any order, with respect to {', '.join(op.gradients)}."])

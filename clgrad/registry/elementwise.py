@@ -209,4 +209,3 @@ def elementwise(
         return Elementwise(formula, name, aliases, **options)
 
     return declare
-

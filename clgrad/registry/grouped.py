@@ -34,9 +34,7 @@ class Grouped(Operator):
         return results
 
 
-def grouped(
-    name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Any]:
+def grouped(name: str | None = None, aliases: Sequence[str] = (), **options) -> Callable[[Callable], Any]:
     """Declare an op of several launches that has one gradient rule (see :class:`Grouped`)."""
 
     def declare(function: Callable) -> Any:

@@ -199,9 +199,8 @@ class Operator:
             # The usual call: every array by position, the rest by name.
             if not kwargs and not self._required:
                 return self.arguments, args, self.attributes
-            if (
-                self._required <= kwargs.keys() <= self.attributes.keys()
-                and list not in map(type, kwargs.values())
+            if self._required <= kwargs.keys() <= self.attributes.keys() and list not in map(
+                type, kwargs.values()
             ):
                 return self.arguments, args, {**self.attributes, **kwargs}
         given = dict(zip(self._call_order, args, strict=False))
@@ -256,8 +255,7 @@ class Operator:
             if not isinstance(value, NDArray):
                 if like is None or not isinstance(value, np.ndarray):
                     raise OperatorTypeError(
-                        f"{self.label}: argument {argument!r} is {type(value).__name__}; "
-                        "accepted: NDArray"
+                        f"{self.label}: argument {argument!r} is {type(value).__name__}; accepted: NDArray"
                     )
                 value = array.from_host(value, like._view.dtype, like.context)
             arrays.append(value)
@@ -347,8 +345,14 @@ class Operator:
         views = [a._view for a in (*arrays, *results)]
         outputs = tuple([r._view.layout for r in results])
         node = tape.Node(
-            self, names, attributes, inputs, outputs, plan,
-            [v.storage.handle for v in views], views[0].storage.stream.device,
+            self,
+            names,
+            attributes,
+            inputs,
+            outputs,
+            plan,
+            [v.storage.handle for v in views],
+            views[0].storage.stream.device,
         )
         if node.needs_grad:
             node.saved = {
@@ -372,11 +376,14 @@ class Operator:
             kept = self._kept[names, mask] = tuple(keys)
         return kept
 
-
     # Gradients of recorded calls
 
     def vjp(
-        self, node: tape.Node, dys: Sequence[NDArray | None], wanted: Sequence[bool], create_graph: bool
+        self,
+        node: tape.Node,
+        dys: Sequence[NDArray | None],
+        wanted: Sequence[bool],
+        create_graph: bool,
     ) -> dict[int, NDArray]:
         """Vector-Jacobian product: the gradients of the wanted inputs, from those of the outputs.
 
@@ -452,7 +459,7 @@ def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
 
 def all_arrays(values: Sequence) -> bool:
     """Whether every value is an NDArray (a loop: all() of a generator takes twice as long)."""
-    for value in values:
+    for value in values:  # noqa: SIM110
         if type(value) is not NDArray:
             return False
     return True
@@ -485,5 +492,3 @@ def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stre
                 "accepted: one device (copy with as_in_context)"
             )
     return first if first.thread == get_ident() else memory.current_stream(first.device)
-
-

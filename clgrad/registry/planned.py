@@ -10,7 +10,7 @@ from clgrad.device import Context, Device, current_context
 from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
-from clgrad.registry.operator import Operator, Spec, stream_for
+from clgrad.registry.operator import Operator, stream_for
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class Relabel(Operator):
         return result
 
 
-def operator(
-    name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Any]:
+def operator(name: str | None = None, aliases: Sequence[str] = (), **options) -> Callable[[Callable], Any]:
     """Declare an op from its planner (see :class:`Planned`)."""
 
     def declare(planner: Callable) -> Any:
@@ -103,9 +101,7 @@ def operator(
     return declare
 
 
-def relabel(
-    name: str | None = None, aliases: Sequence[str] = (), **options
-) -> Callable[[Callable], Any]:
+def relabel(name: str | None = None, aliases: Sequence[str] = (), **options) -> Callable[[Callable], Any]:
     """Declare an op that relabels memory (see :class:`Relabel`)."""
 
     def declare(function: Callable) -> Any:
