@@ -38,7 +38,10 @@ def _take(data: NDArray, key) -> NDArray:
                 f"indexing: key has dtype {key.dtype}; accepted: integers, slices, Ellipsis, None, or "
                 "an array of integers"
             )
-        key = np.where(key < 0, key + data.shape[0], key)
+        rows = data.shape[0] if data.shape else 0
+        if ((key < -rows) | (key >= rows)).any():
+            raise IndexError(f"indexing: an index is out of bounds for an axis of size {rows}")
+        key = np.where(key < 0, key + rows, key)
         key = array.from_host(key, np.dtype("int32"), data.context)
     return table["take"](data, key, axis=0)
 

@@ -153,6 +153,13 @@ def test_an_array_of_integers_takes_rows(dtype, rng):
     np.testing.assert_array_equal(x[nd.array(positive, dtype=dtype)].asnumpy(), host[positive])
 
 
+@pytest.mark.parametrize("key", [[0, 3], np.array([-4])])
+def test_an_array_of_integers_out_of_bounds(key):
+    """``take`` would move them to the nearest end, silently."""
+    with pytest.raises(IndexError, match="out of bounds for an axis of size 3"):
+        nd.ones((3, 2))[key]
+
+
 def test_gradient_of_rows_taken_twice():
     x = nd.array(np.ones((3, 2)))
     x.attach_grad()
