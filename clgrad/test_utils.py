@@ -254,7 +254,7 @@ def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float
     )
 
 
-def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _weights(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
     """Head gradients: numbers of alternating sign, none of them small, exact in any dtype."""
     count = math.prod(shape)
     signs = np.where(np.arange(count) % 2, 1, -1)
