@@ -77,7 +77,8 @@ def test_values(name, case, rng):
     assert y.shape == expected.shape
     assert y.dtype is np.float32
     exact = name in ("max", "min", "prod", "nanprod")
-    rtol, atol = (0, 0) if exact else (2e-6, 4e-7 * np.sqrt(x.size / y.size))
+    # Rounding errors walk at random through partial sums of about sqrt(n); a lost term is far larger.
+    rtol, atol = (0, 0) if exact else (2e-6, 2e-6 * np.sqrt(x.size / y.size))
     np.testing.assert_allclose(y.asnumpy(), expected, rtol=rtol, atol=atol)
 
 
