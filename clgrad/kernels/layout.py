@@ -51,11 +51,6 @@ def index(axis: int, ndim: int) -> Operand:
     return Operand(None, tuple(int(a == axis) for a in range(ndim)))
 
 
-def flat_index(shape: Sequence[int]) -> Operand:
-    """The position in C order as a value."""
-    return Operand(None, contiguous_strides(shape))
-
-
 def merge_axes(
     shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:

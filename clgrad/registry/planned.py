@@ -10,7 +10,7 @@ from clgrad.device import Context, Device, current_context
 from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
-from clgrad.registry.operator import Operator, stream_for
+from clgrad.registry.operator import Operator, stream_for, table
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Relabel(Operator):
         self._call = RelabelCall(self.label)
 
     def apply(self, names, arrays, attributes, out=None):
-        """Relabel the array; with ``out``, copying into it is the caller's (nd's) task."""
+        """Relabel the array; ``out`` receives a copy."""
         (data,) = arrays
         view = data._view
         shape, offset = self.function(self._call, view.layout, **attributes)
         result = NDArray(view.reshaped(shape, offset))
         if tape.state.recording:
             self.record(names, arrays, attributes, [result], None)
-        return result
+        return result if out is None else table["identity"](result, out=out)
 
 
 def operator(name: str | None = None, aliases: Sequence[str] = (), **options) -> Callable[[Callable], Any]:
