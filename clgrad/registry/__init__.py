@@ -3,7 +3,7 @@
 from clgrad.registry.composite import composite
 from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.grouped import grouped
-from clgrad.registry.operator import Operator, Spec, table
+from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
 from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabel
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "composite",
     "elementwise",
     "grouped",
+    "kernel_name",
+    "namespace",
     "operator",
     "relabel",
     "table",

@@ -17,7 +17,7 @@ from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.registry.gradient_kernels import GradientKernels, as_expr
-from clgrad.registry.operator import Operator, Spec, all_arrays, stream_for, table
+from clgrad.registry.operator import Operator, Spec, all_arrays, kernel_name, stream_for, table
 from clgrad.tape import Node
 
 _NUMBER = (int, float, np.number, np.bool_, numbers.Number)
@@ -113,7 +113,7 @@ class Elementwise(Operator):
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
         value = as_expr(self.function(**symbols), dtype)
         output = map.Output(value, layout.broadcast(shape, shape, dtype))
-        name = f"{self.label}_forward_{dtype}"
+        name = kernel_name(self.label, "forward", dtype)
         return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
 
     def _dtype(self, names, specs) -> np.dtype:

@@ -16,6 +16,7 @@ from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Stream, View
+from clgrad.registry.operator import kernel_name
 from clgrad.tape import Node
 
 
@@ -122,7 +123,7 @@ class GradientKernels:
         )
 
     def _name(self, arguments: str) -> str:
-        return f"{self._op.label}_grad_{arguments}_{self._output.dtype}"
+        return kernel_name(self._op.label, f"grad_{arguments}", self._output.dtype)
 
     def run(
         self, stream: Stream, node: Node, dy: View, known: Sequence[NDArray | None]

@@ -21,6 +21,16 @@ from clgrad.registry import documentation
 table: dict[str, Any] = {}
 
 
+def namespace(prefix: str) -> dict[str, Any]:
+    """The ops whose names begin with ``prefix.``, under the rest of their names."""
+    return {key[len(prefix) + 1 :]: op for key, op in table.items() if key.startswith(f"{prefix}.")}
+
+
+def kernel_name(label: str, what: str, dtype) -> str:
+    """What the kernel of an op is called: an identifier of C."""
+    return f"{label.replace('.', '_')}_{what}_{dtype}"
+
+
 #: Plans that a stream keeps; programs whose shapes never repeat would otherwise fill the memory.
 PLANS_KEPT = 10_000
 
@@ -64,7 +74,8 @@ class Operator:
     Attributes
     ----------
     name : str
-        Key in the table; with a leading underscore, not part of the ``nd`` namespace.
+        Key in the table; with a leading underscore, not part of the ``nd`` namespace. A dot parts the
+        name of a namespace within it: ``linalg.gemm`` is ``nd.linalg.gemm``.
     label : str
         What errors and kernels call the op: of a part of a public op, the public name.
     aliases : tuple of str

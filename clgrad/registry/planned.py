@@ -10,7 +10,7 @@ from clgrad.device import Context, Device, current_context
 from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
-from clgrad.registry.operator import Operator, stream_for, table
+from clgrad.registry.operator import Operator, kernel_name, stream_for, table
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Call(RelabelCall):
 
     def kernel(self, dtype, what: str = "forward") -> str:
         """Kernel name in the house's form."""
-        return f"{self.op}_{what}_{dtype}"
+        return kernel_name(self.op, what, dtype)
 
 
 class Planned(Operator):

@@ -4,11 +4,14 @@ from clgrad import methods as _methods  # noqa: F401  (gives NDArray its operato
 from clgrad import random
 from clgrad.array import NDArray
 from clgrad.memory import all_streams as _all_streams
+from clgrad.nd import contrib, linalg
 from clgrad.ops.creation import arange, empty, eye, full, linspace, ones, zeros
 from clgrad.ops.creation import array_of as array
 from clgrad.registry import table as _table
 
-globals().update({name: op for name, op in _table.items() if not name.startswith("_")})
+#: Ops of this namespace itself; a dot in a name means a namespace within it.
+_OPS = {name: op for name, op in _table.items() if not name.startswith("_") and "." not in name}
+globals().update(_OPS)
 
 
 random_normal = random.normal
@@ -33,14 +36,16 @@ __all__ = [
     "NDArray",
     "arange",
     "array",
+    "contrib",
     "empty",
     "eye",
     "from_numpy",
     "full",
+    "linalg",
     "linspace",
     "ones",
     "random",
     "waitall",
     "zeros",
-    *(name for name in _table if not name.startswith("_")),
+    *_OPS,
 ]

@@ -1,0 +1,5 @@
+"""``mx.nd.linalg``: the ops of the table that are named ``linalg.``..., on stacks of matrices."""
+
+from clgrad.registry import namespace
+
+globals().update(namespace("linalg"))
