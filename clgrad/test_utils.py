@@ -139,40 +139,63 @@ def gradgradcheck(
     rtol: float | None = None,
     atol: float | None = None,
     dtype: str | None = None,
+    order: int = 2,
 ) -> None:
-    """Compare second-order gradients with finite differences of the first-order ones.
+    """Compare gradients of higher order with finite differences of those one order below.
 
     The function ``g(x, v) = autograd.grad(f(x), x, head_grads=v, create_graph=True)`` goes through
-    :func:`gradcheck`, in ``x`` as well as in the head gradients ``v``. What is compared is the
-    derivative of the rules with the rules: that these are right is for :func:`gradcheck` to say.
+    :func:`gradcheck`, in ``x`` as well as in the head gradients ``v``; for ``order=3`` the same
+    is done to ``g``. What is compared is the derivative of the rules with the rules: that these are
+    right is for :func:`gradcheck` to say.
 
     Parameters
     ----------
     f, inputs, eps, rtol, atol, dtype
-        As :func:`gradcheck`. Each output must depend on each input.
+        As :func:`gradcheck`.
+    order : int
+        Order of the gradients that are checked, 2 or more.
 
     Raises
     ------
     AssertionError
-        A second-order gradient differs; inputs beyond those of ``f`` are its head gradients.
+        A gradient differs; inputs beyond those of ``f`` are head gradients.
 
     Examples
     --------
     >>> import clgrad as mx, numpy as np
     >>> from clgrad.test_utils import gradgradcheck
-    >>> gradgradcheck(lambda x: x * mx.nd.sin(x), [np.array([0.5, 1.0])])
+    >>> gradgradcheck(lambda x: x * mx.nd.sin(x), [np.array([0.5, 1.0])], order=3)
     """
+    if order < 2:
+        raise ValueError(f"gradgradcheck: order={order}; accepted: 2 or more")
     arrays = _prepare(inputs, dtype)
+    for step in range(1, order):
+        f, heads = _gradient_of(f, arrays, np.random.default_rng(step))
+        arrays = [*arrays, *heads]
+    what = {2: "second-order gradient", 3: "third-order gradient"}.get(order, f"gradient of order {order}")
+    _check(f, arrays, eps, rtol, atol, what)
+
+
+def _gradient_of(f: Callable, arrays: list[NDArray], rng) -> tuple[Callable, list[NDArray]]:
+    """The gradients of f as a function of its inputs and of head gradients; and such head gradients."""
     outputs = _evaluate(f, arrays)
-    rng = np.random.default_rng(1)
-    heads = [nd.array(_weights(rng, y.shape), dtype=y.dtype) for y in outputs]
+    connected = [i for i, y in enumerate(outputs) if _in_graph(y)]
+    heads = [nd.array(_weights(rng, outputs[i].shape), dtype=outputs[i].dtype) for i in connected]
 
-    def first_order(*args):
+    def gradient(*args):
         xs, vs = args[: len(arrays)], args[len(arrays) :]
-        ys = _as_list(f(*xs))
-        return autograd.grad(ys, [x for x in xs if _is_real(x)], list(vs), create_graph=True)
+        real = [x for x in xs if _is_real(x)]
+        ys = [y for y in _as_list(f(*xs)) if _is_real(y)]
+        # Beside the outputs, 0 * x: so every x has a gradient, be it 0.
+        nothing = [x * 0 for x in real]
+        heads = [ys[i] for i in connected] + nothing
+        return autograd.grad(heads, real, [*vs, *(nd.ones_like(z) for z in nothing)], create_graph=True)
 
-    _check(first_order, [*arrays, *heads], eps, rtol, atol, "second-order gradient")
+    return gradient, heads
+
+
+def _in_graph(y: NDArray) -> bool:
+    return y._entry is not None and y._entry[0].in_graph
 
 
 def _prepare(inputs: Sequence, dtype: str | None) -> list[NDArray]:
@@ -215,7 +238,7 @@ def _backward(outputs: Sequence[NDArray], heads: Sequence[np.ndarray]) -> None:
     pairs = [
         (y, nd.array(v, dtype=y.dtype, ctx=y.context))
         for y, v in zip(outputs, heads, strict=True)
-        if y._entry is not None and y._entry[0].in_graph
+        if _in_graph(y)
     ]
     if pairs:
         ys, vs = zip(*pairs, strict=True)

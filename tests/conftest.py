@@ -6,6 +6,7 @@ import zlib
 import hypothesis
 import numpy as np
 import pytest
+from report import Table, report  # noqa: F401  (a fixture)
 
 from clgrad.device import Context, current_context
 from clgrad.errors import DeviceError
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Table(), "report of ops")
     # Set before pytest-xdist starts its workers, which get the options of this process.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)

@@ -1,7 +1,7 @@
 """Every op of the table is tested somewhere, under every name that it has.
 
-Each test module lists in COVERS the ops that it tests, and beside each the unnamed ops that it is
-made of. Adding an op without a test fails here.
+An op is tested by its cases in golden/cases, or in a module that lists it in COVERS, and beside it the
+unnamed ops that it is made of. Adding an op without a test fails here.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from golden.recording import cases_of, families
 
 from clgrad import nd
 from clgrad.registry import table
@@ -75,6 +76,7 @@ def test_every_op_is_tested():
     claimed = {
         name for covers in modules().values() for entry in covers.items() for name in (entry[0], *entry[1])
     }
+    claimed |= {case.op for family in families() for case in cases_of(family)}
     ops = {op.name for op in table.values()}
     assert ops - claimed - UNTESTED.keys() == set(), "ops without a test: write one and add it to COVERS"
     assert UNTESTED.keys() & claimed == set(), "tested by now: take it out of UNTESTED"

@@ -1,12 +1,13 @@
 """How generated kernels address their operands: C declarations, row bases, loads and stores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from clgrad import dtypes
 from clgrad.kernels import expr
+from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Scratch
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.signature import Signature
@@ -82,7 +83,12 @@ class Access:
         return expr.store(self.operand.dtype, value, source, self.name, position, width)
 
 
-def vector_width(vector_bytes: int, storages: Sequence[np.dtype]) -> int:
-    """Elements per vector: the widest operand's compute type fills the device's register."""
-    widest = max((dtypes.compute_type(d).itemsize for d in storages), default=4)
+def vector_width(vector_bytes: int, storages: Iterable[np.dtype], values: Iterable[Expr] = ()) -> int:
+    """Elements per vector: as many as the device's register holds of the widest type in use.
+
+    What is computed on the way counts as well as what lies in memory: PoCL's wheel cannot compile
+    conversions between vectors of which one is wider than a register.
+    """
+    used = {dtypes.compute_type(d) for d in storages} | expr.dtypes_of(values)
+    widest = max((d.itemsize for d in used), default=4)
     return max(1, min(MAX_WIDTH, vector_bytes // widest))

@@ -6,7 +6,7 @@ Truth values are 0 and 1 in the dtype that was compared, as in MXNet.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -212,20 +212,26 @@ def cast(value, dtype: np.dtype) -> Expr:
     return Expr("cast", dtype, (value,))
 
 
-def inputs_of(roots: Iterable[Expr]) -> set[int]:
-    """Slots of the array and index operands that the expressions read."""
+def _nodes(roots: Iterable[Expr]) -> Iterator[Expr]:
+    """Every expression that the roots are made of, once."""
     seen: set[int] = set()
-    slots: set[int] = set()
     stack = list(roots)
     while stack:
         node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.function == "input":
-            slots.add(node.payload)
-        stack.extend(node.args)
-    return slots
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            stack.extend(node.args)
+
+
+def inputs_of(roots: Iterable[Expr]) -> set[int]:
+    """Slots of the array and index operands that the expressions read."""
+    return {node.payload for node in _nodes(roots) if node.function == "input"}
+
+
+def dtypes_of(roots: Iterable[Expr]) -> set[np.dtype]:
+    """Compute dtypes of the expressions and of all that they are made of."""
+    return {node.dtype for node in _nodes(roots)}
 
 
 def c_literal(value: float, dtype: np.dtype) -> str:

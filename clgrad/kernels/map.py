@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, template
 from clgrad.kernels.access import Access, vector_width
@@ -117,7 +116,7 @@ def step(
     signature.fixed("rows", math.prod(sizes[:-1]))
     signature.fixed("columns", sizes[-1])
 
-    width = _width(device, writes, everything)
+    width = _width(device, writes, outputs)
     vector_body, vector_helpers = _body(width, outputs, writes, reads)
     scalar_body, scalar_helpers = _body(1, outputs, writes, reads)
     source = template.render(
@@ -147,11 +146,11 @@ def array_argument(
     return sources[sum(o.dtype is not None for o in operands[:slot])]
 
 
-def _width(device: Device, writes: Sequence[Access], operands: Sequence[Operand]) -> int:
+def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) -> int:
     if any(w.inner != 1 for w in writes):
         return 1
     target = device.capabilities.vector_bytes if device.kind == "cpu" else GPU_VECTOR_BYTES
-    return vector_width(target, [o.dtype or dtypes.int32 for o in operands])
+    return vector_width(target, [_storage(o.operand) for o in outputs], [o.value for o in outputs])
 
 
 def _body(width, outputs, writes, reads) -> tuple[list[str], set]:

@@ -136,7 +136,11 @@ class _Space:
         self.terms = math.prod(self.reduced_sizes)
         self.gpu = device.kind != "cpu"
         register = GPU_VECTOR_BYTES if self.gpu else device.capabilities.vector_bytes
-        self.width = vector_width(register, [o.dtype or dtypes.int32 for o in used])
+        self.width = vector_width(
+            register,
+            [r.dtype for r in reductions],
+            [r.finish(r.value) for r in reductions],  # what finishes a total is a vector in "columns"
+        )
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
         self.team = self._team()
