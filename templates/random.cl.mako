@@ -47,11 +47,12 @@ def store_random(value, position, lanes):
 ## Ten rounds for `lanes` blocks from `block` on; words w0 to w3.
 <%def name="philox(lanes)">\
 <%
-U, L = vector("uint", lanes), vector("ulong", lanes)
-iota = f" + ({L})({', '.join(map(str, range(lanes)))})" if lanes > 1 else ""
+U = vector("uint", lanes)
+# `block` is a multiple of `lanes`, a power of two: the sum carries nothing into the upper word.
+iota = f" + ({U})({', '.join(map(str, range(lanes)))})" if lanes > 1 else ""
 %>\
-      const ${L} number = (${L})(block)${iota};
-      ${U} w0 = ${convert("uint", "number", lanes)}, w1 = ${convert("uint", "number >> 32", lanes)};
+      const ulong number = block;
+      ${U} w0 = (${U})((uint)number)${iota}, w1 = (${U})((uint)(number >> 32));
       ${U} w2 = (${U})((uint)call), w3 = (${U})((uint)(call >> 32));
       uint key0 = (uint)seed, key1 = (uint)(seed >> 32);
       for (int round = 0; round < 10; ++round) {

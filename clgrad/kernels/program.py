@@ -33,7 +33,11 @@ def kernel(device: Device, name: str, source: str) -> cl.Kernel:
     KernelError
         The source does not build; the message holds source, options and the compiler's log.
     """
-    return cl.Kernel(_program(device, name, source), name)
+    program = _program(device, name, source)
+    try:
+        return cl.Kernel(program, name)
+    except cl.Error as error:  # a driver's own cache holds something broken, say
+        raise _failure(device, name, source, f"{name} was built without an error, but: {error}") from error
 
 
 def _program(device: Device, name: str, source: str) -> cl.Program:
@@ -73,13 +77,17 @@ def _build(device: Device, name: str, source: str) -> cl.Program:
             warnings.simplefilter("ignore")  # compilers chat on success; failures carry the log
             program = cl.Program(device.cl_context, source).build(options, cache_dir=False)
     except cl.Error as error:
-        numbered = "\n".join(f"{i:4} {line}" for i, line in enumerate(source.splitlines(), 1))
-        raise KernelError(
-            f"kernel {name} does not build on {device.name} ({device.platform_name})\n"
-            f"options: {' '.join(options) or '(none)'}\nlog: {error}\nsource:\n{numbered}"
-        ) from error
+        raise _failure(device, name, source, str(error)) from error
     _store(device, source, program)
     return program
+
+
+def _failure(device: Device, name: str, source: str, log: str) -> KernelError:
+    numbered = "\n".join(f"{i:4} {line}" for i, line in enumerate(source.splitlines(), 1))
+    return KernelError(
+        f"kernel {name} does not build on {device.name} ({device.platform_name})\n"
+        f"options: {' '.join(device.build_options) or '(none)'}\nlog: {log}\nsource:\n{numbered}"
+    )
 
 
 def _store(device: Device, source: str, program: cl.Program) -> None:
