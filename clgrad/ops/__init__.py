@@ -11,7 +11,10 @@ module                    ops
 :mod:`.linalg`            matrix products
 :mod:`.indexing`          take, pick, one_hot, Embedding
 :mod:`.convolution`       convolution and pooling
-:mod:`.neural`            activations, softmax, normalisation, dropout
+:mod:`.activation`        Activation, LeakyReLU
+:mod:`.softmax`           softmax and cross-entropy
+:mod:`.normalization`     batch normalisation and its kin
+:mod:`.dropout`           dropout
 :mod:`.creation`          arrays from nothing
 :mod:`.conversion`        changing dtype or device
 :mod:`.sampling`          random arrays
@@ -20,17 +23,20 @@ module                    ops
 """
 
 from clgrad.ops import (  # noqa: F401  (importing declares)
+    activation,
     arithmetic,
     conversion,
     convolution,
     creation,
+    dropout,
     indexing,
     linalg,
-    neural,
+    normalization,
     optimizer,
     reduction,
     sampling,
     selection,
     shape,
+    softmax,
     unary,
 )
