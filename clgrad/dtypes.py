@@ -1,12 +1,15 @@
 """The element types that clgrad stores and computes with, and their OpenCL C spelling.
 
 A dtype has a *storage* type (what lies in memory) and a *compute* type (what expressions use). They
-differ for ``float16``, which is a storage type on every device: kernels load it as ``float`` with the
-core built-in ``vload_half`` and round it once on the store. OpenCL C 3.0, sections 6.1.1 and 6.15.8.
+differ for ``float16`` and ``bfloat16``, which are storage types on every device: kernels load them as
+``float`` and round once, to nearest even, on the store. For ``float16`` these are the core built-ins
+``vload_half`` and ``vstore_half`` (OpenCL C 3.0, sections 6.1.1 and 6.15.8); ``bfloat16`` is the upper half
+of a ``float``'s bits, and to numpy it is the type of that name in ``ml_dtypes``.
 """
 
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 
 from clgrad.errors import OperatorTypeError
@@ -16,30 +19,35 @@ from clgrad.errors import OperatorTypeError
 class DType:
     """How one numpy dtype is spelled in OpenCL C."""
 
-    name: str
+    numpy: np.dtype
     storage: str
     compute: np.dtype
     min_literal: str
     max_literal: str
 
     @property
-    def numpy(self) -> np.dtype:
-        """The numpy dtype of the stored elements."""
-        return np.dtype(self.name)
+    def name(self) -> str:
+        """The name that users know it by."""
+        return self.numpy.name
 
 
-def _dtype(name: str, storage: str, low: str, high: str, compute: str | None = None) -> DType:
-    return DType(name, storage, np.dtype(compute or name), low, high)
+bfloat16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def _dtype(dtype, storage: str, low: str, high: str, compute: str | None = None) -> DType:
+    return DType(np.dtype(dtype), storage, np.dtype(compute or dtype), low, high)
 
 
 _TABLE = {
     entry.numpy: entry
     for entry in (
         _dtype("float16", "half", "-INFINITY", "INFINITY", compute="float32"),
+        _dtype(bfloat16, "ushort", "-INFINITY", "INFINITY", compute="float32"),
         _dtype("float32", "float", "-INFINITY", "INFINITY"),
         _dtype("float64", "double", "-INFINITY", "INFINITY"),
         _dtype("int8", "char", "CHAR_MIN", "CHAR_MAX"),
         _dtype("uint8", "uchar", "0", "UCHAR_MAX"),
+        _dtype("int16", "short", "SHRT_MIN", "SHRT_MAX"),
         _dtype("int32", "int", "INT_MIN", "INT_MAX"),
         _dtype("int64", "long", "LONG_MIN", "LONG_MAX"),
         _dtype("bool", "uchar", "0", "1", compute="uint8"),
@@ -49,7 +57,7 @@ _TABLE = {
 _ACCEPTED = ", ".join(entry.name for entry in _TABLE.values())
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
-int8, int32, int64 = np.dtype("int8"), np.dtype("int32"), np.dtype("int64")
+int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
 uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
 
 
@@ -89,11 +97,11 @@ def resolve(dtype, op: str = "array", argument: str = "dtype") -> np.dtype:
 
 def is_floating(dtype: np.dtype) -> bool:
     """Whether the dtype holds real numbers (and so can have a gradient)."""
-    return dtype.kind == "f"
+    return dtype.kind == "f" or dtype == bfloat16
 
 
 def compute_type(dtype: np.dtype) -> np.dtype:
-    """The dtype that expressions over stored ``dtype`` use: float32 for float16, else itself."""
+    """The dtype that expressions over stored ``dtype`` use: float32 for the 16-bit ones, else itself."""
     return _TABLE[dtype].compute
 
 

@@ -247,7 +247,7 @@ def upload(stream: Stream, host: np.ndarray, view: View) -> None:
             cl.enqueue_copy(
                 stream.queue,
                 view.storage.buffer,
-                np.ascontiguousarray(host),
+                _bytes_of(np.ascontiguousarray(host)),
                 dst_offset=view.offset * view.dtype.itemsize,
                 is_blocking=True,
             )
@@ -260,12 +260,17 @@ def download(stream: Stream, view: View) -> np.ndarray:
         with _on(stream, view):
             cl.enqueue_copy(
                 stream.queue,
-                host,
+                _bytes_of(host),
                 view.storage.buffer,
                 src_offset=view.offset * view.dtype.itemsize,
                 is_blocking=True,
             )
     return host
+
+
+def _bytes_of(host: np.ndarray) -> np.ndarray:
+    """The memory of a C-contiguous array as bytes: not every dtype has Python's buffer protocol."""
+    return host.reshape(-1).view(np.uint8)
 
 
 def copy(stream: Stream, source: View, target: View) -> None:

@@ -8,14 +8,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from clgrad import autograd, nd
+from clgrad import autograd, dtypes, nd
 from clgrad.array import NDArray
 from clgrad.device import current_context
 
 __all__ = ["assert_almost_equal", "gradcheck", "gradgradcheck", "same"]
 
 #: Default (rtol, atol) of :func:`assert_almost_equal` for the less precise of two dtypes.
-TOLERANCES = {"float16": (1e-2, 1e-3), "float32": (1e-4, 1e-6), "float64": (1e-5, 1e-12)}
+TOLERANCES = {
+    "float16": (1e-2, 1e-3),
+    "bfloat16": (4e-2, 4e-3),
+    "float32": (1e-4, 1e-6),
+    "float64": (1e-5, 1e-12),
+}
 
 #: Step of the central differences, about the cube root of the dtype's rounding error; a power of
 #: two, so that adding it to a short number is exact.
@@ -205,7 +210,7 @@ def _prepare(inputs: Sequence, dtype: str | None) -> list[NDArray]:
     if dtype not in STEPS:
         raise ValueError(f"gradcheck: dtype={dtype!r}; accepted: {', '.join(STEPS)}")
     hosts = [_host(x) for x in inputs]
-    return [nd.array(x, dtype=dtype if x.dtype.kind == "f" else x.dtype) for x in hosts]
+    return [nd.array(x, dtype=dtype if dtypes.is_floating(x.dtype) else x.dtype) for x in hosts]
 
 
 def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str) -> None:
@@ -285,7 +290,7 @@ def _weights(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _is_real(a: NDArray) -> bool:
-    return np.dtype(a.dtype).kind == "f"
+    return dtypes.is_floating(np.dtype(a.dtype))
 
 
 def _as_list(value) -> list:

@@ -19,7 +19,7 @@
 W = t.width
 cpu = t.device.kind == "cpu"
 compute = expr.dtypes.compute_type(t.dtype)
-real_index = t.index_dtype.kind == "f"
+real_index = expr.dtypes.is_floating(t.index_dtype)
 I = expr.dtypes.c_type(expr.dtypes.compute_type(t.index_dtype))
 total, total_dtype = ("total", t.accumulator) if t.accumulator else ("dx", t.dtype)
 bits = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}[t.dtype.itemsize]

@@ -1,4 +1,4 @@
-"""The report at the end of a run: which ops passed in which dtypes, forward and in every order of gradient."""
+"""The report at the end of a run: which ops passed in which dtypes, in each order of gradient."""
 
 from collections import Counter
 

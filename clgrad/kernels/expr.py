@@ -366,6 +366,10 @@ def load(storage: np.dtype, pointer: str, position: str, width: int = 1) -> str:
     """C expression that loads ``width`` adjacent elements as the compute type."""
     if storage == dtypes.float16:
         return f"vload_half{width if width > 1 else ''}(0, {pointer} + ({position}))"
+    if storage == dtypes.bfloat16:
+        if width == 1:
+            return f"as_float((uint)({pointer}[{position}]) << 16)"
+        return f"as_float{width}(convert_uint{width}(vload{width}(0, {pointer} + ({position}))) << 16)"
     if width == 1:
         return f"{pointer}[{position}]"
     return f"vload{width}(0, {pointer} + ({position}))"
@@ -385,6 +389,21 @@ def store(
     value = convert(value, source, dtypes.compute_type(storage), width)
     if storage == dtypes.float16:
         return f"vstore_half{width if width > 1 else ''}({value}, 0, {pointer} + ({position}));"
+    if storage == dtypes.bfloat16:
+        return _store_bfloat16(value, f"{pointer} + ({position})", width)
     if width == 1:
         return f"{pointer}[{position}] = {value};"
     return f"vstore{width}({value}, 0, {pointer} + ({position}));"
+
+
+def _store_bfloat16(value: str, pointer: str, width: int) -> str:
+    """C block that rounds floats to the nearest bfloat16, ties to even; a NaN stays a (quiet) NaN."""
+    kind = f"uint{width}" if width > 1 else "uint"
+    nan, rounded = "(bits >> 16) | 0x40u", "(bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16"
+    is_nan = "(bits & 0x7fffffffu) > 0x7f800000u"
+    if width == 1:
+        store_ = f"*({pointer}) = (ushort)({is_nan} ? {nan} : {rounded});"
+    else:
+        chosen = f"select({rounded}, {nan}, {is_nan})"
+        store_ = f"vstore{width}(convert_ushort{width}({chosen}), 0, {pointer});"
+    return f"{{ const {kind} bits = as_{kind}({value}); {store_} }}"

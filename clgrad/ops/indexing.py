@@ -77,7 +77,7 @@ class _Pick:
         _check_mode(call, mode)
         # Limited in 32 bits where they hold it: less work for GPUs, and Mesa 22.3 (llvmpipe) gets
         # comparisons of a widened int with a constant wrong.
-        narrow = index_spec.dtype.kind != "f" and index_spec.dtype.itemsize <= 4
+        narrow = not dtypes.is_floating(index_spec.dtype) and index_spec.dtype.itemsize <= 4
         place = expr.cast(expr.operand(1, index_spec.dtype), dtypes.int32 if narrow else dtypes.int64)
         if mode == "clip":
             last = self.size - 1

@@ -1,5 +1,6 @@
 """Softmax, its logarithm, and the cross-entropy with labels."""
 
+from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import rowwise
 from clgrad.ops import reduction
@@ -64,7 +65,7 @@ def _check_softmax(op: str, data, axis, use_length, dtype):
     if use_length:
         raise argument_error(op, "use_length", use_length, "False (lengths are not implemented yet)")
     result = data if dtype is None else data.astype(dtype)
-    if result._view.dtype.kind != "f":
+    if not dtypes.is_floating(result._view.dtype):
         raise argument_error(op, "data", f"of dtype {result._view.dtype}", "a floating-point dtype")
     (axis,) = reduced_axes(op, data.ndim, axis)
     return result, axis

@@ -80,8 +80,11 @@ def positive_definite(*shape: int) -> Array:
 #: Values where elementwise functions can go wrong: zeros of both signs, infinities, NaN, the largest and
 #: the smallest normal and denormal numbers of float32, and numbers beside whole ones.
 SPECIAL = values(
-    [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 3.4e38, -3.4e38, 1.2e-38, -1.2e-38, 1e-40, 0.5, -0.5]
-    + [1.5, -1.5, 2.5, -2.5, 100.0, -100.0, 1e-6, -1e-6, 88.9, -88.9, 0.99999994, 16777216.0]
+    np.r_[
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 3.4e38, -3.4e38, 1.2e-38, -1.2e-38, 1e-40],
+        [1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 100.0, -100.0, 1e-6, -1e-6],
+        [88.9, -88.9, 0.99999994, 16777216.0],
+    ]
 ).constant()
 
 
