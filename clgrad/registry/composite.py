@@ -7,6 +7,7 @@ from typing import Any
 
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError
+from clgrad.registry import documentation
 from clgrad.registry.operator import table
 
 
@@ -15,6 +16,7 @@ class Composite:
 
     def __init__(self, function: Callable, name: str | None, aliases: Sequence[str], **testing):
         functools.update_wrapper(self, function)
+        self.__doc__ = documentation.complete_composite(function)
         self.function = function
         self.name = name or function.__name__.lstrip("_")
         self.aliases = tuple(aliases)
