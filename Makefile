@@ -13,7 +13,7 @@ export CLGRAD_CACHE_DIR ?= $(CURDIR)/.cache/kernels
 
 DEVICE_TESTS := $(subst :,\:,$(DEVICES:%=test-%))
 
-.PHONY: help demo test $(DEVICE_TESTS) test-packaging lint format bench clean
+.PHONY: help demo test $(DEVICE_TESTS) test-packaging lint format docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,11 +42,14 @@ format: $(VENV)/.installed-dev ## Mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(VENV)/.installed-docs ## Make the pages of docs/site, one for each op, in docs/site/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs/site docs/site/_build
+
 bench: $(VENV)/.installed-bench ## Measure this machine's OpenCL devices against the bar
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove environments, caches and build outputs
-	rm -rf .venv* .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv* .cache docs/site/_build docs/site/guide docs/site/ops .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 
 # One stamp for each extra; a changed pyproject.toml installs it anew.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

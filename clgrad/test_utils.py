@@ -194,7 +194,9 @@ def _gradient_of(f: Callable, arrays: list[NDArray], rng) -> tuple[Callable, lis
         # Beside the outputs, 0 * x: so every x has a gradient, be it 0.
         nothing = [x * 0 for x in real]
         heads = [ys[i] for i in connected] + nothing
-        return autograd.grad(heads, real, [*vs, *(nd.ones_like(z) for z in nothing)], create_graph=True)
+        return autograd.grad(
+            heads, real, [*vs, *(nd.ones(z.shape, z.context, z.dtype) for z in nothing)], create_graph=True
+        )
 
     return gradient, heads
 

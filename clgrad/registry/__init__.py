@@ -1,6 +1,6 @@
 """How an op is declared and applied. The declarations are in :mod:`clgrad.ops`."""
 
-from clgrad.registry.composite import composite
+from clgrad.registry.composite import Composite, composite
 from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.grouped import grouped
 from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
@@ -8,6 +8,7 @@ from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabe
 
 __all__ = [
     "Call",
+    "Composite",
     "Elementwise",
     "Operator",
     "Relabel",

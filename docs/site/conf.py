@@ -1,0 +1,29 @@
+"""Sphinx's configuration: the pages of docs/, and a page for each op, made by oppages.py."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "tests")]
+
+import oppages  # noqa: E402
+
+import clgrad  # noqa: E402
+
+project = "clgrad"
+copyright = "the clgrad authors, Apache License 2.0"  # noqa: A001
+version = release = clgrad.__version__
+extensions = ["myst_parser", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "clgrad"
+html_static_path = ["static"]
+html_css_files = ["ops.css"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.xref_missing"]  # links to files of the repository that are no pages
+
+
+def setup(app) -> None:
+    """Write the generated pages before Sphinx reads its sources."""
+    app.connect("builder-inited", lambda app: oppages.write(HERE / "ops", HERE / "guide"))
