@@ -12,7 +12,7 @@ import oppages  # noqa: E402
 import clgrad  # noqa: E402
 
 project = "clgrad"
-copyright = "the clgrad authors, Apache License 2.0"  # noqa: A001
+copyright = "the clgrad authors, Apache License 2.0"
 version = release = clgrad.__version__
 extensions = ["myst_parser", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
