@@ -15,6 +15,7 @@ module                    ops
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.normalization`     batch normalisation and its kin
 :mod:`.dropout`           dropout
+:mod:`.control`           loops and branches: foreach, while_loop, cond
 :mod:`.creation`          arrays from nothing
 :mod:`.conversion`        changing dtype or device
 :mod:`.sampling`          random arrays
@@ -25,6 +26,7 @@ module                    ops
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     arithmetic,
+    control,
     conversion,
     convolution,
     creation,

@@ -480,13 +480,13 @@ def logical_not(data):
     return data == 0
 
 
-@elementwise(reference=np.isnan, domain=(-1, 1))
+@elementwise(aliases=("contrib.isnan",), reference=np.isnan, domain=(-1, 1))
 def isnan(data):
     """1 where x is NaN, else 0."""
     return data != data
 
 
-@elementwise(reference=np.isinf, domain=(-1, 1))
+@elementwise(aliases=("contrib.isinf",), reference=np.isinf, domain=(-1, 1))
 def isinf(data):
     """1 where x is infinite, else 0."""
     if not _real_only(data):
@@ -494,7 +494,7 @@ def isinf(data):
     return abs(data) == math.inf
 
 
-@elementwise(reference=np.isfinite, domain=(-1, 1))
+@elementwise(aliases=("contrib.isfinite",), reference=np.isfinite, domain=(-1, 1))
 def isfinite(data):
     """1 where x is neither infinite nor NaN, else 0."""
     if not _real_only(data):
