@@ -3,11 +3,13 @@
 Operators and methods are attached by :mod:`clgrad.methods`; this file is what every op needs of an array.
 """
 
+import math
+
 import numpy as np
 
 from clgrad import dtypes, memory, tape
 from clgrad.device import Context, current_context
-from clgrad.errors import AutogradError, OperatorError
+from clgrad.errors import AutogradError, OperatorError, argument_error
 from clgrad.memory import Stream, View
 
 
@@ -60,6 +62,11 @@ class NDArray:
     def stype(self) -> str:
         """Storage type; always ``'default'`` (dense)."""
         return "default"
+
+    @property
+    def writable(self) -> bool:
+        """Whether the array may be written in place: always."""
+        return True
 
     @property
     def handle(self) -> int:
@@ -178,6 +185,21 @@ def from_host(host: np.ndarray, dtype: np.dtype, ctx: Context | None = None) -> 
     result = empty(host.shape, dtype, ctx)
     memory.upload(stream_of(result), host.astype(dtype, copy=False), result._view)
     return result
+
+
+def from_bytes(content: bytes, shape: tuple[int, ...], dtype: str) -> NDArray:
+    """The array, on the current context, whose elements in C order are these bytes: what pickles call.
+
+    Raises
+    ------
+    OperatorError
+        The bytes are not as many as shape and dtype ask for.
+    """
+    resolved = dtypes.resolve(dtype, "from_bytes")
+    expected = math.prod(shape) * resolved.itemsize
+    if len(content) != expected:
+        raise argument_error("from_bytes", "content", f"{len(content):,} bytes", f"{expected:,} bytes")
+    return from_host(np.frombuffer(content, resolved.newbyteorder("<")).reshape(shape), resolved)
 
 
 def begin_write(array: NDArray, op: str) -> None:

@@ -29,6 +29,10 @@ class AutogradError(MXNetError):
     """Recording, ``backward`` or ``grad`` was used in a way that has no meaning."""
 
 
+class AbsentError(MXNetError, NotImplementedError):
+    """A name or a feature of MXNet that clgrad does not have; the message says why."""
+
+
 def argument_error(op: str, argument: str, given: object, accepted: str) -> OperatorError:
     """An error in the house's form: op, argument, what was given, what is accepted."""
     return OperatorError(f"{op}: {argument} is {given}; accepted: {accepted}")

@@ -1,14 +1,16 @@
 """NDArray's operators and methods, made from the table of ops."""
 
+import itertools
 import numbers
 from collections.abc import Callable
 
 import numpy as np
 
-from clgrad import autograd, ndindex, ops  # noqa: F401  (ops fills the table)
+from clgrad import array, autograd, dlpack, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
 from clgrad.autograd.variables import attach_grad
-from clgrad.ops import conversion, creation
+from clgrad.errors import AbsentError
+from clgrad.ops import conversion
 from clgrad.registry import table
 
 #: Python's binary operators and the ops that they mean.
@@ -40,7 +42,9 @@ _METHODS = [
     "arctan",
     "arctanh",
     "argmax",
+    "argmax_channel",
     "argmin",
+    "argsort",
     "broadcast_axes",
     "broadcast_like",
     "broadcast_to",
@@ -50,11 +54,11 @@ _METHODS = [
     "cos",
     "cosh",
     "degrees",
+    "depth_to_space",
+    "diag",
     "exp",
-    "expand_dims",
     "expm1",
     "fix",
-    "flatten",
     "flip",
     "floor",
     "log",
@@ -71,12 +75,14 @@ _METHODS = [
     "norm",
     "one_hot",
     "ones_like",
+    "pad",
     "pick",
     "prod",
     "radians",
     "rcbrt",
     "reciprocal",
     "relu",
+    "repeat",
     "reshape_like",
     "rint",
     "round",
@@ -92,15 +98,19 @@ _METHODS = [
     "slice_like",
     "softmax",
     "softmin",
+    "sort",
+    "space_to_depth",
     "split",
+    "split_v2",
     "sqrt",
     "square",
-    "squeeze",
     "sum",
     "swapaxes",
     "take",
     "tan",
     "tanh",
+    "tile",
+    "topk",
     "transpose",
     "trunc",
     "zeros_like",
@@ -174,6 +184,55 @@ def _numbers(values: tuple):
     return values
 
 
+def _relabelling(op_name: str) -> Callable:
+    op = table[op_name]
+
+    def method(self, *args, inplace: bool = False, **kwargs):
+        return op(self, *args, **kwargs)  # the result shares memory, with inplace or without
+
+    method.__name__ = op_name
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _slice_assign(self: NDArray, rhs, begin, end, step=()) -> NDArray:
+    """Write rhs to the elements from ``begin`` to ``end``, ``step`` apart, of each axis."""
+    slices = itertools.zip_longest(begin, end, step or ())
+    ndindex.write(self, tuple(slice(*bounds) for bounds in slices), rhs)
+    return self
+
+
+def _slice_assign_scalar(self: NDArray, value: float, begin, end, step=()) -> NDArray:
+    """Write a number to the elements from ``begin`` to ``end``, ``step`` apart, of each axis."""
+    return _slice_assign(self, value, begin, end, step)
+
+
+def _tostype(self: NDArray, stype: str) -> NDArray:
+    """A copy in the storage type ``stype``, of which there is one, ``'default'``.
+
+    Raises
+    ------
+    AbsentError
+        Another storage type: clgrad stores arrays densely.
+    """
+    if stype != "default":
+        raise AbsentError(
+            f"tostype: stype is {stype!r}; accepted: 'default', for arrays are stored densely"
+        )
+    return table["identity"](self)
+
+
+def _as_np_ndarray(self: NDArray):
+    """Absent: MXNet converts to its numpy interface here.
+
+    Raises
+    ------
+    AbsentError
+        Always.
+    """
+    raise AbsentError("as_np_ndarray: MXNet's numpy interface is not part of clgrad")
+
+
 def _matmul(self, other):
     """Matrix product."""
     return table["dot"](self, other) if isinstance(other, NDArray) else NotImplemented
@@ -200,8 +259,10 @@ def _copy(self: NDArray) -> NDArray:
 
 
 def _reduce(self: NDArray):
-    """Pickle as numpy's array, to be put on the current device again."""
-    return creation.array_of, (self.asnumpy(), None, self._view.dtype.name)
+    """Pickle as bytes, to be put on the current device again by :func:`clgrad.array.from_bytes` alone."""
+    host = self.asnumpy()
+    content = host.astype(host.dtype.newbyteorder("<"), copy=False).tobytes()
+    return array.from_bytes, (content, self.shape, host.dtype.name)
 
 
 def _iterate(self):
@@ -226,9 +287,20 @@ for _name, _function in {
     "__setitem__": ndindex.write,
     "__iter__": _iterate,
     "__hash__": object.__hash__,
+    "__dlpack__": dlpack.export,
+    "__dlpack_device__": dlpack.device_of,
+    "to_dlpack_for_read": dlpack.to_dlpack_for_read,
+    "to_dlpack_for_write": dlpack.to_dlpack_for_write,
     "T": property(lambda self: table["transpose"](self)),
     "reshape": _reshape,
     "transpose": _transpose,
+    "expand_dims": _relabelling("expand_dims"),
+    "flatten": _relabelling("flatten"),
+    "squeeze": _relabelling("squeeze"),
+    "slice_assign": _slice_assign,
+    "slice_assign_scalar": _slice_assign_scalar,
+    "tostype": _tostype,
+    "as_np_ndarray": _as_np_ndarray,
     "astype": conversion.astype,
     "copyto": conversion.copyto,
     "as_in_context": conversion.as_in_context,

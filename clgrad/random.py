@@ -1,7 +1,10 @@
 """``mx.random`` and ``mx.nd.random``: random arrays, and the seed that they come from."""
 
+from clgrad import absent as _absent
 from clgrad.ops.sampling import generator as _generator
 from clgrad.ops.sampling import normal, randn, uniform
+
+__getattr__ = _absent.getter("random", __name__)
 
 __all__ = ["normal", "randn", "seed", "uniform"]
 

@@ -1,13 +1,20 @@
 """NDArray itself: properties, conversions, operators, printing, and how it meets numpy."""
 
+import copy
+import io
+import json
 import operator
+import pickle
+import pickletools
 
 import numpy as np
 import pytest
+from golden.record_files import FOLDER
 
 import clgrad as mx
 from clgrad import autograd, nd
-from clgrad.errors import MXNetError, OperatorError, OperatorTypeError
+from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
+from clgrad.registry import table
 
 #: What the coverage test counts as tested here.
 COVERS = {"cast": (), "_floor_divide": (), "_transfer": ()}
@@ -45,6 +52,105 @@ def test_length():
 def test_arrays_are_hashed_by_identity():
     x, y = nd.ones((2,)), nd.ones((2,))
     assert len({x, y, x}) == 2
+
+
+#: What MXNet's NDArray has as a method, and clgrad's lacks, because the op is missing: it follows the op.
+WITHOUT_OP = {"argmax_channel", "argsort", "depth_to_space", "diag", "pad", "repeat", "sort"}
+WITHOUT_OP |= {"space_to_depth", "split_v2", "tile", "topk"}
+
+
+@pytest.mark.parametrize("attribute", json.loads((FOLDER / "names.json").read_text())["nd.NDArray"])
+def test_what_mxnet_has(attribute):
+    """Every attribute of MXNet's arrays, unless the op that it means is not written yet."""
+    if attribute in WITHOUT_OP and attribute not in table:
+        return
+    assert hasattr(nd.NDArray, attribute), "add the op's name to methods.py"
+
+
+def test_storage_types():
+    x = nd.array([1.0, 2.0])
+    x.attach_grad()
+    with autograd.record():
+        y = x.tostype("default") * 3
+    y.backward()
+    equal(x.grad, [3, 3])
+    assert x.tostype("default").handle != x.handle
+    with pytest.raises(NotImplementedError, match="tostype: stype is 'csr'; accepted: 'default'"):
+        x.tostype("csr")
+    with pytest.raises(AbsentError, match="numpy interface"):
+        x.as_np_ndarray()
+    assert x.writable is True
+
+
+def test_slice_assign():
+    x = nd.array([[1, 2, 3], [4, 5, 6]])
+    assert x.slice_assign(nd.zeros((1, 2)), (0, 1), (1, 3), (1, 1)) is x
+    equal(x, [[1, 0, 0], [4, 5, 6]])
+    assert x.slice_assign_scalar(9, (None, 2), (None, 0), (None, -1)) is x
+    equal(x, [[1, 9, 9], [4, 9, 9]])
+    equal(x.slice_assign_scalar(7, (1,), (2,)), [[1, 9, 9], [7, 7, 7]])
+
+
+def test_inplace_of_relabelling_methods():
+    """MXNet's switch between a view and a copy: here both share memory."""
+    x = nd.ones((2, 1))
+    for y in (x.expand_dims(0, inplace=True), x.squeeze(inplace=True), x.flatten(inplace=True)):
+        assert y.handle == x.handle
+    assert x.expand_dims(axis=0, inplace=True).shape == (1, 2, 1)
+
+
+# Copies and pickles
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "x",
+    [
+        lambda: nd.array([[1, 2], [3, 4]]),
+        lambda: nd.zeros((0, 3), dtype="int8"),
+        lambda: nd.array(2.5),
+        lambda: nd.array([1, 2]).astype("bfloat16"),
+        lambda: nd.array([0, 1], dtype="bool"),
+    ],
+)
+def test_pickles(x, protocol):
+    x = x()
+    stored = pickle.dumps({"x": x}, protocol)
+    y = pickle.loads(stored)["x"]
+    assert y.dtype is x.dtype
+    assert y.shape == x.shape
+    np.testing.assert_array_equal(y.asnumpy(), x.asnumpy())
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_loading_a_pickle_calls_one_function(protocol):
+    """Nothing but clgrad's constructor: numpy's own pickles call several functions."""
+    stored = pickle.dumps(nd.ones((2,)), protocol)
+    called = []
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            called.append((module, name))
+            return super().find_class(module, name)
+
+    equal(Unpickler(io.BytesIO(stored)).load(), [1, 1])
+    # protocol 2 has no bytes, and spells them as an encoded str
+    assert set(called) - {("_codecs", "encode")} == {("clgrad.array", "from_bytes")}
+    assert any(op.name == "REDUCE" for op, _, _ in pickletools.genops(stored))
+
+
+def test_pickles_that_were_tampered_with():
+    with pytest.raises(OperatorError, match="from_bytes: content is 7 bytes; accepted: 8 bytes"):
+        mx.array.from_bytes(bytes(7), (2,), "float32")
+
+
+def test_copies_are_deep():
+    x = nd.array([1.0, 2.0])
+    x.attach_grad()
+    for y in (copy.copy(x), copy.deepcopy(x), copy.deepcopy([x])[0], x.copy()):
+        y[:] = 0
+        assert y.grad is None
+    equal(x, [1, 2])
 
 
 # Numbers
@@ -88,6 +194,10 @@ def test_integers_are_indices():
         (lambda: nd.array([1], dtype="int32"), "\n[1]\n<NDArray 1 @{}>"),
         (lambda: nd.array(3.0), "\n3.0\n<NDArray  @{}>"),
         (lambda: nd.zeros((0, 3)), "\n[]\n<NDArray 0x3 @{}>"),
+        (
+            lambda: nd.arange(2000),
+            "\n[0.000e+00 1.000e+00 2.000e+00 ... 1.997e+03 1.998e+03 1.999e+03]\n<NDArray 2000 @{}>",
+        ),
     ],
 )
 def test_printed_as_mxnet_prints(x, text):

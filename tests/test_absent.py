@@ -1,0 +1,47 @@
+"""Names of MXNet that clgrad lacks raise NotImplementedError with a reason."""
+
+import importlib
+import json
+
+import pytest
+from golden.record_files import FOLDER
+
+from clgrad import absent, nd
+from clgrad.errors import AbsentError, MXNetError
+
+NAMES = json.loads((FOLDER / "names.json").read_text())
+SPACES = {space: space.removeprefix("nd.") for space in NAMES if space != "nd.NDArray"}
+MISSING = [
+    (space, key, name)
+    for space, key in SPACES.items()
+    for name in NAMES[space]
+    if name not in dir(importlib.import_module(f"clgrad.{space}") if space != "nd.random" else nd.random)
+]
+
+
+@pytest.mark.parametrize(("space", "key", "name"), MISSING, ids=lambda v: str(v))
+def test_missing_names(space, key, name):
+    module = nd if key == "nd" else getattr(nd, key)
+    assert name in absent.REASONS[key], f"MXNet has {space}.{name}: write it, or say why it is missing"
+    with pytest.raises(NotImplementedError) as caught:
+        getattr(module, name)
+    assert str(caught.value) == f"{space}.{name}: {absent.REASONS[key][name]}"
+    assert isinstance(caught.value, MXNetError)
+
+
+@pytest.mark.parametrize("key", absent.REASONS)
+def test_reasons_are_about_names_of_mxnet(key):
+    space = "nd" if key == "nd" else f"nd.{key}"
+    assert absent.REASONS[key].keys() <= set(NAMES[space])
+
+
+def test_other_names_are_attribute_errors():
+    assert not hasattr(nd, "nonsense")
+    for module in (nd, nd.contrib, nd.sparse, nd.image, nd.random, nd.linalg):
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nonsense'"):
+            module.nonsense  # noqa: B018
+
+
+def test_importing_an_absent_name():
+    with pytest.raises(AbsentError, match=r"nd\.contrib\.box_nms"):
+        from clgrad.nd.contrib import box_nms  # noqa: F401, PLC0415
