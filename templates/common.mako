@@ -1,9 +1,6 @@
 ## Shared pieces of the kernel templates.
 
-<%def name="prologue(signature, helpers, fp64)">\
-% if fp64:
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
-% endif
+<%def name="prologue(signature, helpers, fp64=None)">\
 typedef ${signature.index_type} index_t;
 <%include file="functions.cl.mako" args="helpers=helpers"/>\
 </%def>

@@ -8,7 +8,7 @@
 ## Assumes: outputs do not overlap inputs, unless position by position.
 ## Tunables: width, and the number of work-items (clgrad/kernels/map.py).
 <%namespace name="common" file="common.mako"/>\
-${common.prologue(signature, helpers, fp64)}
+${common.prologue(signature, helpers)}
 __kernel void ${name}(
     ${signature})
 {

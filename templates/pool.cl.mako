@@ -303,7 +303,7 @@ ${join("other", "other_where")}\
         }
       }
 </%def>\
-${common.prologue(k.signature, [], k.device.capabilities.fp64)}
+${common.prologue(k.signature, [])}
 % if k.team and not cpu:
 __attribute__((reqd_work_group_size(${k.team}, 1, 1)))
 % endif

@@ -119,7 +119,7 @@ ${convert("float", f"w{e}", lanes)} * ${lit(2.0**-32)} + ${lit(2.0**-33)}
       ${store_random(value, position, lanes)}
 % endif
 </%def>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 #pragma OPENCL FP_CONTRACT OFF  // a fused multiply-add rounds otherwise, and not every device has one
 
 __kernel void ${name}(

@@ -16,7 +16,7 @@ K = [f"k{a}" for a in range(len(kept_sizes))]
 R = [f"r{a}" for a in range(len(reduced_sizes))]
 outer = K + R[:-1] if order == "rows" else R + K[:-1]
 %>\
-${common.prologue(signature, helpers, fp64)}
+${common.prologue(signature, helpers)}
 <%def name="rows_of(outer)">\
 % for access in accesses:
 const index_t ${access.name}_row = ${access.row(outer)};

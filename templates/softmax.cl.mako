@@ -173,7 +173,7 @@ ${derive(1)}\
 ${step(final[0], None, None, final[1], target, 1)}\
   }
 </%def>\
-${common.prologue(k.signature, [], k.device.capabilities.fp64)}
+${common.prologue(k.signature, [])}
 % if k.gpu:
 __attribute__((reqd_work_group_size(${k.team * k.columns}, 1, 1)))
 % endif

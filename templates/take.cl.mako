@@ -24,7 +24,7 @@ I = expr.dtypes.c_type(expr.dtypes.compute_type(t.index_dtype))
 total, total_dtype = ("total", t.accumulator) if t.accumulator else ("dx", t.dtype)
 bits = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}[t.dtype.itemsize]
 %>\
-${common.prologue(t.signature, [], t.device.capabilities.fp64)}
+${common.prologue(t.signature, [])}
 // The row that an index stands for.
 inline index_t at(const ${I} index, const index_t n) {
 % if t.mode == "clip" and real_index:

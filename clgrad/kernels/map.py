@@ -125,7 +125,6 @@ def step(
         shape=device.kind,
         signature=signature,
         helpers=sorted(vector_helpers | scalar_helpers, key=str),
-        fp64=device.capabilities.fp64,
         width=width,
         outer_sizes=outer_sizes,
         accesses=[*writes, *reads.values()],

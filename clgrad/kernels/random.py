@@ -110,7 +110,6 @@ def _plan(
         distribution=distribution,
         shape=device.kind,
         signature=signature,
-        fp64=device.capabilities.fp64,
         storage=dtype,
         width=width,
         per_block=per_block,

@@ -264,7 +264,6 @@ def _source(space, name, signature, reductions, kept_names, reduced_names) -> st
         block=BLOCK,
         signature=signature,
         helpers=sorted(helpers, key=str),
-        fp64=space.device.capabilities.fp64,
         kept_sizes=kept_names,
         reduced_sizes=reduced_names,
         accesses=list(space.accesses.values()),
