@@ -64,6 +64,15 @@ ALIASES = {
     "contrib.isnan": "isnan",
     "contrib.isinf": "isinf",
     "contrib.isfinite": "isfinite",
+    "linalg_gemm": "linalg.gemm",
+    "linalg_gemm2": "linalg.gemm2",
+    "linalg_syrk": "linalg.syrk",
+    "linalg_trmm": "linalg.trmm",
+    "linalg_extractdiag": "linalg.extractdiag",
+    "linalg_makediag": "linalg.makediag",
+    "linalg_extracttrian": "linalg.extracttrian",
+    "linalg_maketrian": "linalg.maketrian",
+    "linalg_sumlogdiag": "linalg.sumlogdiag",
 }
 
 

@@ -8,7 +8,8 @@ module                    ops
 :mod:`.selection`         where
 :mod:`.reduction`         sums, extrema, norms along axes
 :mod:`.shape`             reshaping, transposing, slicing, joining
-:mod:`.linalg`            matrix products
+:mod:`.product`           matrix products
+:mod:`.matrix`            diagonals and triangles of matrices
 :mod:`.indexing`          take, pick, one_hot, Embedding
 :mod:`.convolution`       convolution and pooling
 :mod:`.activation`        Activation, LeakyReLU
@@ -32,9 +33,10 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     creation,
     dropout,
     indexing,
-    linalg,
+    matrix,
     normalization,
     optimizer,
+    product,
     reduction,
     sampling,
     selection,
