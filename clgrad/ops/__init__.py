@@ -11,7 +11,8 @@ module                    ops
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
 :mod:`.indexing`          take, pick, one_hot, Embedding
-:mod:`.convolution`       convolution and pooling
+:mod:`.convolution`       convolution and its transpose
+:mod:`.pooling`           pooling over windows
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.normalization`     batch normalisation and its kin
@@ -36,6 +37,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     matrix,
     normalization,
     optimizer,
+    pooling,
     product,
     reduction,
     sampling,

@@ -1,18 +1,24 @@
-"""Convolution and pooling.
+"""Convolution and its transpose.
 
 A convolution is bilinear in data and weight, so it and its two gradients are closed under
-differentiation: the gradient of each is made of the other two, which gives every order.
+differentiation: the gradient of each is made of the other two, which gives every order. The transposed
+convolution (deconvolution) is the gradient of the data.
 """
 
+import ast
+
+import numpy as np
+
+from clgrad import dtypes
 from clgrad.errors import argument_error
-from clgrad.kernels import conv, pool
+from clgrad.kernels import conv
 from clgrad.kernels.conv import ConvGeometry
-from clgrad.kernels.pool import PoolGeometry
-from clgrad.ops.arithmetic import power
+from clgrad.ops.conversion import cast
 from clgrad.ops.reduction import sum
-from clgrad.ops.unary import abs, sqrt, square
 from clgrad.registry import Call, Spec, composite, operator
-from clgrad.tape import state
+
+#: Layouts by spatial axes; those with the channels last are for GPUs in MXNet, and for pooling.
+LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 
 
 @operator(name="_conv", label="Convolution")
@@ -35,6 +41,14 @@ def _conv_grad_weight(call: Call, data: Spec, grad: Spec, *, geometry: ConvGeome
     return conv.plan_grad_weight(call.device, call.kernel(grad.dtype), grad.dtype, geometry)
 
 
+@operator(name="_deconv", label="Deconvolution")
+def _deconv(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, geometry: ConvGeometry):
+    """The transposed convolution of data, plus bias; ``geometry`` is that of the convolution."""
+    return conv.plan_grad_data(
+        call.device, call.kernel(data.dtype), data.dtype, geometry, bias=bias is not None
+    )
+
+
 _conv.gradient(
     data=lambda dy, weight, geometry: _conv_grad_data(dy, weight, geometry=geometry),
     weight=lambda dy, data, geometry: _conv_grad_weight(data, dy, geometry=geometry),
@@ -47,6 +61,11 @@ _conv_grad_data.gradient(
 _conv_grad_weight.gradient(
     data=lambda dy, grad, geometry: _conv_grad_data(grad, dy, geometry=geometry),
     grad=lambda dy, data, geometry: _conv(data, dy, geometry=geometry),
+)
+_deconv.gradient(
+    data=lambda dy, weight, geometry: _conv(dy, weight, geometry=geometry),
+    weight=lambda dy, data, geometry: _conv_grad_weight(dy, data, geometry=geometry),
+    bias=lambda dy: sum(dy, axis=1, exclude=True),
 )
 
 
@@ -70,146 +89,150 @@ def Convolution(
     """Cross-correlation of (batch, channel, ...) with (num_filter, channel / num_group, ...).
 
     y[b, o] = bias[o] + sum over channels c of its group of data[b, c] * weight[o, c], for 1 to 3
-    spatial axes. ``workspace`` and the ``cudnn`` arguments have no effect.
+    spatial axes. ``kernel`` and ``num_filter`` may be left out: the weight has them. ``workspace`` and
+    the ``cudnn`` arguments have no effect.
     """
-    rank = data.ndim - 2
-    if layout not in (None, "NCW", "NCHW", "NCDHW"):
-        raise argument_error("Convolution", "layout", layout, "NCW, NCHW or NCDHW")
-    if weight.ndim != data.ndim or rank < 1:
-        raise argument_error(
-            "Convolution",
-            "weight",
-            f"of shape {weight.shape}",
-            f"as many axes as data {data.shape}, 3 to 5",
-        )
-    _check_no_contradiction("Convolution", "kernel", kernel, weight.shape[2:])
-    _check_no_contradiction("Convolution", "num_filter", num_filter, weight.shape[0])
+    op, rank = "Convolution", data.ndim - 2
+    _check_weight(op, data, weight, layout)
+    taps = sizes(op, "kernel", kernel, rank) or weight.shape[2:]
+    filters = int(num_filter) or weight.shape[0]
     geometry = ConvGeometry(
         batch=data.shape[0],
         in_channels=data.shape[1],
-        out_channels=weight.shape[0],
+        out_channels=filters,
         size=data.shape[2:],
-        kernel=weight.shape[2:],
-        stride=_sizes(stride, rank),
-        dilate=_sizes(dilate, rank),
-        pad=_sizes(pad, rank),
+        kernel=taps,
+        stride=sizes(op, "stride", stride, rank),
+        dilate=sizes(op, "dilate", dilate, rank),
+        pad=sizes(op, "pad", pad, rank),
         groups=int(num_group),
     )
-    if weight.shape != geometry.weight_shape or weight.dtype != data.dtype:
-        raise argument_error(
-            "Convolution",
-            "weight",
-            f"{weight._view.dtype} {weight.shape}",
-            f"{data._view.dtype} {geometry.weight_shape} for data {data.shape}",
-        )
-    if no_bias:
-        bias = None
-    elif bias is None or bias.shape != weight.shape[:1]:
-        given = bias if bias is None else f"of shape {bias.shape}"
-        raise argument_error("Convolution", "bias", given, f"shape {weight.shape[:1]}, or no_bias=True")
-    return _conv(data, weight, bias, geometry=geometry)
-
-
-def _check_no_contradiction(op: str, argument: str, given, actual) -> None:
-    if given and (tuple(given) if isinstance(given, list | tuple) else given) != actual:
-        raise argument_error(op, argument, given, f"{actual}, as the weight has")
-
-
-def _sizes(value, rank: int) -> tuple[int, ...]:
-    if isinstance(value, int):
-        return (value,) * rank
-    return tuple(int(v) for v in value or ())
-
-
-@operator(name="_max_pool", outputs=("y", "places"))
-def _max_pool(call: Call, data: Spec, *, geometry: PoolGeometry, with_index):
-    """The largest element of each window, and (for the gradient) its place."""
-    return pool.plan_max(call.device, call.kernel(data.dtype), geometry, data.dtype, with_index=with_index)
-
-
-@operator(name="_max_pool_scatter")
-def _max_pool_scatter(call: Call, grad: Spec, places: Spec, *, geometry: PoolGeometry):
-    """At each element the sum of dy over the windows whose maximum it was."""
-    return pool.plan_max_scatter(call.device, call.kernel(grad.dtype), geometry, grad.dtype)
-
-
-@operator(name="_max_pool_gather")
-def _max_pool_gather(call: Call, data: Spec, places: Spec, *, geometry: PoolGeometry):
-    """The elements at the places of the maxima."""
-    return pool.plan_max_gather(call.device, call.kernel(data.dtype), geometry, data.dtype)
-
-
-_max_pool.gradient(data=lambda dy, places, geometry: _max_pool_scatter(dy, places, geometry=geometry))
-_max_pool_scatter.gradient(
-    grad=lambda dy, places, geometry: _max_pool_gather(dy, places, geometry=geometry)
-)
-_max_pool_gather.gradient(
-    data=lambda dy, places, geometry: _max_pool_scatter(dy, places, geometry=geometry)
-)
-
-
-@operator(name="_sum_pool")
-def _sum_pool(call: Call, data: Spec, *, geometry: PoolGeometry, average):
-    """The sum, or the average, of each window."""
-    return pool.plan_sum(call.device, call.kernel(data.dtype), geometry, data.dtype, average=average)
-
-
-@operator(name="_sum_pool_grad")
-def _sum_pool_grad(call: Call, grad: Spec, *, geometry: PoolGeometry, average):
-    """At each element the sum of dy (or its share of it) over the windows that hold it."""
-    return pool.plan_sum_grad(call.device, call.kernel(grad.dtype), geometry, grad.dtype, average=average)
-
-
-_sum_pool.gradient(
-    data=lambda dy, geometry, average: _sum_pool_grad(dy, geometry=geometry, average=average)
-)
-_sum_pool_grad.gradient(
-    grad=lambda dy, geometry, average: _sum_pool(dy, geometry=geometry, average=average)
-)
+    _check_shape(op, "weight", weight, data, geometry.weight_shape)
+    return _in_words(_conv, data, weight, _bias(op, data, bias, filters, no_bias), geometry)
 
 
 @composite()
-def Pooling(
+def Deconvolution(
     data,
+    weight,
+    bias=None,
     kernel=(),
-    pool_type="max",
-    global_pool=False,
-    cudnn_off=False,
-    pooling_convention="valid",
     stride=(),
+    dilate=(),
     pad=(),
-    p_value=2,
-    count_include_pad=None,
+    adj=(),
+    target_shape=(),
+    num_filter=0,
+    num_group=1,
+    workspace=512,
+    no_bias=True,
+    cudnn_tune=None,
+    cudnn_off=False,
     layout=None,
 ):
-    """The maximum, average, sum, or p-norm of windows over 1 to 3 spatial axes.
+    """The transpose of a convolution: (batch, channel, ...) with (channel, num_filter / num_group, ...).
 
-    ``pooling_convention`` ``valid`` keeps windows inside the padded data, ``full`` lets the last reach
-    beyond, ``same`` starts one at every stride.
+    data[b, c] * weight[c, o], added to y[b, o] at every ``stride``-th place: the gradient that the
+    convolution of those arguments gives to its data. Along each spatial axis the result has
+    stride * (size - 1) + dilate * (kernel - 1) + 1 - 2 * pad + adj elements; ``target_shape`` chooses pad
+    and adj so that it has that many. ``workspace`` and the ``cudnn`` arguments have no effect.
+
+    The source is M. D. Zeiler et al.: Deconvolutional networks, 2010; the arithmetic is that of
+    V. Dumoulin, F. Visin: A guide to convolution arithmetic for deep learning, 2016, section 4.
     """
-    rank = data.ndim - 2
-    geometry = PoolGeometry.of(
-        "Pooling",
-        data.shape,
-        kernel=_sizes(kernel, rank),
-        stride=_sizes(stride, rank) or None,
-        pad=_sizes(pad, rank) or None,
-        convention=pooling_convention,
-        global_pool=bool(global_pool),
-        count_include_pad=count_include_pad is not False,
+    op, rank = "Deconvolution", data.ndim - 2
+    _check_weight(op, data, weight, layout)
+    taps = sizes(op, "kernel", kernel, rank) or weight.shape[2:]
+    groups = int(num_group)
+    filters = int(num_filter) or weight.shape[1] * groups
+    stride = sizes(op, "stride", stride, rank) or (1,) * rank
+    dilate = sizes(op, "dilate", dilate, rank) or (1,) * rank
+    axes = zip(data.shape[2:], taps, stride, dilate, strict=True)
+    full = tuple(s * (n - 1) + d * (k - 1) + 1 for n, k, s, d in axes)
+    target = sizes(op, "target_shape", target_shape, rank)
+    if any(target):
+        pad, adj = _fit(op, full, target)
+    else:
+        pad = sizes(op, "pad", pad, rank) or (0,) * rank
+        adj = sizes(op, "adj", adj, rank) or (0,) * rank
+    if any(not 0 <= a < s for a, s in zip(adj, stride, strict=True)):
+        raise argument_error(op, "adj", adj, f"0 or more, and less than the stride {stride}")
+    size = tuple(f - 2 * p + a for f, p, a in zip(full, pad, adj, strict=True))
+    if min(size) < 1:
+        raise argument_error(op, "pad", pad, f"less than half of the unpadded result {full}")
+    geometry = ConvGeometry(
+        batch=data.shape[0],
+        in_channels=filters,
+        out_channels=data.shape[1],
+        size=size,
+        kernel=taps,
+        stride=stride,
+        dilate=dilate,
+        pad=pad,
+        groups=groups,
     )
-    if pool_type == "max":
-        result = _max_pool(data, geometry=geometry, with_index=state.recording)
-        return result[0] if state.recording else result
-    if pool_type in ("avg", "sum"):
-        return _sum_pool(data, geometry=geometry, average=pool_type == "avg")
-    if pool_type != "lp" or p_value not in (1, 2, 3):
-        raise argument_error(
-            "Pooling",
-            "pool_type, p_value",
-            (pool_type, p_value),
-            "max, avg, sum, or lp with p_value 1, 2 or 3",
-        )
-    powers = abs(data) if p_value == 1 else square(data) if p_value == 2 else power(abs(data), p_value)
-    total = _sum_pool(powers, geometry=geometry, average=False)
-    return total if p_value == 1 else sqrt(total) if p_value == 2 else power(total, 1 / p_value)
+    _check_shape(op, "weight", weight, data, geometry.weight_shape)
+    return _in_words(_deconv, data, weight, _bias(op, data, bias, filters, no_bias), geometry)
+
+
+def _in_words(op, data, weight, bias, geometry: ConvGeometry):
+    """Whole numbers of 8 and 16 bits are computed in 32: PoCL's wheel adds windows of them up wrongly."""
+    dtype = data._view.dtype
+    if dtypes.is_floating(dtype) or dtype.itemsize >= 4:
+        return op(data, weight, bias, geometry=geometry)
+    wide = [a if a is None else cast(a, dtype="int32") for a in (data, weight, bias)]
+    return cast(op(*wide, geometry=geometry), dtype=dtype)
+
+
+def _fit(op: str, full, target) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The pad and adj that cut the full size down to the target's: evenly, more of it in front."""
+    if any(not 0 < t <= f for f, t in zip(full, target, strict=True)):
+        raise argument_error(op, "target_shape", target, f"positive sizes up to {full}")
+    surplus = [f - t for f, t in zip(full, target, strict=True)]
+    return tuple((n + 1) // 2 for n in surplus), tuple(n % 2 for n in surplus)
+
+
+def _check_weight(op: str, data, weight, layout) -> None:
+    rank = data.ndim - 2
+    if weight.ndim != data.ndim or rank not in LAYOUTS:
+        accepted = f"as many axes as data {data.shape}, 3 to 5"
+        raise argument_error(op, "weight", f"of shape {weight.shape}", accepted)
+    if layout not in (None, "None", LAYOUTS[rank]):
+        raise argument_error(op, "layout", layout, f"{LAYOUTS[rank]} for data {data.shape}")
+
+
+def _check_shape(op: str, argument: str, array, data, shape: tuple[int, ...]) -> None:
+    if array.shape != shape or array.dtype != data.dtype:
+        given = f"{array._view.dtype} {array.shape}"
+        raise argument_error(op, argument, given, f"{data._view.dtype} {shape} for data {data.shape}")
+
+
+def _bias(op: str, data, bias, filters: int, no_bias):
+    """The bias, if there is one: a given one that would be ignored is a mistake, as in MXNet."""
+    if no_bias and bias is None:
+        return None
+    if no_bias or bias is None:
+        given = "None" if bias is None else "an array"
+        raise argument_error(op, "bias", given, f"shape ({filters},), or None with no_bias=True")
+    _check_shape(op, "bias", bias, data, (filters,))
+    return bias
+
+
+def sizes(op: str, argument: str, value, rank: int) -> tuple[int, ...]:
+    """One number for each spatial axis, of one number for all, of a sequence or of MXNet's string of one.
+
+    Nothing where nothing is given.
+    """
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            raise argument_error(op, argument, repr(value), "numbers such as '(1, 2)'") from None
+    if value is None:
+        return ()
+    if isinstance(value, int | np.integer):
+        return (int(value),) * rank
+    given = tuple(int(v) for v in value)
+    if len(given) not in (0, rank):
+        raise argument_error(op, argument, given, f"{rank} numbers, one for each spatial axis")
+    return given

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from golden.ask import ask
-from golden.recording import FOLDER, cases_of, families, fingerprint, key
+from golden.recording import FOLDER, cases_of, environment_of, families, fingerprint, key
 
 
 def answer(family: str, index: int, dtype: str) -> dict[str, np.ndarray]:
     """MXNet's answer to one case (in a child process)."""
-    os.environ["MXNET_LOG_LEVEL"] = "ERROR"
+    os.environ |= {"MXNET_LOG_LEVEL": "ERROR", **environment_of(family)}
     warnings.simplefilter("ignore")
     if not hasattr(np, "bool"):
         np.bool = bool  # MXNet 1.9.1 uses the name that numpy dropped

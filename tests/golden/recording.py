@@ -22,6 +22,11 @@ def cases_of(family: str) -> list[Case]:
     return importlib.import_module(f"golden.cases.{family}").CASES
 
 
+def environment_of(family: str) -> dict[str, str]:
+    """Environment variables that MXNet needs to answer a family: its module's ENVIRONMENT, if any."""
+    return getattr(importlib.import_module(f"golden.cases.{family}"), "ENVIRONMENT", {})
+
+
 def key(case: Case, dtype: str, what: str) -> str:
     """Name of an array in the file."""
     return f"{case.name}@{dtype}/{what}"
