@@ -15,6 +15,8 @@
 K = [f"k{a}" for a in range(len(kept_sizes))]
 R = [f"r{a}" for a in range(len(reduced_sizes))]
 outer = K + R[:-1] if order == "rows" else R + K[:-1]
+# All variables that accumulators are made of.
+shared = [(red, f"{i}{state}") for i, red in enumerate(reductions) for state in red.states]
 %>\
 ${common.prologue(signature, helpers)}
 <%def name="rows_of(outer)">\
@@ -41,8 +43,8 @@ __kernel void ${name}(
   ${common.shift(arrays)}
 % if team > 1:
   const int member = get_local_id(0);
-% for i, red in enumerate(reductions):
-  __local ${red.ctype(1)} share${i}[${team}];
+% for red, state in shared:
+  __local ${red.ctype(1)} share${state}[${team}];
 % endfor
 % endif
   const index_t split = get_global_id(1);
@@ -71,8 +73,8 @@ __kernel void ${name}(
 % if order == "rows":
     ${common.decode("unit", kept_sizes, "k")}
 % for i, red in enumerate(reductions):
-    ${red.ctype(width)} acc${i} = ${red.identity(width)};
-    ${red.ctype(1)} tail${i} = ${red.identity(1)};
+    ${red.declare(f"acc{i}", width)}
+    ${red.declare(f"tail{i}", 1)}
 % endfor
 % if team > 1:
     for (index_t block = first + member; block < last; block += ${team}) {
@@ -94,58 +96,63 @@ __kernel void ${name}(
       while (column + ${width} <= stop) {
         const index_t pause = min(stop, column + ${block * width});
 % for i, red in enumerate(reductions):
-        ${red.ctype(width)} part${i} = ${red.identity(width)};
+        ${red.declare(f"part{i}", width)}
 % endfor
         for (; column + ${width} <= pause; column += ${width}) {
           ${lines(body[width])}
 % for i, red in enumerate(reductions):
-          part${i} = ${red.combine(f"part{i}", values[width][i], width)};
+          ${red.take(f"part{i}", values[width][i], width)}
 % endfor
         }
 % for i, red in enumerate(reductions):
-        acc${i} = ${red.combine(f"acc{i}", f"part{i}", width)};
+        ${red.join(f"acc{i}", f"part{i}", width)}
 % endfor
       }
 % endif
       while (column < stop) {
         const index_t pause = min(stop, column + ${block});
 % for i, red in enumerate(reductions):
-        ${red.ctype(1)} part${i} = ${red.identity(1)};
+        ${red.declare(f"part{i}", 1)}
 % endfor
         for (; column < pause; ++column) {
           ${lines(body[1])}
 % for i, red in enumerate(reductions):
-          part${i} = ${red.combine(f"part{i}", values[1][i], 1)};
+          ${red.take(f"part{i}", values[1][i], 1)}
 % endfor
         }
 % for i, red in enumerate(reductions):
-        tail${i} = ${red.combine(f"tail{i}", f"part{i}", 1)};
+        ${red.join(f"tail{i}", f"part{i}", 1)}
 % endfor
       }
     }
 % if width > 1:
 % for i, red in enumerate(reductions):
 % for lane in range(width):
-    { const ${red.ctype(1)} lane = acc${i}.s${f"{lane:x}"}; tail${i} = ${red.combine(f"tail{i}", "lane", 1)}; }
+    { ${red.lane(f"acc{i}", lane)} ${red.join(f"tail{i}", "lane", 1)} }
 % endfor
 % endfor
 % endif
 % if team > 1:
-% for i, red in enumerate(reductions):
-    share${i}[member] = tail${i};
+% for red, state in shared:
+    share${state}[member] = tail${state};
 % endfor
     for (int half_team = ${team // 2}; half_team > 0; half_team >>= 1) {
       barrier(CLK_LOCAL_MEM_FENCE);
       if (member < half_team) {
+% for red, state in shared:
+        ${red.ctype(1)} mine${state} = share${state}[member], other${state} = share${state}[member + half_team];
+% endfor
 % for i, red in enumerate(reductions):
-        const ${red.ctype(1)} mine${i} = share${i}[member], other${i} = share${i}[member + half_team];
-        share${i}[member] = ${red.combine(f"mine{i}", f"other{i}", 1)};
+        ${red.join(f"mine{i}", f"other{i}", 1)}
+% endfor
+% for red, state in shared:
+        share${state}[member] = mine${state};
 % endfor
       }
     }
     if (member == 0) {
-% for i, red in enumerate(reductions):
-      tail${i} = share${i}[0];
+% for red, state in shared:
+      tail${state} = share${state}[0];
 % endfor
       ${finish_and_store(1, "split * outputs + unit")}
     }
@@ -161,23 +168,23 @@ __kernel void ${name}(
 % for w in dict.fromkeys((width, 1)):
     for (; column + ${w} <= stop; column += ${w}) {
 % for i, red in enumerate(reductions):
-      ${red.ctype(w)} tail${i} = ${red.identity(w)};
+      ${red.declare(f"tail{i}", w)}
 % endfor
       for (index_t term = first; term < last;) {
         const index_t pause = min(last, term + ${block});
 % for i, red in enumerate(reductions):
-        ${red.ctype(w)} part${i} = ${red.identity(w)};
+        ${red.declare(f"part{i}", w)}
 % endfor
         for (; term < pause; ++term) {
           ${common.decode("term", reduced_sizes, "r")}
           ${rows_of(outer)}
           ${lines(body[w])}
 % for i, red in enumerate(reductions):
-          part${i} = ${red.combine(f"part{i}", values[w][i], w)};
+          ${red.take(f"part{i}", values[w][i], w)}
 % endfor
         }
 % for i, red in enumerate(reductions):
-        tail${i} = ${red.combine(f"tail{i}", f"part{i}", w)};
+        ${red.join(f"tail{i}", f"part{i}", w)}
 % endfor
       }
       ${finish_and_store(w, "split * outputs + row * kept_columns + column")}

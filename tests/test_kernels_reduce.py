@@ -124,3 +124,47 @@ def test_the_same_bits_on_every_run(kernel_shape, rng):
     made = plan(kernel_shape, (100_003,), (0,))
     runs = {plan_harness.run(made, [x])[0].tobytes() for _ in range(5)}
     assert len(runs) == 1
+
+
+# Sums of squares about the mean
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("shape", [(5, 7, 33), (64, 3, 17), (1, 1)])
+def test_deviation_along_every_choice_of_axes(kernel_shape, shape, rng):
+    """Accumulators of lanes, of work-items and of parts whose counts differ."""
+    x = rng.standard_normal(shape).astype(FLOAT)
+    for axes in subsets(len(shape)):
+        (y,) = plan_harness.run(plan(kernel_shape, shape, axes, "deviation"), [x])
+        expected = x.var(axes, dtype="float64") * (x.size // max(1, y.size))
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize(("shape", "axes"), [((300_001,), (0,)), ((70_003, 2), (0,)), ((3, 50_021), (1,))])
+def test_deviation_in_parts(kernel_shape, shape, axes, rng):
+    """Work that is split over the device: parts whose means lie far from each other."""
+    (axis,) = axes
+    ramp = np.linspace(0, 100, shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    x = (rng.standard_normal(shape) + ramp).astype(FLOAT)
+    made = plan(kernel_shape, shape, axes, "deviation")
+    (y,) = plan_harness.run(made, [x])
+    expected = x.var(axes, dtype="float64") * shape[axis]
+    np.testing.assert_allclose(y, expected, rtol=3e-6)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+def test_deviation_beside_a_sum(kernel_shape, rng):
+    """Two results of one launch, of which one has a larger accumulator; halves are computed in float32."""
+    x = rng.standard_normal((4, 77)).astype("float16")
+    half = np.dtype("float16")
+    value = expr.operand(0, half)
+    results = [
+        reduce.Reduction(value, "deviation", FLOAT, lambda t: t / 77),
+        reduce.Reduction(value, "sum", half),
+    ]
+    device = plan_harness.device_of_shape(kernel_shape)
+    made = reduce.plan(device, "test", x.shape, (1,), results, [layout.broadcast(x.shape, x.shape, half)])
+    var, total = plan_harness.run(made, [x])
+    np.testing.assert_allclose(var, x.astype("float64").var(1), rtol=1e-6)
+    np.testing.assert_allclose(total, x.astype("float64").sum(1), rtol=2e-3, atol=1e-3)

@@ -24,15 +24,6 @@ COVERS = {
     "softmin": (),
     "softmax_cross_entropy": (),
     "Dropout": ("_dropout", "_dropout_mask"),
-    "BatchNorm": (
-        "_batch_norm",
-        "_standardize",
-        "_moving_average",
-        "_ones_of",
-        "_mean_square_about",
-        "_batch_norm_sums",
-        "_batch_norm_grad_data",
-    ),
     "Convolution": ("_conv", "_conv_grad_data", "_conv_grad_weight"),
     "Pooling": (
         "_max_pool",
@@ -237,99 +228,6 @@ def test_dropout_follows_the_seed():
         y = nd.Dropout(nd.ones((200,))).asnumpy()
         random.seed(5)
         assert nd.Dropout(nd.ones((200,))).asnumpy().tolist() == y.tolist()
-
-
-# Batch normalisation
-
-
-def batch_norm(x, gamma, beta, mean, var, axis, eps=1e-3):
-    shape = [-1 if a == axis else 1 for a in range(x.ndim)]
-    gamma, beta, mean, var = (v.reshape(shape) for v in (gamma, beta, mean, var))
-    return gamma * (x - mean) / np.sqrt(var + eps) + beta
-
-
-@pytest.mark.parametrize(
-    ("shape", "axis"), [((4, 3, 5), 1), ((40, 3), 1), ((2, 3, 4, 5), -1), ((7, 3, 2, 2), 1)]
-)
-def test_batch_norm_in_training(shape, axis, rng):
-    """By the batch's own mean and variance; the moving ones take a step towards them."""
-    (x,) = normal(rng, shape)
-    n = shape[axis]
-    gamma, beta, mean, var = (rng.uniform(0.5, 2, n).astype(np.float32) for _ in range(4))
-    others = tuple(a for a in range(len(shape)) if a != axis % len(shape))
-    x64 = x.astype(np.float64)
-    batch_mean, batch_var = x64.mean(axis=others), x64.var(axis=others)
-    arrays = [nd.array(v) for v in (x, gamma, beta, mean, var)]
-    with autograd.train_mode():
-        y, y_mean, y_var = nd.BatchNorm(
-            *arrays, fix_gamma=False, axis=axis, momentum=0.7, output_mean_var=True
-        )
-    close(y, batch_norm(x64, gamma, beta, batch_mean, batch_var, axis % len(shape)), 1e-5)
-    close(y_mean, batch_mean, 1e-5)
-    close(y_var, batch_var, 1e-5)
-    close(arrays[3], 0.7 * mean + 0.3 * batch_mean, 1e-5)
-    close(arrays[4], 0.7 * var + 0.3 * batch_var, 1e-5)
-
-
-@pytest.mark.parametrize("use_global_stats", [False, True])
-def test_batch_norm_in_prediction(use_global_stats, rng):
-    """By the moving mean and variance, which stay; also in training with use_global_stats."""
-    (x,) = normal(rng, (4, 3, 5))
-    gamma, beta, mean, var = (rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(4))
-    arrays = [nd.array(v) for v in (x, gamma, beta, mean, var)]
-    scope = autograd.train_mode() if use_global_stats else autograd.predict_mode()
-    with scope:
-        y = nd.BatchNorm(*arrays, fix_gamma=False, eps=0.01, use_global_stats=use_global_stats)
-    close(y, batch_norm(x, gamma, beta, mean, var, 1, eps=0.01), 1e-5)
-    close(arrays[3], mean)
-    close(arrays[4], var)
-
-
-def test_batch_norm_fixes_gamma_by_default(rng):
-    """Gamma counts as 1 and has a gradient of 0."""
-    (x,) = normal(rng, (4, 3))
-    gamma = nd.full((3,), 7)
-    gamma.attach_grad()
-    with autograd.record():
-        y = nd.BatchNorm(nd.array(x), gamma, nd.zeros((3,)), nd.zeros((3,)), nd.ones((3,)))
-    y.backward()
-    close(y, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3), 1e-5)
-    assert gamma.grad.asnumpy().tolist() == [0, 0, 0]
-
-
-def test_batch_norm_far_from_zero(rng):
-    """The variance of numbers around 1000 does not cancel."""
-    x = (1000 + rng.standard_normal((64, 2, 8))).astype(np.float32)
-    with autograd.train_mode():
-        y = nd.BatchNorm(nd.array(x), nd.ones((2,)), nd.zeros((2,)), nd.zeros((2,)), nd.ones((2,)))
-    x = x.astype(np.float64)
-    mean, var = x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
-    np.testing.assert_allclose(y.asnumpy(), (x - mean) / np.sqrt(var + 1e-3), atol=1e-3)
-
-
-@pytest.mark.parametrize("fix_gamma", [False, True])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("shape", "axis"), [((4, 2, 3), 1), ((6, 2), -1)])
-def test_gradients_of_batch_norm(shape, axis, training, fix_gamma, rng):
-    def f(x, gamma, beta):
-        mean, var = nd.array([0.5, -0.5], dtype=x.dtype), nd.array([1.5, 0.7], dtype=x.dtype)
-        with autograd.train_mode() if training else autograd.predict_mode():
-            return nd.BatchNorm(x, gamma, beta, mean, var, axis=axis, fix_gamma=fix_gamma)
-
-    check_both_orders(f, [*normal(rng, shape), rng.uniform(0.5, 2, 2), rng.uniform(0.5, 2, 2)])
-
-
-def test_batch_norm_kernel_is_the_recorded_rule(rng):
-    arrays = [nd.array(v) for v in normal(rng, (5, 3, 7), (3,), (3,))]
-    for a in arrays:
-        a.attach_grad()
-    with autograd.record():
-        y = nd.BatchNorm(*arrays, nd.zeros((3,)), nd.ones((3,)), fix_gamma=False)
-    (dy,) = normal(rng, y.shape)
-    kernels = autograd.grad(y, arrays, nd.array(dy), retain_graph=True)
-    rules = autograd.grad(y, arrays, nd.array(dy), create_graph=True)
-    for kernel, rule in zip(kernels, rules, strict=True):
-        close(kernel, rule.asnumpy(), 1e-5)
 
 
 # Convolution
@@ -538,10 +436,6 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
         (
             lambda x: nd.Dropout(x, mode="never"),
             "Dropout: mode is 'never'; accepted: 'training' or",
-        ),
-        (
-            lambda x: nd.BatchNorm(x, *[nd.ones((2,))] * 4),
-            r"BatchNorm: gamma is float32 \(2,\); accepted: float32 \(3,\) for data",
         ),
         (
             lambda x: nd.Convolution(x, nd.ones((4, 2, 3, 3)), no_bias=True, kernel=(3, 3), num_filter=4),

@@ -33,17 +33,34 @@ class Reduction:
     value : Expr
         Formula at each position.
     how : str
-        ``sum``, ``prod``, ``max`` or ``min``; the last two propagate NaN.
+        ``sum``, ``prod``, ``max``, ``min`` (the last two propagate NaN) or ``deviation``: the sum of
+        squares about the mean, which is never a difference of large sums. Its accumulator has the mean
+        and the count of the terms beside it (B. P. Welford, 1962), and two are joined as in T. F. Chan,
+        G. H. Golub, R. J. LeVeque: "Updating formulae and a pairwise algorithm for computing sample
+        variances" (1979).
     dtype : numpy.dtype
         Storage dtype of the result.
     finish : callable, optional
         Formula applied to the total, such as a division for a mean.
+    part : (Expr, Expr), optional
+        Mean and count of the terms of which ``value`` is the deviation, where those are joined.
     """
 
     value: Expr
     how: str
     dtype: np.dtype
     finish: Callable[[Expr], Expr] = field(default=lambda total: total)
+    part: tuple[Expr, Expr] | None = None
+
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """What is read at each position."""
+        return (self.value, *(self.part or ()))
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Suffixes of the C variables that make up an accumulator."""
+        return ("", "_mean", "_count") if self.how == "deviation" else ("",)
 
     def ctype(self, width: int) -> str:
         """C type of the accumulator."""
@@ -52,8 +69,56 @@ class Reduction:
     def identity(self, width: int) -> str:
         """C spelling of the value that combining leaves unchanged."""
         kind = dtypes.describe(self.value.dtype)
-        text = {"sum": "0", "prod": "1", "max": kind.min_literal, "min": kind.max_literal}[self.how]
+        text = {"prod": "1", "max": kind.min_literal, "min": kind.max_literal}.get(self.how, "0")
         return f"({self.ctype(width)})({text})"
+
+    def declare(self, name: str, width: int) -> str:
+        """C statement that makes an empty accumulator."""
+        if self.how != "deviation":
+            return f"{self.ctype(width)} {name} = {self.identity(width)};"
+        zero, counted = self.identity(width), self._count_width(width)
+        return (
+            f"{self.ctype(width)} {name} = {zero}, {name}_mean = {zero}; "
+            f"{self.ctype(counted)} {name}_count = {self.identity(counted)};"
+        )
+
+    def _count_width(self, width: int) -> int:
+        """Lanes of an accumulator have seen equally many terms, unless those were counted before."""
+        return width if self.part else 1
+
+    def take(self, name: str, values: Sequence[str], width: int) -> str:
+        """C statement that adds the values of one position to an accumulator."""
+        if self.how != "deviation":
+            return f"{name} = {self.combine(name, values[0], width)};"
+        if self.part:
+            value, mean, count = values
+            return self._chan(name, value, mean, count, width)
+        kind, x = self.ctype(width), values[0]
+        return (
+            f"{{ {name}_count += 1; const {kind} step = {x} - {name}_mean; "
+            f"{name}_mean += step * (1 / {name}_count); {name} += step * ({x} - {name}_mean); }}"
+        )
+
+    def join(self, name: str, other: str, width: int) -> str:
+        """C statement that adds an accumulator to another."""
+        if self.how != "deviation":
+            return f"{name} = {self.combine(name, other, width)};"
+        return self._chan(name, other, f"{other}_mean", f"{other}_count", width)
+
+    def _chan(self, name: str, value: str, mean: str, count: str, width: int) -> str:
+        counted, kind = self.ctype(self._count_width(width)), self.ctype(width)
+        return (
+            f"{{ const {counted} n = {name}_count + {count}, share = {count} / max(n, ({counted})(1)); "
+            f"const {kind} step = {mean} - {name}_mean; {name}_mean += step * share; "
+            f"{name} += {value} + step * ({name}_count * share) * step; {name}_count = n; }}"
+        )
+
+    def lane(self, name: str, lane: int) -> str:
+        """C statement that declares ``lane``, an accumulator for one lane of a wider one."""
+        part = f".s{lane:x}"
+        parts = [part, part, part if self.part else ""]
+        states = zip(self.states, parts, strict=False)
+        return f"const {self.ctype(1)} " + ", ".join(f"lane{s} = {name}{s}{p}" for s, p in states) + ";"
 
     def combine(self, a: str, b: str, width: int) -> str:
         """C spelling of the combination of two values."""
@@ -77,43 +142,50 @@ def plan(
     operands: Sequence[Operand],
     scalars: Sequence[np.dtype] = (),
     out_shape: tuple[int, ...] | None = None,
+    sources: Sequence[In] | None = None,
 ) -> Plan:
     """Plan reductions of expressions over ``axes`` of the iteration space ``shape``.
 
     Parameters are those of :func:`clgrad.kernels.map.plan`; ``out_shape`` is the shape of every result,
-    the kept axes where not given. Reducing nothing gives the identity (0 for a sum).
+    the kept axes where not given; ``sources`` says which input holds each array operand, by default the
+    inputs in order. Reducing nothing gives the identity (0 for a sum).
     """
     kept = [a for a in range(len(shape)) if a not in axes]
     kept_shape = tuple(shape[a] for a in kept)
     out_shape = kept_shape if out_shape is None else out_shape
     allocations = [(out_shape, r.dtype) for r in reductions]
-    count = sum(o.dtype is not None for o in operands)
+    if sources is None:
+        sources = [In(i) for i in range(sum(o.dtype is not None for o in operands))]
+    count = len(set(sources))
     if math.prod(kept_shape) == 0:
         return Plan(device, [], allocations, count)
     space = _Space(device, shape, kept, list(axes), reductions, operands)
     splits = space.splits()
     if splits == 1:
-        steps = [_step(space, name, reductions, operands, scalars, Out, 1)]
+        steps = [_step(space, name, reductions, operands, scalars, Out, 1, sources)]
         return Plan(device, steps, allocations, count)
-    partial = [Reduction(r.value, r.how, r.value.dtype) for r in reductions]
+    partial = [Reduction(r.value, r.how, r.value.dtype, part=r.part) for r in reductions]
     outputs = math.prod(kept_shape)
     steps = [
-        _step(space, name, partial, operands, scalars, Scratch, splits),
+        _step(space, name, partial, operands, scalars, Scratch, splits, sources),
         _join(device, f"{name}_join", reductions, splits, outputs, scalars),
     ]
-    scratch = [splits * outputs * r.value.dtype.itemsize for r in reductions]
+    scratch = [splits * outputs * r.value.dtype.itemsize for r in reductions for _ in r.states]
     return Plan(device, steps, allocations, count, scratch)
 
 
 def _join(device, name, reductions, splits, outputs, scalars) -> Step:
     """Second launch: combine the partial results of the splits."""
-    operands = [Operand(r.value.dtype, (outputs, 1)) for r in reductions]
-    totals = [
-        Reduction(expr.operand(i, r.value.dtype), r.how, r.dtype, r.finish)
-        for i, r in enumerate(reductions)
-    ]
+    operands: list[Operand] = []
+    totals = []
+    for r in reductions:
+        slots = range(len(operands), len(operands) + len(r.states))
+        value, *rest = (expr.operand(slot, r.value.dtype) for slot in slots)
+        part = (rest[0], rest[1]) if rest else None
+        totals.append(Reduction(value, r.how, r.dtype, r.finish, part))
+        operands += [Operand(r.value.dtype, (outputs, 1))] * len(slots)
     space = _Space(device, (splits, outputs), [1], [0], totals, operands)
-    return _step(space, name, totals, operands, scalars, Out, 1, reads=Scratch)
+    return _step(space, name, totals, operands, scalars, Out, 1, [Scratch(i) for i in range(len(operands))])
 
 
 class _Space:
@@ -121,7 +193,7 @@ class _Space:
 
     def __init__(self, device, shape, kept, reduced, reductions, operands):
         self.device = device
-        self.used = sorted(expr.inputs_of(r.value for r in reductions))
+        self.used = sorted(expr.inputs_of(v for r in reductions for v in r.values))
         used = [operands[slot] for slot in self.used]
         self.wide = layout.needs_long(shape, used)
         self.kept_sizes, k = self._merge(shape, kept, used)
@@ -205,12 +277,12 @@ def _step(
     scalars: Sequence[np.dtype],
     target: type[Out] | type[Scratch],
     splits: int,
-    reads: type[In] | type[Scratch] = In,
+    sources: Sequence[In | Scratch],
 ) -> Step:
-    sources = [reads(i) for i in range(len(operands))]
     signature = Signature(space.wide)
-    for i, reduction in enumerate(reductions):
-        signature.array(f"y{i}", reduction.dtype, target(i))
+    outputs = _stored(reductions, target)
+    for i, (output, dtype) in enumerate(outputs):
+        signature.array(output, dtype, target(i))
     for slot, access in space.accesses.items():
         access.declare(signature, array_argument(operands, slot, sources))
     for slot, dtype in enumerate(scalars):
@@ -225,9 +297,18 @@ def _step(
         ("reduced_columns", space.reduced_sizes[-1]),
     ):
         signature.fixed(label, value)
-    source = _source(space, name, signature, reductions, kept_names, reduced_names)
+    source = _source(space, name, signature, reductions, kept_names, reduced_names, outputs)
     global_size, local_size = space.ranges(splits)
     return Step(name, source, global_size, local_size, signature.args)
+
+
+def _stored(reductions: Sequence[Reduction], target) -> list[tuple[str, np.dtype]]:
+    """C name and dtype of each array that is written: results, or all that partial results are made of."""
+    return [
+        (f"y{i}{state}", reduction.dtype)
+        for i, reduction in enumerate(reductions)
+        for state in (reduction.states if target is Scratch else ("",))
+    ]
 
 
 def _sizes(signature: Signature, prefix: str, sizes: Sequence[int]) -> list[str]:
@@ -245,15 +326,15 @@ class _Output:
     operand: Operand
 
 
-def _source(space, name, signature, reductions, kept_names, reduced_names) -> str:
+def _source(space, name, signature, reductions, kept_names, reduced_names, stored) -> str:
     body, values, finish, helpers = {}, {}, {}, set()
     for width in {space.width, 1}:
         emitter = Emitter(width, space.loader(width), lambda slot: f"c{slot}")
-        values[width] = [emitter.value(r.value) for r in reductions]
+        values[width] = [[emitter.value(v) for v in r.values] for r in reductions]
         body[width] = emitter.lines
-        finish[width], used = _finish(reductions, width)
+        finish[width], used = _finish(reductions, width, whole=len(stored) > len(reductions))
         helpers |= emitter.helpers | used
-    outputs = [_Output(f"y{i}", Operand(r.dtype, ())) for i, r in enumerate(reductions)]
+    outputs = [_Output(output, Operand(dtype, ())) for output, dtype in stored]
     return template.render(
         "reduce",
         name=name,
@@ -275,8 +356,11 @@ def _source(space, name, signature, reductions, kept_names, reduced_names) -> st
     )
 
 
-def _finish(reductions: Sequence[Reduction], width: int) -> tuple[list[str], set]:
-    """C lines that finish the totals ``tail0``, ... and store them at the position ``@``."""
+def _finish(reductions: Sequence[Reduction], width: int, whole: bool) -> tuple[list[str], set]:
+    """C lines that finish the totals ``tail0``, ... and store them at the position ``@``.
+
+    With ``whole``, whole accumulators are stored, to be joined later.
+    """
     emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}")
     stores = []
     for i, reduction in enumerate(reductions):
@@ -284,4 +368,7 @@ def _finish(reductions: Sequence[Reduction], width: int) -> tuple[list[str], set
         result = reduction.finish(total)
         value = emitter.value(result)
         stores.append(expr.store(reduction.dtype, value, result.dtype, f"y{i}", "@", width))
+        for state in reduction.states[1:] if whole else ():
+            value = f"({reduction.ctype(width)})(tail{i}{state})"
+            stores.append(expr.store(reduction.dtype, value, result.dtype, f"y{i}{state}", "@", width))
     return ["{", *emitter.lines, *stores, "}"], emitter.helpers

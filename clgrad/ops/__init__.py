@@ -15,7 +15,8 @@ module                    ops
 :mod:`.pooling`           pooling over windows
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
-:mod:`.normalization`     batch normalisation and its kin
+:mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
+:mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
 :mod:`.control`           loops and branches: foreach, while_loop, cond
 :mod:`.creation`          arrays from nothing
@@ -35,6 +36,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     dropout,
     indexing,
     matrix,
+    norm_scaling,
     normalization,
     optimizer,
     pooling,
