@@ -233,6 +233,11 @@ class View:
         """The same memory, from ``offset`` elements further on, under another shape."""
         return View(self.storage, self.offset + offset, Layout(shape, self.layout.dtype))
 
+    def overlaps(self, other: "View") -> bool:
+        """Whether some byte belongs to this view and to another of the same storage."""
+        begin, start = self.offset * self.dtype.itemsize, other.offset * other.dtype.itemsize
+        return begin < start + other.nbytes and start < begin + self.nbytes
+
 
 def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:
     """Uninitialised memory for an array."""

@@ -18,6 +18,7 @@ module                    ops
 :mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
 :mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
+:mod:`.recurrent`         RNN, with the cells of :mod:`.cells`
 :mod:`.control`           loops and branches: foreach, while_loop, cond
 :mod:`.creation`          arrays from nothing
 :mod:`.conversion`        changing dtype or device
@@ -29,6 +30,7 @@ module                    ops
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     arithmetic,
+    cells,
     control,
     conversion,
     convolution,
@@ -41,6 +43,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     optimizer,
     pooling,
     product,
+    recurrent,
     reduction,
     sampling,
     selection,

@@ -97,7 +97,8 @@ def foreach(body: Callable, data, init_states):
         raise argument_error(
             "foreach", "data", [a.shape for a in arrays], "arrays of one size along axis 0"
         )
-    states, steps, form = init_states, [], []
+    states, form = init_states, []
+    steps: list[list[NDArray]] = []
     for i in range(sizes.pop()):
         form, states = body(_row(data, i), states)
         steps.append(_step_outputs("foreach", form, steps))

@@ -50,6 +50,7 @@ class Rule:
     sum is the head gradient, the same for every term, and nobody needs the copies.
 
     ``dy``                    gradient of the output (``d_NAME`` for each output of several)
+    ``dys``                   gradients of all outputs, as a list; None where none has arrived
     ``y``                     the output (``NAME`` for each of several)
     ``ARG``                   an array argument, or a number that stands in its place
     ``ARG_shape``             its shape (``ARG_shapes``, a list, for a variadic argument)
@@ -326,7 +327,7 @@ class Operator:
 
     def _collide(self, view: View, target: View) -> bool:
         """Whether writing the target while reading the view could read what was written."""
-        if view.storage is not target.storage:
+        if view.storage is not target.storage or not view.overlaps(target):
             return False
         same = view.offset == target.offset and view.layout is target.layout
         return not (same and self.writes_in_place)
@@ -433,6 +434,8 @@ class Operator:
     def _finder(self, need: str, names: tuple[str, ...]) -> Callable:
         if need == "dy":
             return lambda node, dys, i: dys[0]
+        if need == "dys":
+            return lambda node, dys, i: dys
         if need in names:
             j = names.index(need)
             return lambda node, dys, i: NDArray(node.load(j, need), node.inputs[j])

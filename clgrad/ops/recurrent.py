@@ -1,0 +1,417 @@
+"""Recurrent layers: RNN, with the cells of :mod:`clgrad.ops.cells`.
+
+For each layer and direction, the products of the input and its weights are one matrix product for the
+whole sequence; a step is then one product with the state and one cell kernel. A layer's steps are one
+node of the tape, whose rule goes back in as many launches, and multiplies out the weights' gradients for
+all steps at once.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+from clgrad import array, dtypes, tape
+from clgrad.array import NDArray
+from clgrad.errors import argument_error
+from clgrad.ops import reduction
+from clgrad.ops.cells import GATES, recorded_cell_grad, rnn_cell, rnn_cell_grad, total
+from clgrad.ops.conversion import cast
+from clgrad.ops.creation import arange, zeros
+from clgrad.ops.dropout import Dropout
+from clgrad.ops.product import _gemm, _linear
+from clgrad.ops.selection import select
+from clgrad.ops.shape import concat, stack, take_slice, with_shape
+from clgrad.registry import composite, grouped
+
+
+@grouped(name="_unpack")
+def unpack(data, *, shapes):
+    """Consecutive pieces of an array, of these shapes, sharing its memory; as a list."""
+    pieces, offset = [], 0
+    for shape in shapes:
+        pieces.append(NDArray(data._view.reshaped(shape, offset)))
+        offset += math.prod(shape)
+    return pieces
+
+
+@unpack.joint_gradient("data")
+def _(dys, data_shape, shapes):
+    """The pieces' gradients, joined."""
+    known = next(dy for dy in dys if dy is not None)
+    parts = [
+        zeros(shape, known.context, known._view.dtype) if dy is None else dy
+        for dy, shape in zip(dys, shapes, strict=True)
+    ]
+    flat = concat(*(with_shape(part, shape=(part.size,)) for part in parts), dim=0)
+    return (with_shape(flat, shape=data_shape),)
+
+
+def _rows(data: NDArray | None, count: int) -> list:
+    """The elements along axis 0; nothing for each of ``count`` where there is no array."""
+    if data is None:
+        return [None] * count
+    return unpack(data, shapes=(data.shape[1:],) * count)
+
+
+def _flat(data: NDArray) -> NDArray:
+    """A (steps, batch, n) array as a matrix with a row for each step and member of the batch."""
+    steps, batch, n = data.shape
+    return with_shape(data, shape=(steps * batch, n))
+
+
+def _empty(like: NDArray, *shape: int) -> NDArray:
+    return array.empty(shape, like._view.dtype, like.context)
+
+
+def _order(steps: int, reverse: bool) -> range:
+    return range(steps - 1, -1, -1) if reverse else range(steps)
+
+
+def _read(mode: str, h, c, mask) -> dict:
+    """What a cell's kernel reads of the states before: what its formulas use."""
+    used = {"h": h if mode == "gru" or mask is not None else None, "c": c, "mask": mask}
+    return {name: a for name, a in used.items() if a is not None}
+
+
+@grouped(name="_rnn_layer", label="RNN", outputs=("hs", "ps", "cs"))
+def rnn_layer(x, weight, bias, state, cell=None, mask=None, *, mode, reverse, clip):
+    """All steps of one layer in one direction.
+
+    ``x`` (steps, batch, gates * size) is the input's part of the gates; where ``mask`` (steps, batch, 1)
+    is 0, the states before stay. Returns hs, the states; ps, the states' part of the gates; cs, the cell
+    states of an LSTM (else of shape (0,)).
+    """
+    steps, batch, width = x.shape
+    size = width // GATES[mode]
+    hs, ps = _empty(x, steps, batch, size), _empty(x, steps, batch, width)
+    cs = _empty(x, steps, batch, size) if mode == "lstm" else None
+    rows = [_rows(a, steps) for a in (x, hs, ps, cs, mask)]
+    h, c = state, cell
+    for t in _order(steps, reverse):
+        x_t, h_t, p_t, c_t, mask_t = (r[t] for r in rows)
+        _linear(h, weight, bias, out=p_t)
+        out = [h_t] if c_t is None else [h_t, c_t]
+        rnn_cell(x_t, p_t, **_read(mode, h, c, mask_t), mode=mode, clip=clip, out=out)
+        h, c = h_t, c_t
+    return [hs, ps, _empty(x, 0) if cs is None else cs]
+
+
+class _Steps(NamedTuple):
+    """What each step's gradient reads, by the step's number; None where there is nothing."""
+
+    x: list
+    p: list
+    h: list
+    c: list
+    mask: list
+    dh: list
+    dp: list
+    dc: list
+
+
+@rnn_layer.joint_gradient("x", "weight", "bias", "state", "cell")
+def _(dys, x, weight, state, cell, mask, hs, ps, cs, mode, reverse, clip):
+    """Backpropagation through time (Werbos, 1990); by recorded ops where it is to be differentiated."""
+    steps, order = x.shape[0], _order(x.shape[0], reverse)
+    d_hs, d_ps, d_cs = dys
+    s = _Steps(
+        x=_rows(x, steps),
+        p=_rows(ps, steps),
+        h=_states_before(state, hs, order),
+        c=_states_before(cell, cs, order),
+        mask=_rows(mask, steps),
+        dh=_rows(d_hs, steps),
+        dp=_rows(d_ps, steps),
+        dc=_rows(d_cs, steps),
+    )
+    walk = _walk_recorded if tape.state.recording or d_ps is not None else _walk_fused
+    nothing = zeros(hs.shape[1:], hs.context, hs._view.dtype)
+    start = nothing, None if cell is None else nothing
+    dx, dp, dh, dc = walk(s, x, weight, *start, mode, order, clip)
+    gates, before = _flat(dp), _flat(_joined_before(state, hs, reverse))
+    d_weight = _gemm(gates, before, transpose_a=True, transpose_b=False)
+    return dx, d_weight, reduction.sum(gates, axis=0), dh, dc
+
+
+def _states_before(initial: NDArray | None, states: NDArray, order: range) -> list:
+    """For each step, the state that it began with."""
+    before = [initial] * len(order)
+    if initial is not None:
+        rows = _rows(states, len(order))
+        for earlier, t in itertools.pairwise(order):
+            before[t] = rows[earlier]
+    return before
+
+
+def _joined_before(state: NDArray, hs: NDArray, reverse: bool) -> NDArray:
+    """The states that the steps began with, as one array."""
+    steps, batch, size = hs.shape
+    first = with_shape(state, shape=(1, *state.shape))
+    if steps < 2:  # one state of a projection's size, perhaps
+        return first if steps else hs
+    others = take_slice(hs, (int(reverse), 0, 0), (1, 1, 1), (steps - 1, batch, size))
+    return concat(others, first, dim=0) if reverse else concat(first, others, dim=0)
+
+
+def _walk_fused(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
+    """Gradients of x, of ps, and of the first states: two launches for each step."""
+    two = mode == "gru"  # else the gradients of x and ps are the same
+    wholes = [_empty(x, *x.shape) for _ in range(1 + two)]
+    rows = [_rows(whole, len(order)) for whole in wholes]
+    kept = None
+    for t in reversed(order):
+        heads = {"dh": s.dh[t], "dh_gates": dh, "dh_kept": kept, "dc": s.dc[t], "dc_next": dc}
+        given = {name: a for name, a in heads.items() if a is not None}
+        kept = _empty(dh, *dh.shape) if two or s.mask[t] is not None else None
+        dc = None if dc is None else _empty(dc, *dc.shape)
+        out = [row[t] for row in rows] + [a for a in (kept, dc) if a is not None]
+        reads = _read(mode, s.h[t], s.c[t], s.mask[t])
+        rnn_cell_grad(s.x[t], s.p[t], **reads, **given, mode=mode, clip=clip, out=out)
+        dh = _gemm(rows[-1][t], weight, transpose_a=False, transpose_b=False)
+    return wholes[0], wholes[-1], total([dh, kept]), dc
+
+
+def _walk_recorded(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
+    """The same by ops that have gradients themselves, and with gradients of ps."""
+    dx, dp = [None] * len(order), [None] * len(order)
+    kept = None
+    for t in reversed(order):
+        heads = [s.dh[t], dh, kept], [s.dc[t], dc]
+        dx[t], d_gates, kept, dc = recorded_cell_grad(
+            s.x[t], s.p[t], s.h[t], s.c[t], s.mask[t], *heads, mode, clip
+        )
+        dp[t] = total([d_gates, s.dp[t]])
+        dh = _gemm(dp[t], weight, transpose_a=False, transpose_b=False)
+    joined = [stack(*rows) if rows else _empty(x, *x.shape) for rows in (dx, dp)]
+    return *joined, total([dh, kept]), dc
+
+
+# RNN
+
+
+class _Shapes(NamedTuple):
+    """Sizes of an RNN, checked."""
+
+    steps: int
+    batch: int
+    inputs: int
+    size: int
+    layers: int
+    directions: int
+    gates: int
+    projected: int | None
+
+    @property
+    def state(self) -> int:
+        """Size of a state h: that of its projection where there is one."""
+        return self.projected or self.size
+
+    def parameters(self) -> list[tuple[int, ...]]:
+        """Shapes of the arrays in the packed parameters: all weights, then all biases.
+
+        Of each layer and direction: input to gates, state to gates, and the projection where there is
+        one; then both biases.
+        """
+        width = self.gates * self.size
+        weights: list[tuple[int, ...]] = []
+        for layer in range(self.layers):
+            inputs = self.state * self.directions if layer else self.inputs
+            projection = [(self.projected, self.size)] if self.projected else []
+            weights += [(width, inputs), (width, self.state), *projection] * self.directions
+        return weights + [(width,)] * (2 * self.layers * self.directions)
+
+
+def _sizes(data, state_size, num_layers, bidirectional, mode, projection_size) -> _Shapes:
+    """Check data and the numbers that go with it."""
+    if mode not in GATES:
+        raise argument_error("RNN", "mode", repr(mode), ", ".join(GATES))
+    if data.ndim != 3:
+        raise argument_error("RNN", "data", f"of shape {data.shape}", "(steps, batch, inputs)")
+    if not dtypes.is_floating(data._view.dtype):
+        raise argument_error("RNN", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    if projection_size is not None and (mode != "lstm" or projection_size < 1):
+        raise argument_error("RNN", "projection_size", projection_size, "a size, for an lstm only; or None")
+    for name, number in (("state_size", state_size), ("num_layers", num_layers)):
+        if number is None or number < 1:
+            raise argument_error("RNN", name, number, "a whole number from 1 on")
+    steps, batch, inputs = data.shape
+    size, layers, directions = int(state_size), int(num_layers), 1 + bool(bidirectional)
+    return _Shapes(steps, batch, inputs, size, layers, directions, GATES[mode], projection_size)
+
+
+def _check_array(argument: str, given, data, shape: tuple[int, ...]) -> None:
+    if given is None or given.shape != shape or given._view.dtype != data._view.dtype:
+        found = None if given is None else f"{given._view.dtype} {given.shape}"
+        raise argument_error("RNN", argument, found, f"{data._view.dtype} {shape}")
+
+
+def _clip(low, high, stop_nan):
+    """The LSTM's limits as cells take them."""
+    if (low is None) != (high is None):
+        raise argument_error("RNN", "lstm_state_clip_min, _max", (low, high), "both or neither")
+    return None if low is None else (float(low), float(high), bool(stop_nan))
+
+
+def _mask(lengths, sizes: _Shapes) -> NDArray:
+    """1 for each step that is within a sequence's length, of shape (steps, batch, 1)."""
+    if lengths is None or lengths.shape != (sizes.batch,):
+        found = None if lengths is None else f"of shape {lengths.shape}"
+        raise argument_error("RNN", "sequence_length", found, f"of shape ({sizes.batch},)")
+    places = arange(sizes.steps, dtype="int32", ctx=lengths.context)
+    places = with_shape(places, shape=(sizes.steps, 1, 1))
+    lengths = cast(lengths.detach(), dtype="int32")
+    return places < with_shape(lengths, shape=(1, sizes.batch, 1))
+
+
+def _run_layer(x, weights, biases, h, c, mask, *, mode, reverse, clip) -> tuple:
+    """States of all steps, and the last states, of one layer in one direction."""
+    steps, batch, inputs = x.shape
+    width = weights[0].shape[0]
+    gates = _linear(with_shape(x, shape=(steps * batch, inputs)), weights[0], biases[0])
+    gates = with_shape(gates, shape=(steps, batch, width))
+    if len(weights) > 2:
+        return _run_projected(gates, weights[1:], biases[1], h, c, mask, reverse, clip)
+    states = [a for a in (h, c, mask) if a is not None]
+    names = [name for name, a in (("state", h), ("cell", c), ("mask", mask)) if a is not None]
+    hs, _, cs = rnn_layer(
+        gates,
+        weights[1],
+        biases[1],
+        **dict(zip(names, states, strict=True)),
+        mode=mode,
+        reverse=reverse,
+        clip=clip,
+    )
+    if steps:
+        h, c = (a if a is None else _last(s, reverse) for a, s in ((h, hs), (c, cs)))
+    return hs, h, c
+
+
+def _last(states: NDArray, reverse: bool) -> NDArray:
+    steps, *shape = states.shape
+    last = take_slice(states, (0 if reverse else steps - 1, 0, 0), (1, 1, 1), (1, *shape))
+    return with_shape(last, shape=tuple(shape))
+
+
+def _run_projected(gates, weights, bias, h, c, mask, reverse, clip) -> tuple:
+    """An LSTM whose state is a product of its output (Sak et al., 2014), step by step."""
+    weight, projection = weights
+    steps, batch, width = gates.shape
+    rows, masks = _rows(gates, steps), _rows(mask, steps)
+    hs: list = [None] * steps
+    for t in _order(steps, reverse):
+        gate = with_shape(rows[t], shape=(1, batch, width))
+        full, _, cell = rnn_layer(gate, weight, bias, h, c, mode="lstm", reverse=False, clip=clip)
+        after = _gemm(_flat(full), projection, transpose_a=False, transpose_b=True)
+        cell = _flat(cell)
+        h, c = (s if mask is None else select(masks[t], s, before) for s, before in ((after, h), (cell, c)))
+        hs[t] = h
+    joined = stack(*hs) if steps else _empty(gates, 0, batch, projection.shape[0])
+    return joined, h, c
+
+
+@composite()
+def RNN(
+    data,
+    parameters,
+    state,
+    state_cell=None,
+    sequence_length=None,
+    state_size=None,
+    num_layers=None,
+    bidirectional=False,
+    mode=None,
+    p=0.0,
+    state_outputs=False,
+    projection_size=None,
+    lstm_state_clip_min=None,
+    lstm_state_clip_max=None,
+    lstm_state_clip_nan=False,
+    use_sequence_length=False,
+):
+    """Stacked recurrent layers over sequences: rnn_relu, rnn_tanh, lstm or gru (see :mod:`.cells`).
+
+    Parameters
+    ----------
+    data : NDArray
+        (steps, batch, inputs), of a floating-point dtype.
+    parameters : NDArray
+        A vector of data's dtype that holds, for each layer and direction in turn, the weights from input
+        to gates (gates * state_size, inputs), from state to gates and, with a projection, from output to
+        state; then, for each again, the biases of input and of state (gates * state_size).
+    state, state_cell : NDArray
+        The states to begin with (num_layers * directions, batch, state_size); the cell's for an lstm only.
+    sequence_length : NDArray, optional
+        With ``use_sequence_length``: how many steps of each sequence of the batch count. The output behind
+        them is 0, the last states are those of the last step that counts, and the backward direction
+        begins there.
+    state_size, num_layers : int
+    bidirectional : bool
+        Whether each layer runs in both directions, whose outputs are joined along the last axis.
+    mode : str
+        'rnn_relu', 'rnn_tanh', 'lstm' or 'gru'.
+    p : float
+        In training mode, dropout of the outputs of each layer but the last.
+    state_outputs : bool
+        Whether to return the last states.
+    projection_size : int, optional
+        Size that an lstm's output is projected to, to be its state and output (Sak et al., 2014).
+    lstm_state_clip_min, lstm_state_clip_max : float, optional
+        Limits of an lstm's cell state; ``lstm_state_clip_nan`` replaces NaN there by the lower one.
+
+    Returns
+    -------
+    NDArray, or list of NDArray
+        The output (steps, batch, directions * state_size); with ``state_outputs`` the last states too.
+
+    Raises
+    ------
+    OperatorError
+        Shapes, dtypes or numbers that do not fit; the message names the argument.
+
+    Notes
+    -----
+    Differentiable, to any order, with respect to data, parameters, state and state_cell.
+    """
+    sizes = _sizes(data, state_size, num_layers, bidirectional, mode, projection_size)
+    if mode != "lstm" and use_sequence_length and sequence_length is None:
+        state_cell, sequence_length = None, state_cell  # MXNet's fourth array, where there is no cell
+    _check_array("parameters", parameters, data, (sum(map(math.prod, sizes.parameters())),))
+    _check_array("state", state, data, (sizes.layers * sizes.directions, sizes.batch, sizes.state))
+    if mode == "lstm":
+        _check_array("state_cell", state_cell, data, (*state.shape[:2], sizes.size))
+    elif state_cell is not None:
+        raise argument_error("RNN", "state_cell", f"of shape {state_cell.shape}", f"none for {mode}")
+    if not 0 <= p < 1:
+        raise argument_error("RNN", "p", p, "0 <= p < 1")
+    clip = _clip(lstm_state_clip_min, lstm_state_clip_max, lstm_state_clip_nan)
+    mask = _mask(sequence_length, sizes) if use_sequence_length else None
+    y, last_h, last_c = _run(data, parameters, state, state_cell, mask, sizes, mode, p, clip)
+    if not state_outputs:
+        return y
+    return [y, stack(*last_h)] + ([stack(*last_c)] if mode == "lstm" else [])
+
+
+def _run(data, parameters, state, state_cell, mask, sizes: _Shapes, mode, p, clip) -> tuple:
+    """Layer by layer: the output, and lists of the last states."""
+    pieces = unpack(parameters, shapes=tuple(sizes.parameters()))
+    runs = sizes.layers * sizes.directions
+    weights, biases = pieces[: -2 * runs], pieces[-2 * runs :]
+    each = len(weights) // runs
+    h, c = _rows(state, runs), _rows(state_cell, runs)
+    y = data
+    for layer in range(sizes.layers):
+        if layer and p > 0:
+            y = Dropout(y, p=p)
+        found = []
+        for direction in range(sizes.directions):
+            run = layer * sizes.directions + direction
+            own = weights[run * each : (run + 1) * each], biases[2 * run : 2 * run + 2]
+            hs, h[run], c[run] = _run_layer(
+                y, *own, h[run], c[run], mask, mode=mode, reverse=direction == 1, clip=clip
+            )
+            found.append(hs)
+        y = found[0] if sizes.directions == 1 else concat(*found, dim=2)
+        if mask is not None:
+            y = select(mask, y, 0)
+    return y, h, c
