@@ -5,6 +5,8 @@
 ##     gradients      dx = s y (dy - sum dy y),  dx = s (dy - exp(y) sum dy)
 ##
 ## Layout: arrays are (outer, n, inner), C order; a column is the n elements of one (outer, inner).
+##   With LENGTHS, (outer, inner) of them, only the first lengths[column] elements of a column count, and y is
+##   0 behind them.
 ## m ignores NaN; the sum does not, so a column that holds NaN becomes NaN.
 ## CPU shape: a work-item takes a range of columns and runs over each two or three times, while it is in
 ##   the cache. inner == 1: WIDTH elements of one column at a time; what is left of a column is padded, for
@@ -81,29 +83,44 @@ ${combine(total, join, term, into, lanes)}\
       ${total} = ${join(total, "term", lanes)};
 % endif
 </%def>\
+## Where the elements of a column that count end.
+<%def name="end_of(column)">\
+% if k.lengths:
+min(n, max((index_t)0, (index_t)(${expr.load(k.lengths, "lengths", column)})))\
+% else:
+n\
+% endif
+</%def>\
+<%def name="clear_rest(begin, stride, last='n')">\
+% if k.lengths:
+    for (index_t j = ${begin}; j < ${last}; j += ${stride}) {
+      ${expr.store(k.dtype, lit(0), compute, "y", "first + j * inner")}
+    }
+% endif
+</%def>\
 ## ---- CPU, inner == 1: vectors along a column ----------------------------------------------------------
 <%def name="along_column(reads, total, join, term, into)">\
     {
       index_t j = 0;
 % if W > 1:
-      for (; j + ${W} <= n; j += ${W}) {
+      for (; j + ${W} <= end; j += ${W}) {
         const index_t at = first + j;
 ${step(reads, total, join, term, into, W)}\
       }
-      if (j < n) {
+      if (j < end) {
 % for array, pad in reads.items():
         const ${vector(W)} ${array}_ = (${vector(W)})(${", ".join(
-            f"j + {i} < n ? {expr.load(k.dtype, array, f'first + j + {i}')} : {pad}" for i in range(W))});
+            f"j + {i} < end ? {expr.load(k.dtype, array, f'first + j + {i}')} : {pad}" for i in range(W))});
 % endfor
 ${combine(total, join, term, into, W)}\
 % if into:
 %   for i in range(W):
-        if (j + ${i} < n) ${expr.store(k.dtype, f"term.s{i:x}", compute, into, f"first + j + {i}")}
+        if (j + ${i} < end) ${expr.store(k.dtype, f"term.s{i:x}", compute, into, f"first + j + {i}")}
 %   endfor
 % endif
       }
 % else:
-      for (; j < n; ++j) {
+      for (; j < end; ++j) {
         const index_t at = first + j;
 ${step(reads, total, join, term, into, 1)}\
       }
@@ -121,7 +138,7 @@ ${step(reads, total, join, term, into, 1)}\
     const ${T} ${name} = ${current};
 </%def>\
 <%def name="column_of_row()">\
-    const index_t first = column * n;
+    const index_t first = column * n, end = ${end_of("column")};
 % for name, start, join, reads, term, into in reductions:
     ${vector(W)} ${name}_lanes = (${vector(W)})(${start});
 ${along_column(reads, f"{name}_lanes", join, term, into)}\
@@ -129,21 +146,24 @@ ${fold(name, join)}\
 % endfor
 ${derive(1)}\
 ${along_column(final[0], None, None, final[1], target)}\
+${clear_rest("end", 1)}\
 </%def>\
 ## ---- CPU, inner > 1: vectors across columns -------------------------------------------------------------
 <%def name="across_columns(lanes)">\
+    const index_t end = ${end_of("row * inner + column")};
 % for name, start, join, reads, term, into in reductions:
     ${vector(lanes)} ${name} = (${vector(lanes)})(${start});
-    for (index_t j = 0; j < n; ++j) {
+    for (index_t j = 0; j < end; ++j) {
       const index_t at = first + j * inner;
 ${step(reads, name, join, term, into, lanes)}\
     }
 % endfor
 ${derive(lanes)}\
-    for (index_t j = 0; j < n; ++j) {
+    for (index_t j = 0; j < end; ++j) {
       const index_t at = first + j * inner;
 ${step(final[0], None, None, final[1], target, lanes)}\
     }
+${clear_rest("end", 1)}\
 </%def>\
 ## ---- GPU: a team for each column --------------------------------------------------------------------------
 <%def name="by_team()">\
@@ -172,6 +192,10 @@ ${derive(1)}\
     const index_t at = first + j * inner;
 ${step(final[0], None, None, final[1], target, 1)}\
   }
+% if k.lengths:
+  const index_t last = column < columns ? n : 0;
+% endif
+${clear_rest("end + member", k.team, "last")}\
 </%def>\
 ${common.prologue(k.signature, [])}
 % if k.gpu:
@@ -180,7 +204,7 @@ __attribute__((reqd_work_group_size(${k.team * k.columns}, 1, 1)))
 __kernel void ${k.name}(
     ${k.signature})
 {
-% for array in (("dy", "y", "dx") if k.gradient else ("x", "y")):
+% for array in (("dy", "y", "dx") if k.gradient else ("x", "y")) + (("lengths",) if k.lengths else ()):
   ${array} += ${array}_offset;
 % endfor
 % if k.gpu:
@@ -197,7 +221,7 @@ __kernel void ${k.name}(
   const index_t columns = outer * inner, real_column = min(column, columns - 1);
   const index_t first = real_column / inner * n * inner + real_column % inner;
   // A column that does not exist is empty: its work-items only keep the barriers complete.
-  const index_t end = column < columns ? n : 0;
+  const index_t end = column < columns ? ${end_of("real_column")} : 0;
 ${by_team()}\
 % else:
 % if rows:

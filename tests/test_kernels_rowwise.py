@@ -119,3 +119,24 @@ def test_no_elements():
 def test_bad_arguments_are_named(planner, axis, temperature, message):
     with pytest.raises(OperatorError, match=message):
         planner(device_of_shape("cpu"), "softmax", (3, 4), axis, F32, temperature=temperature)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
+def test_lengths(shape, case, kind, rng):
+    """Elements behind the length are 0 and do not count; a row of none is 0; too long is all."""
+    size, axis = CASES[case]
+    x = (4 * rng.standard_normal(size)).astype(F32)
+    n, others = size[axis], tuple(m for a, m in enumerate(size) if a != axis % len(size)) or (1,)
+    lengths = rng.integers(0 if kind == "uint8" else -2, min(n + 3, 255), others).astype(kind)
+    plan = rowwise.plan_softmax(device_of_shape(shape), "softmax", size, axis, F32, lengths=lengths.dtype)
+    (y,) = run(plan, [x, lengths])
+    kept = (
+        np.moveaxis(np.arange(n) < lengths.reshape(others)[..., None], -1, axis)
+        if x.ndim > 1
+        else (np.arange(n) < lengths)
+    )
+    e = np.where(kept, np.exp(x.astype(np.float64) - x.max()), 0)
+    total = e.sum(axis, keepdims=True)
+    np.testing.assert_allclose(y, e / np.where(total == 0, 1, total), rtol=1e-5, atol=1e-12)

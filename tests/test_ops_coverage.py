@@ -22,7 +22,7 @@ UNTESTED: dict[str, str] = {}
 ALIASES = {
     "_copy": "identity",
     "stop_gradient": "BlockGrad",
-    "MakeLoss": "make_loss",
+    "Softmax": "SoftmaxOutput",
     "fix": "trunc",
     "broadcast_add": "add",
     "broadcast_plus": "add",

@@ -29,21 +29,25 @@ def plan_softmax(
     *,
     log: bool = False,
     temperature: float = 1.0,
+    lengths: np.dtype | None = None,
 ) -> Plan:
     """Plan ``exp(x / temperature)``, normalised to the sum 1 along an axis, or its logarithm.
 
-    Inputs: x. Outputs: y. The largest element (of x / temperature) is subtracted first, so nothing
-    overflows. A row that holds NaN or +infinity, or nothing but -infinity, gives NaN.
+    Inputs: x; with ``lengths``, their dtype, also how many elements of each row count (x's shape without
+    the axis): behind them, y is 0. Outputs: y. The largest element (of x / temperature) is subtracted
+    first, so nothing overflows. A row that holds NaN or +infinity, or nothing but -infinity, gives NaN.
 
     Raises
     ------
     OperatorError
         The axis does not exist, or the temperature is 0.
     """
-    rowwise = _Rowwise(device, name, shape, axis, dtype, log, temperature, gradient=False)
+    rowwise = _Rowwise(device, name, shape, axis, dtype, log, temperature, gradient=False, lengths=lengths)
     rowwise.signature.array("x", dtype, In(0))
     rowwise.signature.array("y", dtype, Out(0))
-    return rowwise.plan(inputs=1)
+    if lengths is not None:
+        rowwise.signature.array("lengths", lengths, In(1))
+    return rowwise.plan(inputs=1 if lengths is None else 2)
 
 
 def plan_softmax_grad(
@@ -71,7 +75,7 @@ def plan_softmax_grad(
 class _Rowwise:
     """A kernel over an array seen as (outer, n, inner): each (outer, inner) is a row of its own."""
 
-    def __init__(self, device, name, shape, axis, dtype, log, temperature, *, gradient):
+    def __init__(self, device, name, shape, axis, dtype, log, temperature, *, gradient, lengths=None):
         rank = len(shape)
         if not -rank <= axis < rank:
             raise OperatorError(f"{name}: axis={axis}; accepted: {-rank} to {rank - 1}")
@@ -80,11 +84,13 @@ class _Rowwise:
         axis %= rank
         self.device, self.name, self.dtype = device, name, dtype
         self.log, self.gradient, self.scale = log, gradient, 1 / temperature
+        self.lengths = lengths
         self.shape = tuple(shape)
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
         self.gpu = device.kind != "cpu"
-        self.width = 1 if self.gpu else self._fitting(self.n if self.inner == 1 else self.inner)
+        scalar = self.gpu or (lengths is not None and self.inner > 1)  # neighbours end at different places
+        self.width = 1 if scalar else self._fitting(self.n if self.inner == 1 else self.inner)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
         self.signature = Signature(layout.needs_long(self.shape, []))
 

@@ -15,6 +15,7 @@ module                    ops
 :mod:`.pooling`           pooling over windows
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
+:mod:`.loss`              output layers that are losses
 :mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
 :mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
@@ -37,6 +38,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     creation,
     dropout,
     indexing,
+    loss,
     matrix,
     norm_scaling,
     normalization,

@@ -1,18 +1,21 @@
 """Softmax, its logarithm, and the cross-entropy with labels."""
 
+import math
+
 from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import rowwise
 from clgrad.ops import reduction
 from clgrad.ops.indexing import pick
 from clgrad.ops.reduction import reduced_axes
+from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import exp
 from clgrad.registry import Call, Spec, composite, operator
 
 
 @operator(name="_softmax")
-def _softmax(call: Call, data: Spec, *, axis, temperature, log):
-    """Softmax, or its logarithm, along an axis."""
+def _softmax(call: Call, data: Spec, length: Spec | None = None, *, axis, temperature, log):
+    """Softmax, or its logarithm, along an axis; of the first ``length`` elements, and 0 behind them."""
     return rowwise.plan_softmax(
         call.device,
         call.kernel(data.dtype),
@@ -21,6 +24,7 @@ def _softmax(call: Call, data: Spec, *, axis, temperature, log):
         data.dtype,
         log=log,
         temperature=temperature,
+        lengths=length.dtype if length else None,
     )
 
 
@@ -61,34 +65,69 @@ def _(dy, grad, softmax, axis, temperature, log):
     return d_grad, (dy * (grad - s) - grad * total(dy * softmax)) / temperature
 
 
-def _check_softmax(op: str, data, axis, use_length, dtype):
-    if use_length:
-        raise argument_error(op, "use_length", use_length, "False (lengths are not implemented yet)")
-    result = data if dtype is None else data.astype(dtype)
-    if not dtypes.is_floating(result._view.dtype):
-        raise argument_error(op, "data", f"of dtype {result._view.dtype}", "a floating-point dtype")
+def _apply(op: str, data, axis, temperature, dtype, use_length, log=False, negated=False, length=None):
+    """The checks and the choice of dtype that softmax, log_softmax and softmin share."""
+    own = data._view.dtype
+    if not dtypes.is_floating(own):
+        raise argument_error(op, "data", f"of dtype {own}", "a floating-point dtype")
+    target = own if dtype in (None, "None") else dtypes.resolve(dtype, op)
+    if not dtypes.is_floating(target):
+        raise argument_error(op, "dtype", target, "a floating-point dtype")
+    if bool(use_length) != (length is not None):
+        given = f"{use_length} and length {'given' if length is not None else 'missing'}"
+        raise argument_error(op, "use_length", given, "True with length, or neither")
     (axis,) = reduced_axes(op, data.ndim, axis)
-    return result, axis
+    temperature = 1.0 if temperature is None else float(temperature)
+    if temperature == 0:
+        raise argument_error(op, "temperature", temperature, "any number but 0")
+    arrays = [data.astype(target.name) if target.itemsize > own.itemsize else data]
+    if length is not None:
+        arrays.append(_checked_length(op, length, data.shape, axis))
+    y = _softmax(*arrays, axis=axis, temperature=-temperature if negated else temperature, log=log)
+    return y if y._view.dtype == target else y.astype(target.name)
+
+
+def _checked_length(op: str, length, shape, axis: int):
+    others = tuple(n for a, n in enumerate(shape) if a != axis) or (1,)
+    if length.shape != others or length._view.dtype.kind not in "iu":
+        given = f"{length._view.dtype} {length.shape}"
+        raise argument_error(op, "length", given, f"whole numbers of shape {others}")
+    return length
 
 
 @composite()
 def softmax(data, length=None, axis=-1, temperature=None, use_length=False, dtype=None):
-    """exp(x / T) / sum(exp(x / T)) along an axis, without overflow; T is ``temperature``, 1 by default."""
-    data, axis = _check_softmax("softmax", data, axis, use_length, dtype)
-    return _softmax(data, axis=axis, temperature=float(temperature or 1), log=False)
+    """exp(x / T) / sum(exp(x / T)) along an axis, without overflow; T is ``temperature``, 1 by default.
+
+    With ``use_length``, only the first ``length`` elements of each row count: whole numbers, of data's
+    shape without the axis. Behind them the result is 0.
+    """
+    return _apply("softmax", data, axis, temperature, dtype, use_length, length=length)
 
 
 @composite()
 def log_softmax(data, axis=-1, temperature=None, use_length=False, dtype=None):
     """The logarithm of softmax along an axis, without overflow or cancellation."""
-    data, axis = _check_softmax("log_softmax", data, axis, use_length, dtype)
-    return _softmax(data, axis=axis, temperature=float(temperature or 1), log=True)
+    return _apply("log_softmax", data, axis, temperature, dtype, use_length, log=True)
 
 
 @composite()
 def softmin(data, axis=-1, temperature=None, use_length=False, dtype=None):
     """Softmax of -x."""
-    return softmax(-data, axis=axis, temperature=temperature, dtype=dtype)
+    return _apply("softmin", data, axis, temperature, dtype, use_length, negated=True)
+
+
+@composite()
+def SoftmaxActivation(data, mode="instance"):
+    """Softmax of each instance, over all axes but the first; or with ``channel`` along axis 1."""
+    if mode not in ("instance", "channel"):
+        raise argument_error("SoftmaxActivation", "mode", repr(mode), "'instance' or 'channel'")
+    if mode == "channel":
+        if data.ndim < 3:
+            raise argument_error("SoftmaxActivation", "data", f"of shape {data.shape}", "at least 3 axes")
+        return _apply("SoftmaxActivation", data, 1, None, None, False)
+    rows = with_shape(data, shape=(data.shape[0], math.prod(data.shape[1:])))
+    return with_shape(_apply("SoftmaxActivation", rows, -1, None, None, False), shape=data.shape)
 
 
 @composite()

@@ -120,6 +120,9 @@ class Case:
         Tolerances of float32, instead of the usual ones; those of other dtypes scale with them.
     orders : int
         Highest order of derivative that finite differences check; 0 where the function jumps.
+    loss : bool
+        Backward gives the gradient of a loss and not that of the result: finite differences begin with
+        the second order.
     """
 
     op: str
@@ -135,6 +138,7 @@ class Case:
     rtol: float | None = None
     atol: float | None = None
     orders: int = 2
+    loss: bool = False
 
     @property
     def name(self) -> str:
