@@ -280,7 +280,7 @@ class Sweep:
 
 def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
     """A gradient that rules may have left smaller than its array, at the array's shape."""
-    return gradient if gradient.shape == shape else table["broadcast_to"](gradient, shape=shape)
+    return gradient if gradient.shape == shape else table["_expand_to"](gradient, shape=shape)
 
 
 def _whole(view: View) -> bool:

@@ -11,6 +11,7 @@ module                    ops
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
 :mod:`.indexing`          take, pick, one_hot, Embedding
+:mod:`.positions`         what advanced indices mean
 :mod:`.convolution`       convolution and its transpose
 :mod:`.pooling`           pooling over windows
 :mod:`.activation`        Activation, LeakyReLU
@@ -44,6 +45,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     normalization,
     optimizer,
     pooling,
+    positions,
     product,
     recurrent,
     reduction,

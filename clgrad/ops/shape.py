@@ -378,6 +378,12 @@ def broadcast_to(call: Call, data: Spec, *, shape):
     return _gather(call, shape, layout.broadcast(data.shape, shape, data.dtype))
 
 
+@operator(name="_expand_to", label="broadcast_to")
+def expand_to(call: Call, data: Spec, *, shape):
+    """Axes of size 1 repeated to sizes that are known to fit, without codes: 0 is a size."""
+    return _gather(call, tuple(shape), layout.broadcast(data.shape, shape, data.dtype))
+
+
 @operator(name="_sum_to")
 def sum_to(call: Call, data: Spec, *, shape):
     """The sum over the axes that broadcasting from ``shape`` repeats: the transpose of broadcast_to."""
@@ -391,7 +397,8 @@ def sum_to(call: Call, data: Spec, *, shape):
 
 
 broadcast_to.gradient(data=lambda dy, data_shape: sum_to(dy, shape=data_shape))
-sum_to.gradient(data=lambda dy, data_shape: broadcast_to(dy, data_shape))
+expand_to.gradient(data=lambda dy, data_shape: sum_to(dy, shape=data_shape))
+sum_to.gradient(data=lambda dy, data_shape: expand_to(dy, shape=data_shape))
 _slice_assign.gradient(
     value=lambda dy, value_shape, begin, step, size: sum_to(
         _strided_slice(dy, begin=begin, step=step, size=size), shape=value_shape
