@@ -61,6 +61,7 @@ ALIASES = {
     "max_axis": "max",
     "min_axis": "min",
     "choose_element_0index": "pick",
+    "Pad": "pad",
     "contrib.isnan": "isnan",
     "contrib.isinf": "isinf",
     "contrib.isfinite": "isfinite",

@@ -17,7 +17,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import KernelError, OperatorError
 from clgrad.kernels import program
-from clgrad.memory import Layout, Storage, Stream, View
+from clgrad.memory import Layout, Storage, Stream, View, upload
 
 # The public wrapper re-checks its arguments on each call; what it calls is this.
 _enqueue = _cl.enqueue_nd_range_kernel
@@ -67,6 +67,13 @@ class Scratch:
     index: int
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Kernel argument: numbers that the plan brings along; they are uploaded when it first runs."""
+
+    values: np.ndarray = field(repr=False)
+
+
 @dataclass(frozen=True)
 class Scalar:
     """Kernel argument: the number ``index`` of those passed to each run, as ``dtype``."""
@@ -77,7 +84,7 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Step:
-    """One launch: kernel, ranges, and arguments (In, Out, Scratch, Scalar, or a fixed numpy scalar)."""
+    """One launch: kernel, ranges, and arguments (In, Out, Scratch, Table, Scalar, or a numpy scalar)."""
 
     kernel: str
     source: str = field(repr=False)
@@ -91,21 +98,23 @@ class _Prepared:
 
     __slots__ = ("_arrays", "_kernel", "_scalars", "_set_buffers", "_shifted", "step")
 
-    def __init__(self, device: Device, step: Step, inputs: int, outputs: int):
+    def __init__(self, device: Device, step: Step, inputs: int, outputs: int, tables: Sequence[Table]):
         self.step = step
         self._kernel = program.kernel(device, step.kernel, step.source)
         #: Position of each buffer argument, and index of the view behind it.
         self._arrays: list[tuple[int, int]] = []
         self._scalars: list[tuple[int, bytes, int, type]] = []
-        first_view = {In: 0, Out: inputs, Scratch: inputs + outputs}
+        first_view = {In: 0, Out: inputs, Table: inputs + outputs}
+        first_view[Scratch] = inputs + outputs + len(tables)
         position = 0
         for arg in step.args:
             if isinstance(arg, Scalar):
                 kind = dtypes.compute_type(arg.dtype)
                 python_type = float if kind.kind == "f" else int
                 self._scalars.append((position, kind.char.encode(), arg.index, python_type))
-            elif isinstance(arg, In | Out | Scratch):
-                self._arrays.append((position, first_view[type(arg)] + arg.index))
+            elif isinstance(arg, In | Out | Scratch | Table):
+                index = tables.index(arg) if isinstance(arg, Table) else arg.index
+                self._arrays.append((position, first_view[type(arg)] + index))
                 position += 1
                 self._kernel.set_arg(position, np.uint64(0))
             else:
@@ -165,6 +174,8 @@ class Plan:
         "_layouts",
         "_prepared",
         "_scratch_layouts",
+        "_table_views",
+        "_tables",
         "cache",
         "device",
         "inputs",
@@ -189,7 +200,11 @@ class Plan:
         self._layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
         self._scratch_layouts = [Layout((nbytes,), dtypes.uint8) for nbytes in scratch]
         nothing = self.outputs and all(layout.size == 0 for layout in self._layouts)
-        self._prepared = [] if nothing else [_Prepared(device, s, inputs, len(outputs)) for s in self.steps]
+        self._tables = [arg for step in self.steps for arg in step.args if isinstance(arg, Table)]
+        self._table_views: list[View] = []
+        self._prepared = [
+            _Prepared(device, s, inputs, len(outputs), self._tables) for s in self.steps if not nothing
+        ]
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
 
@@ -213,7 +228,9 @@ class Plan:
             results = [View(Storage(stream, x.nbytes), 0, x) for x in self._layouts]
         else:
             results = list(outputs)
-        views = [*inputs, *results]
+        if len(self._table_views) < len(self._tables):
+            self._table_views = [_uploaded(stream, table.values) for table in self._tables]
+        views = [*inputs, *results, *self._table_views]
         for layout in self._scratch_layouts:
             views.append(View(Storage(stream, layout.nbytes), 0, layout))
         foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
@@ -232,3 +249,9 @@ class Plan:
         if foreign:  # their pools may hand the memory out again, in another queue
             stream.finish()
         return results
+
+
+def _uploaded(stream: Stream, values: np.ndarray) -> View:
+    view = View(Storage(stream, values.nbytes), 0, Layout(values.shape, values.dtype))
+    upload(stream, values, view)
+    return view

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clgrad import dtypes
-from clgrad.kernels.launch import In, Out, Scalar, Scratch
+from clgrad.kernels.launch import In, Out, Scalar, Scratch, Table
 
 
 class Signature:
@@ -21,9 +21,9 @@ class Signature:
         self.parameters: list[str] = []
         self.args: list[object] = []
 
-    def array(self, name: str, storage: np.dtype, source: In | Out | Scratch) -> None:
+    def array(self, name: str, storage: np.dtype, source: In | Out | Scratch | Table) -> None:
         """A pointer ``name`` and its element offset ``name_offset``."""
-        const = "const " if isinstance(source, In) else ""
+        const = "const " if isinstance(source, In | Table) else ""
         self.parameters += [
             f"__global {const}{dtypes.describe(storage).storage} *{name}",
             f"const ulong {name}_offset",

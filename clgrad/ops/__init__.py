@@ -14,6 +14,9 @@ module                    ops
 :mod:`.positions`         what advanced indices mean
 :mod:`.convolution`       convolution and its transpose
 :mod:`.pooling`           pooling over windows
+:mod:`.resize`            interpolation, adaptive averages, repetition of images
+:mod:`.pad`               padding and cropping of images
+:mod:`.blocks`            windows and blocks of images as columns and channels
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.loss`              output layers that are losses
@@ -33,6 +36,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     arithmetic,
     cells,
+    blocks,
     control,
     conversion,
     convolution,
@@ -44,11 +48,13 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     norm_scaling,
     normalization,
     optimizer,
+    pad,
     pooling,
     positions,
     product,
     recurrent,
     reduction,
+    resize,
     sampling,
     selection,
     shape,

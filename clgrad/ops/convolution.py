@@ -218,10 +218,10 @@ def _bias(op: str, data, bias, filters: int, no_bias):
     return bias
 
 
-def sizes(op: str, argument: str, value, rank: int) -> tuple[int, ...]:
+def sizes(op: str, argument: str, value, rank: int | None) -> tuple[int, ...]:
     """One number for each spatial axis, of one number for all, of a sequence or of MXNet's string of one.
 
-    Nothing where nothing is given.
+    Nothing where nothing is given; without ``rank``, any number of them.
     """
     if isinstance(value, str):
         try:
@@ -231,8 +231,8 @@ def sizes(op: str, argument: str, value, rank: int) -> tuple[int, ...]:
     if value is None:
         return ()
     if isinstance(value, int | np.integer):
-        return (int(value),) * rank
+        return (int(value),) * (1 if rank is None else rank)
     given = tuple(int(v) for v in value)
-    if len(given) not in (0, rank):
+    if rank is not None and len(given) not in (0, rank):
         raise argument_error(op, argument, given, f"{rank} numbers, one for each spatial axis")
     return given

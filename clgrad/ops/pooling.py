@@ -49,7 +49,7 @@ _max_pool_gather.gradient(
 
 
 @operator(name="_sum_pool")
-def _sum_pool(call: Call, data: Spec, *, geometry: PoolGeometry, average):
+def sum_pool(call: Call, data: Spec, *, geometry: PoolGeometry, average):
     """The sum, or the average, of each window."""
     return pool.plan_sum(call.device, call.kernel(data.dtype), geometry, data.dtype, average=average)
 
@@ -60,12 +60,8 @@ def _sum_pool_grad(call: Call, grad: Spec, *, geometry: PoolGeometry, average):
     return pool.plan_sum_grad(call.device, call.kernel(grad.dtype), geometry, grad.dtype, average=average)
 
 
-_sum_pool.gradient(
-    data=lambda dy, geometry, average: _sum_pool_grad(dy, geometry=geometry, average=average)
-)
-_sum_pool_grad.gradient(
-    grad=lambda dy, geometry, average: _sum_pool(dy, geometry=geometry, average=average)
-)
+sum_pool.gradient(data=lambda dy, geometry, average: _sum_pool_grad(dy, geometry=geometry, average=average))
+_sum_pool_grad.gradient(grad=lambda dy, geometry, average: sum_pool(dy, geometry=geometry, average=average))
 
 
 @elementwise(name="_root2", label="Pooling", reference=np.sqrt, domain=(0.5, 4))
@@ -144,10 +140,10 @@ def _pooled(data, pool_type, p_value, geometry: PoolGeometry):
         result = _max_pool(data, geometry=geometry, with_index=state.recording)
         return result[0] if state.recording else result
     if pool_type in ("avg", "sum"):
-        return _sum_pool(data, geometry=geometry, average=pool_type == "avg")
+        return sum_pool(data, geometry=geometry, average=pool_type == "avg")
     if pool_type != "lp":
         raise argument_error("Pooling", "pool_type", repr(pool_type), "'max', 'avg', 'sum' or 'lp'")
     if p_value not in _NORMS:
         raise argument_error("Pooling", "p_value", p_value, "1, 2 or 3 where pool_type is 'lp'")
     power, root = _NORMS[p_value]
-    return root(_sum_pool(power(data), geometry=geometry, average=False))
+    return root(sum_pool(power(data), geometry=geometry, average=False))

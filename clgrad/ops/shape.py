@@ -211,12 +211,12 @@ def _slice_operand(dtype, shape, begin, step) -> Operand:
 
 
 @operator(name="_strided_slice", label="slice")
-def _strided_slice(call: Call, data: Spec, *, begin, step, size):
+def strided_slice(call: Call, data: Spec, *, begin, step, size):
     """``size`` elements along each axis from ``begin`` on, ``step`` apart (steps may be negative)."""
     return _gather(call, size, _slice_operand(data.dtype, data.shape, begin, step))
 
 
-_strided_slice.gradient(
+strided_slice.gradient(
     data=lambda dy, data_shape, begin, step: _slice_grad(dy, shape=data_shape, begin=begin, step=step)
 )
 
@@ -234,7 +234,7 @@ def _slice_grad(call: Call, data: Spec, *, shape, begin, step):
 
 
 _slice_grad.gradient(
-    data=lambda dy, data_shape, begin, step: _strided_slice(dy, begin=begin, step=step, size=data_shape)
+    data=lambda dy, data_shape, begin, step: strided_slice(dy, begin=begin, step=step, size=data_shape)
 )
 
 
@@ -254,7 +254,7 @@ def take_slice(data: NDArray, begin, step, size) -> NDArray:
         if size == data.shape:
             return reshape(data, shape=data.shape) if data.size else data
         return _leading_slice(data, begin=begin[0], size=size[0])
-    return _strided_slice(data, begin=begin, step=step, size=size)
+    return strided_slice(data, begin=begin, step=step, size=size)
 
 
 def resolve_slice(op: str, item: builtins.slice, size: int) -> tuple[int, int, int]:
@@ -315,7 +315,7 @@ def flip(data, axis):
     """The elements in reverse order along an axis, or along several."""
     axes = {_axis("flip", a, data.ndim) for a in _per_axis(axis)}
     parts = [(n - 1, -1, n) if a in axes else (0, 1, n) for a, n in enumerate(data.shape)]
-    return _strided_slice(
+    return strided_slice(
         data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True))
     )
 
@@ -401,7 +401,7 @@ expand_to.gradient(data=lambda dy, data_shape: sum_to(dy, shape=data_shape))
 sum_to.gradient(data=lambda dy, data_shape: expand_to(dy, shape=data_shape))
 _slice_assign.gradient(
     value=lambda dy, value_shape, begin, step, size: sum_to(
-        _strided_slice(dy, begin=begin, step=step, size=size), shape=value_shape
+        strided_slice(dy, begin=begin, step=step, size=size), shape=value_shape
     )
 )
 
