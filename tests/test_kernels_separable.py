@@ -84,7 +84,7 @@ def test_matrices():
     for axis_map in (AxisMap.average(7, 3), AxisMap.bilinear(5, 9, True), AxisMap.bilinear(9, 4, False)):
         np.testing.assert_allclose(axis_map.dense().sum(1), 1)
         np.testing.assert_array_equal(axis_map.T.dense(), axis_map.dense().T)
-        assert axis_map.T.T == axis_map
+        assert axis_map == axis_map.T.T
     padded = np.pad(np.arange(5), (2, 4), "reflect")
     np.testing.assert_array_equal(AxisMap.reflect(5, 2, 4).dense() @ np.arange(5), padded)
 

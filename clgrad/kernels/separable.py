@@ -114,6 +114,7 @@ def _identity(m: AxisMap) -> Entries:
 def _bilinear(m: AxisMap) -> Entries:
     (align_corners,) = m.details
     places = np.arange(m.result)
+    source: np.ndarray
     if m.result == 1:
         source = np.zeros(1)
     elif align_corners:

@@ -16,6 +16,7 @@ module                    ops
 :mod:`.pooling`           pooling over windows
 :mod:`.resize`            interpolation, adaptive averages, repetition of images
 :mod:`.pad`               padding and cropping of images
+:mod:`.sampler`           sampling of images at the places of a grid
 :mod:`.blocks`            windows and blocks of images as columns and channels
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
@@ -35,8 +36,8 @@ module                    ops
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     arithmetic,
-    cells,
     blocks,
+    cells,
     control,
     conversion,
     convolution,
@@ -55,6 +56,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     recurrent,
     reduction,
     resize,
+    sampler,
     sampling,
     selection,
     shape,
