@@ -24,7 +24,9 @@ module                    ops
 :mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
 :mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
+:mod:`.pieces`            arrays in pieces, for ops that go step by step
 :mod:`.recurrent`         RNN, with the cells of :mod:`.cells`
+:mod:`.ctc`               CTCLoss
 :mod:`.control`           loops and branches: foreach, while_loop, cond
 :mod:`.creation`          arrays from nothing
 :mod:`.conversion`        changing dtype or device
@@ -42,6 +44,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     conversion,
     convolution,
     creation,
+    ctc,
     dropout,
     indexing,
     loss,
@@ -50,6 +53,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     normalization,
     optimizer,
     pad,
+    pieces,
     pooling,
     positions,
     product,

@@ -18,39 +18,11 @@ from clgrad.ops.cells import GATES, recorded_cell_grad, rnn_cell, rnn_cell_grad,
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import arange, zeros
 from clgrad.ops.dropout import Dropout
+from clgrad.ops.pieces import rows_of, unpack
 from clgrad.ops.product import _gemm, _linear
 from clgrad.ops.selection import select
 from clgrad.ops.shape import concat, stack, take_slice, with_shape
 from clgrad.registry import composite, grouped
-
-
-@grouped(name="_unpack")
-def unpack(data, *, shapes):
-    """Consecutive pieces of an array, of these shapes, sharing its memory; as a list."""
-    pieces, offset = [], 0
-    for shape in shapes:
-        pieces.append(NDArray(data._view.reshaped(shape, offset)))
-        offset += math.prod(shape)
-    return pieces
-
-
-@unpack.joint_gradient("data")
-def _(dys, data_shape, shapes):
-    """The pieces' gradients, joined."""
-    known = next(dy for dy in dys if dy is not None)
-    parts = [
-        zeros(shape, known.context, known._view.dtype) if dy is None else dy
-        for dy, shape in zip(dys, shapes, strict=True)
-    ]
-    flat = concat(*(with_shape(part, shape=(part.size,)) for part in parts), dim=0)
-    return (with_shape(flat, shape=data_shape),)
-
-
-def _rows(data: NDArray | None, count: int) -> list:
-    """The elements along axis 0; nothing for each of ``count`` where there is no array."""
-    if data is None:
-        return [None] * count
-    return unpack(data, shapes=(data.shape[1:],) * count)
 
 
 def _flat(data: NDArray) -> NDArray:
@@ -85,7 +57,7 @@ def rnn_layer(x, weight, bias, state, cell=None, mask=None, *, mode, reverse, cl
     size = width // GATES[mode]
     hs, ps = _empty(x, steps, batch, size), _empty(x, steps, batch, width)
     cs = _empty(x, steps, batch, size) if mode == "lstm" else None
-    rows = [_rows(a, steps) for a in (x, hs, ps, cs, mask)]
+    rows = [rows_of(a, steps) for a in (x, hs, ps, cs, mask)]
     h, c = state, cell
     for t in _order(steps, reverse):
         x_t, h_t, p_t, c_t, mask_t = (r[t] for r in rows)
@@ -115,14 +87,14 @@ def _(dys, x, weight, state, cell, mask, hs, ps, cs, mode, reverse, clip):
     steps, order = x.shape[0], _order(x.shape[0], reverse)
     d_hs, d_ps, d_cs = dys
     s = _Steps(
-        x=_rows(x, steps),
-        p=_rows(ps, steps),
+        x=rows_of(x, steps),
+        p=rows_of(ps, steps),
         h=_states_before(state, hs, order),
         c=_states_before(cell, cs, order),
-        mask=_rows(mask, steps),
-        dh=_rows(d_hs, steps),
-        dp=_rows(d_ps, steps),
-        dc=_rows(d_cs, steps),
+        mask=rows_of(mask, steps),
+        dh=rows_of(d_hs, steps),
+        dp=rows_of(d_ps, steps),
+        dc=rows_of(d_cs, steps),
     )
     walk = _walk_recorded if tape.state.recording or d_ps is not None else _walk_fused
     nothing = zeros(hs.shape[1:], hs.context, hs._view.dtype)
@@ -137,7 +109,7 @@ def _states_before(initial: NDArray | None, states: NDArray, order: range) -> li
     """For each step, the state that it began with."""
     before = [initial] * len(order)
     if initial is not None:
-        rows = _rows(states, len(order))
+        rows = rows_of(states, len(order))
         for earlier, t in itertools.pairwise(order):
             before[t] = rows[earlier]
     return before
@@ -157,7 +129,7 @@ def _walk_fused(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
     """Gradients of x, of ps, and of the first states: two launches for each step."""
     two = mode == "gru"  # else the gradients of x and ps are the same
     wholes = [_empty(x, *x.shape) for _ in range(1 + two)]
-    rows = [_rows(whole, len(order)) for whole in wholes]
+    rows = [rows_of(whole, len(order)) for whole in wholes]
     kept = None
     for t in reversed(order):
         heads = {"dh": s.dh[t], "dh_gates": dh, "dh_kept": kept, "dc": s.dc[t], "dc_next": dc}
@@ -297,7 +269,7 @@ def _run_projected(gates, weights, bias, h, c, mask, reverse, clip) -> tuple:
     """An LSTM whose state is a product of its output (Sak et al., 2014), step by step."""
     weight, projection = weights
     steps, batch, width = gates.shape
-    rows, masks = _rows(gates, steps), _rows(mask, steps)
+    rows, masks = rows_of(gates, steps), rows_of(mask, steps)
     hs: list = [None] * steps
     for t in _order(steps, reverse):
         gate = with_shape(rows[t], shape=(1, batch, width))
@@ -398,7 +370,7 @@ def _run(data, parameters, state, state_cell, mask, sizes: _Shapes, mode, p, cli
     runs = sizes.layers * sizes.directions
     weights, biases = pieces[: -2 * runs], pieces[-2 * runs :]
     each = len(weights) // runs
-    h, c = _rows(state, runs), _rows(state_cell, runs)
+    h, c = rows_of(state, runs), rows_of(state_cell, runs)
     y = data
     for layer in range(sizes.layers):
         if layer and p > 0:
