@@ -1,12 +1,43 @@
-"""``mx.random`` and ``mx.nd.random``: random arrays, and the seed that they come from."""
+"""``mx.random`` and ``mx.nd.random``: random arrays, and the seed that they come from.
+
+Numbers are Philox numbers keyed by element: the same seed gives the same ones on every device. Parameters
+may be numbers or arrays; for arrays the result has the shape ``parameter.shape + shape``, with ``shape``
+numbers for each element. ``dtype`` is float32 unless given (int32 for :func:`randint`). With ``out``, the
+numbers go there, and its dtype and device count.
+"""
 
 from clgrad import absent as _absent
-from clgrad.ops.sampling import generator as _generator
-from clgrad.ops.sampling import normal, randn, uniform
+from clgrad.array import NDArray
+from clgrad.ops import choice as _choice
+from clgrad.ops.generator import generator as _generator
+from clgrad.ops.sampling import context_of as _context_of
+from clgrad.ops.sampling import draw as _draw
+from clgrad.ops.sampling import draw_integers as _draw_integers
+from clgrad.ops.sampling import draw_like as _draw_like
 
 __getattr__ = _absent.getter("random", __name__)
 
-__all__ = ["normal", "randn", "seed", "uniform"]
+__all__ = [
+    "exponential",
+    "exponential_like",
+    "gamma",
+    "gamma_like",
+    "generalized_negative_binomial",
+    "generalized_negative_binomial_like",
+    "multinomial",
+    "negative_binomial",
+    "negative_binomial_like",
+    "normal",
+    "normal_like",
+    "poisson",
+    "poisson_like",
+    "randint",
+    "randn",
+    "seed",
+    "shuffle",
+    "uniform",
+    "uniform_like",
+]
 
 
 def seed(seed_state: int, ctx="all") -> None:
@@ -15,8 +46,9 @@ def seed(seed_state: int, ctx="all") -> None:
     Parameters
     ----------
     seed_state : int
+        Any whole number; the lowest 64 bits count.
     ctx : Context or 'all'
-        Accepted for MXNet's sake: there is one stream of draws for all devices.
+        The device whose numbers start over, or all of them. Each device counts its own draws.
 
     Examples
     --------
@@ -27,4 +59,157 @@ def seed(seed_state: int, ctx="all") -> None:
     >>> bool((mx.nd.random.uniform(shape=(3,)).asnumpy() == a).all())
     True
     """
-    _generator.reset(seed_state)
+    context = None if ctx == "all" else _context_of(ctx)
+    _generator.reset(seed_state, None if context is None else context.device)
+
+
+def uniform(low=0, high=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Random numbers uniform over [low, high).
+
+    Differentiable with respect to ``low`` and ``high`` where these are arrays, the chance being fixed.
+
+    Parameters
+    ----------
+    low, high : float or NDArray
+        Bounds; ``high`` itself never comes (unless it equals ``low``).
+    shape : int or tuple of int, optional
+        For numbers the shape of the result, (1,) by default; for arrays, what is drawn for each element.
+    dtype : str or type, optional
+        float16, bfloat16, float32 (default) or float64.
+    ctx : Context, optional
+        The device; the current one by default, and that of the parameters where these are arrays.
+    out : NDArray, optional
+        Receives the numbers, and gives dtype and device.
+
+    Raises
+    ------
+    OperatorError
+        A parameter outside of its range, or shapes that differ; the message names the argument.
+    OperatorTypeError
+        A parameter or a dtype of the wrong kind.
+    """
+    return _draw("uniform", {"low": low, "high": high}, shape, dtype, ctx, out)
+
+
+def normal(loc=0, scale=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Random numbers of the normal distribution of mean ``loc`` and standard deviation ``scale``.
+
+    Differentiable with respect to ``loc`` and ``scale`` where these are arrays, the chance being fixed.
+    The other parameters are those of :func:`uniform`.
+    """
+    return _draw("normal", {"loc": loc, "scale": scale}, shape, dtype, ctx, out)
+
+
+def randn(*shape, loc=0, scale=1, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """:func:`normal` with the shape given as numbers."""
+    return normal(loc, scale, shape or None, dtype, ctx, out)
+
+
+def randint(low, high, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Whole numbers from ``low`` to ``high - 1``, each exactly as likely as any other.
+
+    Parameters
+    ----------
+    low, high : int
+        Bounds within the dtype.
+    dtype : str or type, optional
+        int32 (default) or int64.
+
+    The other parameters are those of :func:`uniform`.
+    """
+    return _draw_integers(low, high, shape, dtype, ctx, out)
+
+
+def exponential(scale=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Random numbers of the exponential distribution of mean ``scale``: density exp(-x / scale) / scale.
+
+    Differentiable with respect to ``scale`` where this is an array, the chance being fixed. The other
+    parameters are those of :func:`uniform`.
+    """
+    lam = scale if isinstance(scale, str) or _is_zero(scale) else 1 / scale
+    return _draw("exponential", {"lam": lam}, shape, dtype, ctx, out)
+
+
+def _is_zero(scale) -> bool:
+    return not isinstance(scale, NDArray) and scale == 0
+
+
+def gamma(alpha=1, beta=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Random numbers of the gamma distribution of shape ``alpha`` and scale ``beta``: mean alpha * beta.
+
+    The other parameters are those of :func:`uniform`.
+    """
+    return _draw("gamma", {"alpha": alpha, "beta": beta}, shape, dtype, ctx, out)
+
+
+def poisson(lam=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """Random counts of the Poisson distribution of mean ``lam``, in a real dtype.
+
+    The other parameters are those of :func:`uniform`.
+    """
+    return _draw("poisson", {"lam": lam}, shape, dtype, ctx, out)
+
+
+def negative_binomial(k=1, p=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
+    """How many trials succeed before ``k`` have failed, each failing with probability ``p``.
+
+    ``k`` need not be whole: the counts are Poisson distributed, their mean gamma distributed with shape
+    k and scale (1 - p) / p. The other parameters are those of :func:`uniform`.
+    """
+    return _draw("negative_binomial", {"k": k, "p": p}, shape, dtype, ctx, out)
+
+
+def generalized_negative_binomial(
+    mu=1, alpha=1, shape=None, dtype=None, ctx=None, out=None, **kwargs
+) -> NDArray:
+    """Random counts of mean ``mu`` and variance mu + alpha mu^2 (Poisson where ``alpha`` is 0).
+
+    The negative binomial distribution of k = 1 / alpha and p = 1 / (1 + alpha mu). The other parameters
+    are those of :func:`uniform`.
+    """
+    return _draw("generalized_negative_binomial", {"mu": mu, "alpha": alpha}, shape, dtype, ctx, out)
+
+
+def multinomial(data, shape=None, get_prob=False, out=None, dtype="int32", **kwargs):
+    """Classes, drawn with the probabilities in the last axis of ``data``; see ``nd.sample_multinomial``."""
+    return _choice.sample_multinomial(data, shape, get_prob, dtype, out=out)
+
+
+def shuffle(data, out=None, **kwargs) -> NDArray:
+    """The rows (elements of the first axis) in random order, every order as likely as any other."""
+    return _choice.shuffle(data, out=out)
+
+
+def uniform_like(data, low=0, high=1, out=None, **kwargs) -> NDArray:
+    """Uniform numbers over [low, high), of the shape, dtype and device of ``data``."""
+    return _draw_like("uniform", data, {"low": low, "high": high}, out)
+
+
+def normal_like(data, loc=0, scale=1, out=None, **kwargs) -> NDArray:
+    """Normally distributed numbers of the shape, dtype and device of ``data``."""
+    return _draw_like("normal", data, {"loc": loc, "scale": scale}, out)
+
+
+def exponential_like(data, lam=1, out=None, **kwargs) -> NDArray:
+    """Exponentially distributed numbers of rate ``lam``, of the shape, dtype and device of ``data``."""
+    return _draw_like("exponential", data, {"lam": lam}, out)
+
+
+def gamma_like(data, alpha=1, beta=1, out=None, **kwargs) -> NDArray:
+    """Gamma distributed numbers of the shape, dtype and device of ``data``."""
+    return _draw_like("gamma", data, {"alpha": alpha, "beta": beta}, out)
+
+
+def poisson_like(data, lam=1, out=None, **kwargs) -> NDArray:
+    """Poisson distributed counts of mean ``lam``, of the shape, dtype and device of ``data``."""
+    return _draw_like("poisson", data, {"lam": lam}, out)
+
+
+def negative_binomial_like(data, k=1, p=1, out=None, **kwargs) -> NDArray:
+    """Counts as of :func:`negative_binomial`, of the shape, dtype and device of ``data``."""
+    return _draw_like("negative_binomial", data, {"k": k, "p": p}, out)
+
+
+def generalized_negative_binomial_like(data, mu=1, alpha=1, out=None, **kwargs) -> NDArray:
+    """Counts as of :func:`generalized_negative_binomial`, of the shape, dtype and device of ``data``."""
+    return _draw_like("generalized_negative_binomial", data, {"mu": mu, "alpha": alpha}, out)

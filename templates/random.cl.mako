@@ -13,11 +13,12 @@
 ## What is left at the end, less than WIDTH blocks, runs one block at a time.
 ## Tunables: WIDTH, and the number of work-items (clgrad/kernels/random.py).
 <%namespace name="common" file="common.mako"/>\
+<%namespace name="random" file="philox.mako"/>\
 <%
 compute = expr.dtypes.compute_type(storage)
 T = expr.dtypes.c_type(compute)
 double = storage == expr.dtypes.float64
-half = storage == expr.dtypes.float16
+half, bfloat = storage == expr.dtypes.float16, storage == expr.dtypes.bfloat16
 mask = distribution in ("mask", "dropout")
 lit = lambda value: expr.c_literal(value, compute)
 
@@ -40,7 +41,11 @@ def in_order(q):
     return f"({T}{width})({', '.join(f'r{e}.s{block:x}' for block, e in places)})"
 
 def store_random(value, position, lanes):
-    """Uniform numbers in float16 are rounded down, lest they reach `high`."""
+    """Uniform numbers of 16 bits are rounded down, lest they reach `high`."""
+    if bfloat and distribution == "uniform":
+        F, U = vector("float", lanes), vector("uint", lanes)
+        upper = choose(f"{value} < 0", "0xFFFFu", "0u", U, lanes)
+        value = f"as_{F}((as_{U}({value}) + ({upper})) & 0xFFFF0000u)"
     text = expr.store(storage, value, compute, "random", position, lanes)
     return text.replace("(", "_rtn(", 1) if half and distribution == "uniform" else text
 %>\
@@ -54,17 +59,7 @@ iota = f" + ({U})({', '.join(map(str, range(lanes)))})" if lanes > 1 else ""
       const ulong number = block;
       ${U} w0 = (${U})((uint)number)${iota}, w1 = (${U})((uint)(number >> 32));
       ${U} w2 = (${U})((uint)call), w3 = (${U})((uint)(call >> 32));
-      uint key0 = (uint)seed, key1 = (uint)(seed >> 32);
-      for (int round = 0; round < 10; ++round) {
-        const ${U} high0 = mul_hi(w0, (${U})(0xD2511F53u)), low0 = w0 * 0xD2511F53u;
-        const ${U} high1 = mul_hi(w2, (${U})(0xCD9E8D57u)), low1 = w2 * 0xCD9E8D57u;
-        w0 = high1 ^ w1 ^ key0;
-        w1 = low1;
-        w2 = high0 ^ w3 ^ key1;
-        w3 = low0;
-        key0 += 0x9E3779B9u;  // the golden ratio
-        key1 += 0xBB67AE85u;  // sqrt(3) - 1
-      }
+${random.rounds(U)}\
 </%def>\
 ## Uniform numbers from the words of element e of the block: u in [0, 1); positive_unit in (0, 1].
 <%def name="unit(e, lanes)" filter="trim">

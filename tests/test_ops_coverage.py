@@ -65,6 +65,8 @@ ALIASES = {
     "ctc_loss": "CTCLoss",
     "contrib.CTCLoss": "CTCLoss",
     "contrib.ctc_loss": "CTCLoss",
+    "uniform": "random_uniform",
+    "normal": "random_normal",
     "contrib.isnan": "isnan",
     "contrib.isinf": "isinf",
     "contrib.isfinite": "isfinite",

@@ -18,10 +18,6 @@ globals().update(_OPS)
 __getattr__ = _absent.getter("nd", __name__)
 
 
-random_normal = random.normal
-random_uniform = random.uniform
-
-
 def waitall() -> None:
     """Wait until everything that any thread has enqueued on any device has run."""
     for stream in _all_streams():

@@ -30,7 +30,11 @@ module                    ops
 :mod:`.control`           loops and branches: foreach, while_loop, cond
 :mod:`.creation`          arrays from nothing
 :mod:`.conversion`        changing dtype or device
-:mod:`.sampling`          random arrays
+:mod:`.generator`         seeds, and the count of draws
+:mod:`.sampling`          random arrays of known distributions
+:mod:`.sampling_names`    MXNet's older names of these
+:mod:`.choice`            random classes and permutations
+:mod:`.density`           densities of the distributions
 :mod:`.optimizer`         parameter updates
 ========================  ==========================================================
 """
@@ -40,11 +44,13 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     arithmetic,
     blocks,
     cells,
+    choice,
     control,
     conversion,
     convolution,
     creation,
     ctc,
+    density,
     dropout,
     indexing,
     loss,
@@ -62,6 +68,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     resize,
     sampler,
     sampling,
+    sampling_names,
     selection,
     shape,
     softmax,

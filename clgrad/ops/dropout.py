@@ -5,8 +5,8 @@ from clgrad.errors import argument_error
 from clgrad.kernels import random
 from clgrad.ops.arithmetic import multiply
 from clgrad.ops.creation import dtype_of
+from clgrad.ops.generator import generator
 from clgrad.ops.reduction import kept_shape, reduced_axes
-from clgrad.ops.sampling import generator
 from clgrad.ops.unary import identity
 from clgrad.registry import Call, Spec, composite, operator
 
@@ -39,7 +39,7 @@ def Dropout(data, p=0.5, mode="training", axes=(), cudnn_off=False):
         raise argument_error("Dropout", "mode", repr(mode), "'training' or 'always'")
     if p == 0 or (mode == "training" and not tape.state.training):
         return identity(data)
-    draw = generator.next()
+    draw = generator.next(data.context)
     if not axes:
         return _dropout(data, keep=1 - p, **draw)[0]
     shape = kept_shape(data.shape, reduced_axes("Dropout", data.ndim, axes))
