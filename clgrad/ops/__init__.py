@@ -17,6 +17,7 @@ module                    ops
 :mod:`.resize`            interpolation, adaptive averages, repetition of images
 :mod:`.pad`               padding and cropping of images
 :mod:`.sampler`           sampling of images at the places of a grid
+:mod:`.roi`               pooling over regions of images
 :mod:`.blocks`            windows and blocks of images as columns and channels
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
@@ -66,6 +67,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     recurrent,
     reduction,
     resize,
+    roi,
     sampler,
     sampling,
     sampling_names,

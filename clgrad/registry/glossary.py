@@ -56,6 +56,8 @@ VALUES: dict[str, tuple[str, str]] = {
     "pad_width": ("tuple of int", "Elements added before and behind each axis in turn."),
     "transform_type": ("str", "Kind of map; the description above names them."),
     "sampler_type": ("str", "'bilinear'."),
+    "pooled_size": ("int or tuple of int", "Bins of a region along height and width."),
+    "spatial_scale": ("float", "From the regions' units to elements of data."),
     "block_size": ("int", "Height and width of a block."),
     "output_size": ("int or tuple of int", "Size of the result along each spatial axis."),
     "num_args": ("int", "Number of arrays; accepted for MXNet's sake."),
