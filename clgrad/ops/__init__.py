@@ -37,6 +37,7 @@ module                    ops
 :mod:`.choice`            random classes and permutations
 :mod:`.density`           densities of the distributions
 :mod:`.optimizer`         parameter updates
+:mod:`.multi_optimizer`   updates of many parameters at once
 ========================  ==========================================================
 """
 
@@ -56,6 +57,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     indexing,
     loss,
     matrix,
+    multi_optimizer,
     norm_scaling,
     normalization,
     optimizer,

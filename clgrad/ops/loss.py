@@ -12,6 +12,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.ops import reduction
 from clgrad.ops.arithmetic import maximum, not_equal
+from clgrad.ops.conversion import cast
 from clgrad.ops.creation import one_hot
 from clgrad.ops.reduction import kept_shape
 from clgrad.ops.selection import select
@@ -72,8 +73,8 @@ def _(dy, y, data, label, axis, grad_scale, ignored, normalization, out_grad, sm
 def _share(chosen: NDArray, like: NDArray) -> NDArray:
     """1 / the number of chosen elements, or 1, in the dtype of an array; counted in float32 at least."""
     dtype = like._view.dtype
-    counted = reduction.sum(chosen.astype(dtypes.compute_type(dtype).name))
-    return (1 / maximum(counted, 1)).astype(dtype.name)
+    counted = reduction.sum(cast(chosen, dtype=dtypes.compute_type(dtype).name))
+    return cast(1 / maximum(counted, 1), dtype=dtype.name)
 
 
 def _divisor(shape, axis: int, labels: int, ignored, normalization: str) -> int:

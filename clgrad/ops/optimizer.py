@@ -1,22 +1,600 @@
-"""Parameter updates, each in one launch; with ``out=weight`` in place."""
+"""Steps of one parameter, each in one launch; states change in place, the weight with ``out=weight``.
 
+The gradient is multiplied by ``rescale_grad`` first, and its elements are limited to [-clip_gradient,
+clip_gradient] where that is not below 0; where the weight decay goes differs from method to method.
+``mp_`` ops step ``weight32``, a copy of the weight in float32, in place, and return it in the weight's
+dtype.
+"""
+
+import math
+
+from clgrad import tape
+from clgrad.errors import argument_error
+from clgrad.kernels import expr, layout, reduce
+from clgrad.ops.creation import full
 from clgrad.ops.selection import select
-from clgrad.ops.unary import clip
-from clgrad.registry import composite, elementwise
+from clgrad.ops.unary import abs, clip, sign, sqrt
+from clgrad.registry import Call, Spec, composite, elementwise, operator, update
 
 
-@elementwise(name="_sgd_step")
-def _sgd_step(weight, grad, lr: float, wd: float, rescale_grad: float, clip_gradient: float):
-    """weight - lr * (clip(rescale_grad * grad) + wd * weight)."""
-    step = rescale_grad * grad
-    step = select(clip_gradient < 0, step, clip(step, -clip_gradient, clip_gradient))
-    return weight - lr * (step + wd * weight)
+def limited(step, bound):
+    """The step's elements limited to [-bound, bound], where the bound is not below 0."""
+    return select(bound < 0, step, clip(step, -bound, bound))
+
+
+def sgd(weight, grad, lr, wd, rescale_grad, clip_gradient):
+    """The new weight."""
+    return weight - lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
+
+
+def sgd_momentum(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
+    """The new weight and momentum."""
+    mom = momentum * mom - lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
+    return weight + mom, mom
+
+
+def nag(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
+    """The new weight and momentum."""
+    step = lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
+    mom = momentum * mom - step
+    return weight + momentum * mom - step, mom
+
+
+def adam_moments(grad, mean, var, beta1, beta2):
+    """The new means of the gradient and of its square."""
+    return beta1 * mean + (1 - beta1) * grad, beta2 * var + (1 - beta2) * grad * grad
+
+
+# Stochastic gradient descent
+
+
+@update()
+def sgd_update(
+    weight,
+    grad,
+    lr: float,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    lazy_update: float = True,
+):
+    """weight - lr * (g + wd * weight), g the rescaled and limited gradient."""
+    return (sgd(weight, grad, lr, wd, rescale_grad, clip_gradient),)
+
+
+@update(states=("mom",))
+def sgd_mom_update(
+    weight,
+    grad,
+    mom,
+    lr: float,
+    momentum: float = 0.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    lazy_update: float = True,
+):
+    """weight + mom, where mom = momentum * mom - lr * (g + wd * weight) in place (Polyak, 1964)."""
+    return sgd_momentum(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+
+
+@update(states=("weight32",))
+def mp_sgd_update(
+    weight,
+    grad,
+    weight32,
+    lr: float,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    lazy_update: float = True,
+):
+    """sgd_update of weight32, in place; returned in the weight's dtype."""
+    new = sgd(weight32, grad, lr, wd, rescale_grad, clip_gradient)
+    return new, new
+
+
+@update(states=("mom", "weight32"))
+def mp_sgd_mom_update(
+    weight,
+    grad,
+    mom,
+    weight32,
+    lr: float,
+    momentum: float = 0.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    lazy_update: float = True,
+):
+    """sgd_mom_update of weight32, in place; returned in the weight's dtype."""
+    new, mom = sgd_momentum(weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+    return new, mom, new
+
+
+@update(states=("mom",))
+def nag_mom_update(
+    weight,
+    grad,
+    mom,
+    lr: float,
+    momentum: float = 0.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+):
+    """weight + momentum * mom - s, where s = lr * (g + wd * weight) and mom = momentum * mom - s in place.
+
+    Nesterov's accelerated gradient (1983).
+    """
+    return nag(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+
+
+@update(states=("mom", "weight32"))
+def mp_nag_mom_update(
+    weight,
+    grad,
+    mom,
+    weight32,
+    lr: float,
+    momentum: float = 0.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+):
+    """nag_mom_update of weight32, in place; returned in the weight's dtype."""
+    new, mom = nag(weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+    return new, mom, new
+
+
+@update()
+def signsgd_update(
+    weight, grad, lr: float, wd: float = 0.0, rescale_grad: float = 1.0, clip_gradient: float = -1.0
+):
+    """(1 - lr * wd) * weight - lr * sign(g) (Bernstein et al., 2018); a limit does not change a sign."""
+    return ((1 - lr * wd) * weight - lr * sign(rescale_grad * grad),)
+
+
+@update(states=("mom",))
+def signum_update(
+    weight,
+    grad,
+    mom,
+    lr: float,
+    momentum: float = 0.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    wd_lh: float = 0.0,
+):
+    """(1 - lr * wd_lh) * weight + lr * sign(mom), of a momentum that changes in place.
+
+    mom = momentum * mom - (1 - momentum) * (g + wd * weight) (Bernstein et al., 2018); ``wd_lh`` is the
+    decay of Loshchilov & Hutter.
+    """
+    step = limited(rescale_grad * grad, clip_gradient) + wd * weight
+    mom = momentum * mom - (1 - momentum) * step
+    return (1 - lr * wd_lh) * weight + lr * sign(mom), mom
+
+
+# Moments of the gradient
+
+
+@update(states=("mean", "var"))
+def adam_update(
+    weight,
+    grad,
+    mean,
+    var,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    lazy_update: float = True,
+):
+    """weight - lr * mean / (sqrt(var) + epsilon), of moments that change in place (Kingma & Ba, 2015).
+
+    The decay is part of the gradient, and limited with it. The bias of the moments is left to lr.
+    """
+    step = limited(rescale_grad * grad + wd * weight, clip_gradient)
+    mean, var = adam_moments(step, mean, var, beta1, beta2)
+    return weight - lr * mean / (sqrt(var) + epsilon), mean, var
+
+
+@update(states=("n",))
+def rmsprop_update(
+    weight,
+    grad,
+    n,
+    lr: float,
+    gamma1: float = 0.95,
+    epsilon: float = 1e-8,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    clip_weights: float = -1.0,
+):
+    """weight - lr * g / sqrt(n + epsilon), where n = gamma1 * n + (1 - gamma1) * g^2 in place.
+
+    The decay is part of g, and limited with it (Tieleman & Hinton, 2012).
+    """
+    step = limited(rescale_grad * grad + wd * weight, clip_gradient)
+    n = gamma1 * n + (1 - gamma1) * step * step
+    return limited(weight - lr * step / sqrt(n + epsilon), clip_weights), n
+
+
+@update(states=("n", "g", "delta"))
+def rmspropalex_update(
+    weight,
+    grad,
+    n,
+    g,
+    delta,
+    lr: float,
+    gamma1: float = 0.95,
+    gamma2: float = 0.9,
+    epsilon: float = 1e-8,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+    clip_weights: float = -1.0,
+):
+    """weight + delta, where delta = gamma2 * delta - lr * s / sqrt(n - g^2 + epsilon) in place.
+
+    s is the gradient with the decay, n and g are the running means of s^2 and s (Graves, 2013).
+    """
+    step = limited(rescale_grad * grad + wd * weight, clip_gradient)
+    n = gamma1 * n + (1 - gamma1) * step * step
+    g = gamma1 * g + (1 - gamma1) * step
+    delta = gamma2 * delta - lr * step / sqrt(n - g * g + epsilon)
+    return limited(weight + delta, clip_weights), n, g, delta
+
+
+@update(states=("z", "n"))
+def ftrl_update(
+    weight,
+    grad,
+    z,
+    n,
+    lr: float,
+    lamda1: float = 0.01,
+    beta: float = 1.0,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_gradient: float = -1.0,
+):
+    """(sign(z) * lamda1 - z) / ((beta + sqrt(n)) / lr + wd) where |z| > lamda1, else 0.
+
+    z += g - (sqrt(n + g^2) - sqrt(n)) * weight / lr and n += g^2, both in place (McMahan et al., 2013).
+    """
+    step = limited(rescale_grad * grad, clip_gradient)
+    grown = n + step * step
+    z = z + step - (sqrt(grown) - sqrt(n)) * weight / lr
+    new = (sign(z) * lamda1 - z) / ((beta + sqrt(grown)) / lr + wd)
+    return select(abs(z) > lamda1, new, 0), z, grown
+
+
+@update(name="_ftml_update", states=("d", "v", "z"))
+def _ftml_update(
+    weight,
+    grad,
+    d,
+    v,
+    z,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    scale: float,
+    share: float,
+    wd: float,
+    rescale_grad: float,
+    clip_grad: float,
+):
+    """-z / d, where d = scale * (sqrt(v * share) + epsilon)."""
+    step = limited(rescale_grad * grad + wd * weight, clip_grad)
+    v = beta2 * v + (1 - beta2) * step * step
+    new = scale * (sqrt(v * share) + epsilon)
+    z = beta1 * z + (1 - beta1) * step - (new - beta1 * d) * weight
+    return -z / new, new, v, z
 
 
 @composite()
-def sgd_update(weight, grad, lr, wd=0.0, rescale_grad=1.0, clip_gradient=-1.0, lazy_update=True, out=None):
-    """Stochastic gradient descent: weight - lr * (clip(rescale_grad * grad) + wd * weight).
+def ftml_update(
+    weight,
+    grad,
+    d,
+    v,
+    z,
+    lr,
+    t,
+    beta1=0.6,
+    beta2=0.999,
+    epsilon=1e-8,
+    wd=0.0,
+    rescale_grad=1.0,
+    clip_grad=-1.0,
+    out=None,
+):
+    """-z / d, of states that change in place: follow the moving leader (Zheng & Kwok, 2017).
 
-    ``clip_gradient`` limits each element of the rescaled gradient to [-c, c]; below 0, nothing.
+    v = beta2 * v + (1 - beta2) * g^2, d' = (1 - beta1^t) / lr * (sqrt(v / (1 - beta2^t)) + epsilon),
+    z = beta1 * z + (1 - beta1) * g - (d' - beta1 * d) * weight, d = d'. ``t`` counts the steps from 1.
     """
-    return _sgd_step(weight, grad, lr, wd, rescale_grad, clip_gradient, out=out)
+    scale, share = (1 - beta1**t) / lr, 1 / _bias("ftml_update", beta2, t)
+    states = (weight, grad, d, v, z)
+    return _ftml_update(*states, beta1, beta2, epsilon, scale, share, wd, rescale_grad, clip_grad, out=out)
+
+
+def _bias(op: str, beta: float, t: int) -> float:
+    """1 - beta^t, what a running mean lacks after t steps from 0."""
+    if t < 1:
+        raise argument_error(op, "t", t, "a whole number above 0")
+    return 1 - beta**t
+
+
+# AdamW
+
+
+def adamw(weight, grad, mean, var, rescale_grad, lr, eta, beta1, beta2, epsilon, wd, clip_gradient):
+    """The new weight and moments; the old ones where rescale_grad is 0, infinite or NaN."""
+    step = limited(rescale_grad * grad, clip_gradient)
+    new_mean, new_var = adam_moments(step, mean, var, beta1, beta2)
+    new = weight - eta * (lr * new_mean / (sqrt(new_var) + epsilon) + wd * weight)
+    sound = (abs(rescale_grad) < math.inf) * (rescale_grad != 0)
+    return select(sound, new, weight), select(sound, new_mean, mean), select(sound, new_var, var)
+
+
+@update(name="_adamw_update", states=("mean", "var"), label="contrib.adamw_update")
+def _adamw_update(
+    weight,
+    grad,
+    mean,
+    var,
+    rescale_grad,
+    lr: float,
+    eta: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    wd: float,
+    clip_gradient: float,
+):
+    """Of one parameter."""
+    numbers = (lr, eta, beta1, beta2, epsilon, wd, clip_gradient)
+    return adamw(weight, grad, mean, var, rescale_grad, *numbers)
+
+
+@update(name="_mp_adamw_update", states=("mean", "var", "weight32"), label="contrib.mp_adamw_update")
+def _mp_adamw_update(
+    weight,
+    grad,
+    mean,
+    var,
+    weight32,
+    rescale_grad,
+    lr: float,
+    eta: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    wd: float,
+    clip_gradient: float,
+):
+    """Of one parameter, by a copy of it."""
+    numbers = (lr, eta, beta1, beta2, epsilon, wd, clip_gradient)
+    new, mean, var = adamw(weight32, grad, mean, var, rescale_grad, *numbers)
+    return new, mean, var, new
+
+
+def as_scale(rescale_grad, weight):
+    """A factor, given as a number or as an array of one, as an array on the weight's device."""
+    if hasattr(rescale_grad, "as_in_context"):
+        return rescale_grad.detach().as_in_context(weight.context).reshape((1,))
+    return full((1,), rescale_grad, ctx=weight.context)
+
+
+@composite(name="contrib.adamw_update")
+def adamw_update(
+    weight,
+    grad,
+    mean,
+    var,
+    rescale_grad,
+    lr,
+    eta,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    wd=0.0,
+    clip_gradient=-1.0,
+    out=None,
+):
+    """weight - eta * (lr * mean / (sqrt(var) + epsilon) + wd * weight) (Loshchilov & Hutter, 2019).
+
+    The moments change in place. ``rescale_grad`` is a number or an array of one; where it is 0, infinite
+    or NaN, as when a loss scale overflowed, nothing changes.
+    """
+    arrays = (weight, grad, mean, var, as_scale(rescale_grad, weight))
+    return _adamw_update(*arrays, lr, eta, beta1, beta2, epsilon, wd, clip_gradient, out=out)
+
+
+@composite(name="contrib.mp_adamw_update")
+def mp_adamw_update(
+    weight,
+    grad,
+    mean,
+    var,
+    weight32,
+    rescale_grad,
+    lr,
+    eta,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    wd=0.0,
+    clip_gradient=-1.0,
+    out=None,
+):
+    """contrib.adamw_update of weight32, in place; returned in the weight's dtype."""
+    arrays = (weight, grad, mean, var, weight32, as_scale(rescale_grad, weight))
+    return _mp_adamw_update(*arrays, lr, eta, beta1, beta2, epsilon, wd, clip_gradient, out=out)
+
+
+# LAMB
+
+
+def lamb_direction(weight, grad, mean, var, beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias):
+    """The direction of the step, and the new moments, which ``bias`` divides on the way."""
+    step = limited(rescale_grad * grad, clip_gradient)
+    mean, var = adam_moments(step, mean, var, beta1, beta2)
+    first, second = bias
+    return mean / first / (sqrt(var / second) + epsilon) + wd * weight, mean, var
+
+
+def lamb_bias(op: str, beta1: float, beta2: float, t: int, bias_correction: bool) -> tuple[float, float]:
+    """What the moments are divided by."""
+    return (_bias(op, beta1, t), _bias(op, beta2, t)) if bias_correction else (1.0, 1.0)
+
+
+@update(name="_lamb_phase1", states=("mean", "var"), label="lamb_update_phase1")
+def _lamb_phase1(
+    weight,
+    grad,
+    mean,
+    var,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    wd: float,
+    rescale_grad: float,
+    clip_gradient: float,
+    first: float,
+    second: float,
+):
+    """Of one parameter."""
+    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, first, second)
+    return lamb_direction(weight, grad, mean, var, *numbers)
+
+
+@composite()
+def lamb_update_phase1(
+    weight,
+    grad,
+    mean,
+    var,
+    t,
+    wd,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-6,
+    bias_correction=True,
+    rescale_grad=1.0,
+    clip_gradient=-1.0,
+    out=None,
+):
+    """The direction m / (sqrt(v) + epsilon) + wd * weight of LAMB's step (You et al., 2020).
+
+    The moments change in place; m and v are these, divided by 1 - beta^t with ``bias_correction``.
+    """
+    bias = lamb_bias("lamb_update_phase1", beta1, beta2, t, bias_correction)
+    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias)
+    return _lamb_phase1(weight, grad, mean, var, *numbers, out=out)
+
+
+@composite()
+def mp_lamb_update_phase1(
+    weight,
+    grad,
+    mean,
+    var,
+    weight32,
+    t,
+    wd,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-6,
+    bias_correction=True,
+    rescale_grad=1.0,
+    clip_gradient=-1.0,
+    out=None,
+):
+    """lamb_update_phase1 of weight32; the direction is float32."""
+    bias = lamb_bias("mp_lamb_update_phase1", beta1, beta2, t, bias_correction)
+    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias)
+    return _lamb_phase1(weight32, grad, mean, var, *numbers, out=out)
+
+
+def lamb_rate(lr, r1, r2, lower_bound, upper_bound):
+    """lr * r1 / r2, r1 kept within its bounds where these are not below 0; lr where either is 0."""
+    r1 = select((lower_bound >= 0) * (r1 < lower_bound), lower_bound, r1)
+    r1 = select((upper_bound >= 0) * (r1 > upper_bound), upper_bound, r1)
+    none = ((r1 == 0) + (r2 == 0)) > 0
+    return select(none, lr, lr * r1 / select(none, 1, r2))
+
+
+@update()
+def lamb_update_phase2(weight, g, r1, r2, lr: float, lower_bound: float = -1.0, upper_bound: float = -1.0):
+    """weight - lr * r1 / r2 * g: r1 and r2 are the norms of the weight and of the direction g."""
+    return (weight - lamb_rate(lr, r1, r2, lower_bound, upper_bound) * g,)
+
+
+@update(states=("weight32",))
+def mp_lamb_update_phase2(
+    weight, g, r1, r2, weight32, lr: float, lower_bound: float = -1.0, upper_bound: float = -1.0
+):
+    """lamb_update_phase2 of weight32, in place; returned in the weight's dtype."""
+    new = weight32 - lamb_rate(lr, r1, r2, lower_bound, upper_bound) * g
+    return new, new
+
+
+# One learning rate for each row
+
+
+@operator(name="_row_squares", numbers=("rescale_grad", "clip_gradient"))
+def _row_squares(call: Call, grad: Spec, *, shape, rescale_grad, clip_gradient):
+    """The mean of g^2 of each row, g the rescaled and limited gradient."""
+    rows, dtype = grad.shape, grad.dtype
+    count = max(1, math.prod(rows[1:]))
+    step = limited(expr.scalar(0, dtype) * expr.operand(0, dtype), expr.scalar(1, dtype))
+    mean = reduce.Reduction(step * step, "sum", dtype, lambda total: total / count)
+    axes, own = range(1, len(rows)), layout.broadcast(rows, rows, dtype)
+    name, numbers = call.kernel(dtype), [dtype, dtype]
+    return reduce.plan(call.device, name, rows, axes, [mean], [own], numbers, out_shape=shape)
+
+
+@elementwise(name="_group_adagrad")
+def _group_adagrad(
+    weight, grad, history, lr: float, rescale_grad: float, clip_gradient: float, epsilon: float
+):
+    """weight - lr * g / sqrt(history + epsilon)."""
+    step = limited(rescale_grad * grad, clip_gradient)
+    return weight - lr * step / sqrt(history + epsilon)
+
+
+@composite(name="contrib.group_adagrad_update")
+def group_adagrad_update(
+    weight, grad, history, lr, rescale_grad=1.0, clip_gradient=-1.0, epsilon=1e-5, out=None
+):
+    """weight - lr * g / sqrt(history + epsilon), where history += the mean of g^2 over each row, in place.
+
+    ``history`` has one number for each row of the weight: shape (rows,) or (rows, 1, ...).
+    """
+    op, rows = "contrib.group_adagrad_update", weight.shape[:1]
+    kept = (*rows, *[1] * (weight.ndim - 1))
+    if weight.ndim < 2 or history.shape not in (rows, kept):
+        raise argument_error(
+            op, "history", f"of shape {history.shape}", f"{rows} for a weight {weight.shape}"
+        )
+    recording = tape.set_recording(False)
+    try:
+        squares = _row_squares(
+            grad, shape=history.shape, rescale_grad=rescale_grad, clip_gradient=clip_gradient
+        )
+        history += squares
+        numbers = (lr, rescale_grad, clip_gradient, epsilon)
+        return _group_adagrad(weight, grad, history.reshape(kept), *numbers, out=out)
+    finally:
+        tape.set_recording(recording)

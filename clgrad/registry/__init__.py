@@ -5,11 +5,13 @@ from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.grouped import grouped
 from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
 from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabel
+from clgrad.registry.update import MultiUpdate, update
 
 __all__ = [
     "Call",
     "Composite",
     "Elementwise",
+    "MultiUpdate",
     "Operator",
     "Relabel",
     "RelabelCall",
@@ -22,4 +24,5 @@ __all__ = [
     "operator",
     "relabel",
     "table",
+    "update",
 ]

@@ -308,7 +308,7 @@ class Operator:
         if out is None:
             results = [NDArray(v) for v in plan.run(stream, views, scalars)]
         else:
-            results = self._check_out(out, plan)
+            results = self._check_out(out, plan.outputs)
             targets = [r._view for r in results]
             if any(self._collide(view, target) for view in views for target in targets):
                 for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
@@ -332,9 +332,9 @@ class Operator:
         same = view.offset == target.offset and view.layout is target.layout
         return not (same and self.writes_in_place)
 
-    def _check_out(self, out, plan: Plan) -> list[NDArray]:
+    def _check_out(self, out, outputs) -> list[NDArray]:
         results = list(out) if isinstance(out, list | tuple) else [out]
-        for result, (shape, dtype) in zip(results, plan.outputs, strict=True):
+        for result, (shape, dtype) in zip(results, outputs, strict=True):
             if result.shape != shape or result._view.dtype != dtype:
                 raise OperatorError(
                     f"{self.label}: out has shape {result.shape} and dtype {result._view.dtype}; "
