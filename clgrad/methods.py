@@ -9,7 +9,7 @@ import numpy as np
 from clgrad import array, autograd, dlpack, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
 from clgrad.autograd.variables import attach_grad
-from clgrad.errors import AbsentError
+from clgrad.errors import AbsentError, argument_error
 from clgrad.ops import conversion
 from clgrad.registry import table
 
@@ -237,8 +237,76 @@ def _as_np_ndarray(self: NDArray):
 
 
 def _matmul(self, other):
-    """Matrix product."""
-    return table["dot"](self, other) if isinstance(other, NDArray) else NotImplemented
+    """Matrix product, with numpy's rule on leading axes: they are those of stacks, and broadcast."""
+    if isinstance(other, np.ndarray):
+        other = array.from_host(other, self._view.dtype, self.context)
+    return _product(self, other) if isinstance(other, NDArray) else NotImplemented
+
+
+def _rmatmul(self, other):
+    """Matrix product with a numpy array on the left."""
+    if not isinstance(other, np.ndarray):
+        return NotImplemented
+    return _product(array.from_host(other, self._view.dtype, self.context), self)
+
+
+def _product(a: NDArray, b: NDArray) -> NDArray:
+    if a.ndim <= 2 and b.ndim <= 2:
+        return table["dot"](a, b)
+    left, right = a.ndim > 1, b.ndim > 1  # vectors become matrices for a while
+    a = a if left else table["expand_dims"](a, axis=0)
+    b = b if right else table["expand_dims"](b, axis=1)
+    try:
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise argument_error(
+            "matmul", "rhs", f"of shape {b.shape}", f"leading axes that broadcast with {a.shape}"
+        ) from None
+    result = table["batch_dot"](
+        table["_expand_to"](a, shape=(*stack, *a.shape[-2:])),
+        table["_expand_to"](b, shape=(*stack, *b.shape[-2:])),
+    )
+    shape = (*stack, *a.shape[-2:-1][: int(left)], *b.shape[-1:][: int(right)])
+    return result if result.shape == shape else table["_with_shape"](result, shape=shape)
+
+
+def _divmod(self, other):
+    """The pair ``(x // y, x % y)``."""
+    if not isinstance(other, _OPERANDS):
+        return NotImplemented
+    return self // other, self % other
+
+
+def _rdivmod(self, other):
+    """The pair ``(y // x, y % x)``."""
+    if not isinstance(other, _OPERANDS):
+        return NotImplemented
+    return other // self, other % self
+
+
+def _logical(op_name: str, in_place: bool = False) -> Callable:
+    """``&``, ``|`` or ``^`` of masks: arrays, or numbers, of dtype bool."""
+    op = table[op_name]
+
+    def method(self, other):
+        if not (_is_mask(self) and _is_mask(other)):
+            return NotImplemented
+        return op.apply_mixed({"lhs": self, "rhs": other}, out=self if in_place else None)
+
+    return method
+
+
+def _is_mask(value) -> bool:
+    if isinstance(value, NDArray | np.ndarray):
+        return np.dtype(value.dtype) == np.dtype(bool)
+    return isinstance(value, bool | np.bool_)
+
+
+def _invert(self: NDArray) -> NDArray:
+    """``~`` of a mask: true where it is false."""
+    if not _is_mask(self):
+        raise TypeError(f"bad operand type for unary ~: an array of {self._view.dtype}; accepted: bool")
+    return table["logical_not"](self)
 
 
 def _backward(self: NDArray, out_grad=None, retain_graph=False, train_mode=True) -> None:
@@ -279,13 +347,22 @@ for _name, _op in _OPERATORS.items():
     setattr(NDArray, f"__i{_name}__", _in_place(_op))
 for _name, _op in _COMPARISONS.items():
     setattr(NDArray, f"__{_name}__", _binary(_op, reflected=False))
+for _name, _op in {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}.items():
+    setattr(NDArray, f"__{_name}__", _logical(_op))
+    setattr(NDArray, f"__r{_name}__", _logical(_op))
+    setattr(NDArray, f"__i{_name}__", _logical(_op, in_place=True))
 for _name in _METHODS:
     if _name in table:
         setattr(NDArray, _name, _method(_name))
 for _name, _function in {
     "__neg__": lambda self: table["negative"](self),
     "__abs__": lambda self: table["abs"](self),
+    "__pos__": lambda self: table["identity"](self),
+    "__invert__": _invert,
     "__matmul__": _matmul,
+    "__rmatmul__": _rmatmul,
+    "__divmod__": _divmod,
+    "__rdivmod__": _rdivmod,
     "__getitem__": ndindex.read,
     "__setitem__": ndindex.write,
     "__iter__": _iterate,

@@ -9,6 +9,8 @@ import pickletools
 
 import numpy as np
 import pytest
+from golden.operators import BINARY, answers
+from golden.operators import IN_PLACE as IN_PLACE_NAMES
 from golden.record_files import FOLDER
 
 import clgrad as mx
@@ -254,6 +256,7 @@ IN_PLACE = [
     operator.itruediv,
     operator.imod,
     operator.ipow,
+    operator.ifloordiv,
 ]
 
 
@@ -296,6 +299,17 @@ def test_mixed_dtypes_name_the_argument():
     assert issubclass(OperatorTypeError, MXNetError)
 
 
+def test_fractions_of_numpy_arrays_are_not_lost():
+    """An array of integers drops the fraction of a number, as in MXNet; that of an array is an error."""
+    x = nd.array([5, 6], dtype="int32")
+    equal(x + 1.5, [6, 7], "int32")
+    equal(x + np.array([1, 2]), [6, 8], "int32")
+    with pytest.raises(OperatorTypeError, match="add: 'rhs' is a numpy array of float64 beside"):
+        x + np.array([1.5, 2])
+    with pytest.raises(OperatorTypeError, match="subtract: 'lhs' is a numpy array of float32"):
+        np.float32([1, 2]) - x
+
+
 def test_operators_are_recorded():
     x = nd.array([1.0, 2.0])
     x.attach_grad()
@@ -312,6 +326,107 @@ def test_matmul():
     equal(nd.array(X) @ nd.array(X.T.copy()), X @ X.T)
     with pytest.raises(TypeError):
         nd.array(X) @ 2
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((4, 2, 3), (3, 5)),
+        ((2, 3), (4, 3, 5)),
+        ((4, 1, 2, 3), (5, 3, 2)),
+        ((3,), (4, 3, 2)),
+        ((4, 2, 3), (3,)),
+    ],
+)
+def test_matmul_of_stacks(a, b, rng):
+    """numpy's matmul, except for two vectors: shape (1,) as of every full sum."""
+    x, y = (rng.integers(-3, 4, shape).astype(np.float32) for shape in (a, b))
+    expected = np.atleast_1d(x @ y)
+    for product in (nd.array(x) @ nd.array(y), nd.array(x) @ y, x @ nd.array(y)):
+        equal(product, expected)
+    u, v = nd.array(x), nd.array(y)
+    u.attach_grad()
+    v.attach_grad()
+    with autograd.record():
+        z = u @ v
+    z.backward()
+    du, dv = (np.zeros_like(t) for t in (x, y))
+    for t, d in ((x, du), (y, dv)):  # the product is linear in each: a derivative is a difference
+        for i in np.ndindex(t.shape):
+            kept, t[i] = t[i], 1 + t[i]
+            d[i] = (x @ y).sum() - expected.sum()
+            t[i] = kept
+    equal(u.grad, du)
+    equal(v.grad, dv)
+
+
+def test_matmul_of_stacks_that_do_not_fit():
+    with pytest.raises(OperatorError, match=r"matmul: rhs is of shape \(3, 3, 2\); accepted: leading axes"):
+        nd.ones((2, 1, 3)) @ nd.ones((3, 3, 2))
+
+
+def test_divmod_and_plus():
+    x = nd.array([5, -5, 7.5])
+    for pair, expected in (
+        (divmod(x, 2), divmod(x.asnumpy(), 2)),
+        (divmod(17, x), divmod(17, x.asnumpy())),
+        (divmod(x, x), divmod(x.asnumpy(), x.asnumpy())),
+    ):
+        equal(pair[0], expected[0])
+        equal(pair[1], expected[1])
+    equal(+x, x.asnumpy())
+    assert (+x).handle != x.handle
+    with pytest.raises(TypeError):
+        divmod(x, "a")
+
+
+@pytest.mark.parametrize("f", [operator.and_, operator.or_, operator.xor], ids=name)
+def test_operators_of_masks(f):
+    a, b = np.array([True, True, False, False]), np.array([True, False, True, False])
+    x, y = nd.array(a, dtype="bool"), nd.array(b, dtype="bool")
+    for other in (y, b):
+        equal(f(x, other), f(a, b), "bool")
+        equal(f(other, x), f(a, b), "bool")
+    equal(f(x, True), f(a, True), "bool")
+    equal(f(False, x), f(a, False), "bool")
+    equal(~x, ~a, "bool")
+    in_place = getattr(operator, f"i{f.__name__.strip('_')}")
+    view = x[1:]
+    assert in_place(x, y) is x
+    equal(view, f(a, b)[1:], "bool")
+    for other in (nd.ones((4,)), 1, "a"):
+        with pytest.raises(TypeError):
+            f(x, other)
+    with pytest.raises(TypeError, match="unary ~: an array of float32; accepted: bool"):
+        ~nd.ones((2,))
+
+
+# MXNet's answers
+
+ANSWERED = json.loads((FOLDER / "operators.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def answered() -> dict:
+    return json.loads(json.dumps(answers(mx)))
+
+
+@pytest.mark.parametrize("f", [*BINARY, *IN_PLACE_NAMES])
+def test_operators_answer_as_mxnets(f, answered):
+    """Values, dtypes, and what is refused: mixed dtypes above all."""
+    cases = {key: value for key, value in ANSWERED.items() if key.split()[0] == f}
+    assert len(cases) > 80
+    for key, expected in cases.items():
+        if expected is None and "bool_" in key:  # numpy's truth values know no NDArray there
+            continue
+        actual = answered[key]
+        assert (actual is None) == (expected is None), key
+        if expected is not None:
+            assert actual[:2] == expected[:2], key
+            np.testing.assert_allclose(actual[2], expected[2], rtol=1e-3, atol=1e-3, err_msg=key)
 
 
 # numpy

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, layout, map
@@ -87,6 +88,22 @@ class Elementwise(Operator):
         if not arrays:
             return self._of_numbers(scalars)
         return self.apply(tuple(names), self._as_arrays(names, arrays), scalars, out)
+
+    def _as_arrays(self, names: Sequence[str], values: Sequence) -> Sequence[NDArray]:
+        """NDArrays; numpy's arrays take their dtype, unless that would cost a fraction."""
+        whole = next((v._view.dtype for v in values if isinstance(v, NDArray)), None)
+        for name, value in zip(names, values, strict=True):
+            if (
+                isinstance(value, np.ndarray)
+                and value.dtype.kind == "f"
+                and whole is not None
+                and not dtypes.is_floating(whole)
+            ):
+                raise OperatorTypeError(
+                    f"{self.label}: {name!r} is a numpy array of {value.dtype} beside an array of {whole}; "
+                    f"accepted: whole numbers, or convert one of them with astype"
+                )
+        return super()._as_arrays(names, values)
 
     def _of_numbers(self, scalars: dict[str, float]) -> float:
         """The op on Python numbers is a Python number, as in MXNet: no array, no device."""

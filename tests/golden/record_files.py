@@ -1,4 +1,4 @@
-"""Have MXNet 1.9.1 write files of arrays, and list its names; kept in ``files/``.
+"""Have MXNet 1.9.1 write files of arrays, apply operators, and list its names; kept in ``files/``.
 
     cd tests && ../.venv-mxnet/bin/python -m golden.record_files
 
@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+
+from golden.operators import answers
 
 FOLDER = Path(__file__).parent / "files"
 #: Dtypes of MXNet's file format that both programs can put into arrays by name.
@@ -52,6 +54,8 @@ def main() -> None:
         mx.nd.save(str(FOLDER / "shapes_of_numpy.params"), arrays)
     for stype in ("csr", "row_sparse"):
         mx.nd.save(str(FOLDER / f"{stype}.params"), [mx.nd.ones((2, 2)).tostype(stype)])
+    answered = json.dumps(answers(mx), separators=(",", ":"))
+    (FOLDER / "operators.json").write_text(answered.replace(',"', ',\n"') + "\n")
     names = {space: _names(mx, space) for space in SPACES}
     (FOLDER / "names.json").write_text(json.dumps(names, indent=1) + "\n")
 
