@@ -54,7 +54,7 @@ def run(plan: Plan, inputs: list[np.ndarray], scalars=()) -> list[np.ndarray]:
     plan.run(stream, views, scalars, outputs)
     results = [_take_out(stream, view) for view in outputs]
     for view, x in zip(views, inputs, strict=True):
-        np.testing.assert_array_equal(_take_out(stream, view), x, err_msg="an input was written to")
+        assert _take_out(stream, view).tobytes() == x.tobytes(), "an input was written to"
     return results
 
 

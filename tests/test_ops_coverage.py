@@ -79,6 +79,8 @@ ALIASES = {
     "linalg_extracttrian": "linalg.extracttrian",
     "linalg_maketrian": "linalg.maketrian",
     "linalg_sumlogdiag": "linalg.sumlogdiag",
+    "boolean_mask": "contrib.boolean_mask",
+    "index_copy": "contrib.index_copy",
 }
 
 

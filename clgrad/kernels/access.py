@@ -68,6 +68,15 @@ class Access:
         lanes = (expr.load(storage, pointer, f"{row} + ({column} + {i}) * {inner}") for i in range(width))
         return f"({kind})({', '.join(lanes)})"
 
+    def lookup(self, address: str, width: int) -> str:
+        """C expression of the ``width`` values at the addresses in a variable of that width."""
+        assert self.operand.dtype is not None
+        pointer, storage = self.name, self.operand.dtype
+        if width == 1:
+            return expr.load(storage, pointer, f"{pointer}_base + {address}")
+        lanes = (expr.load(storage, pointer, f"{pointer}_base + {address}.s{i:x}") for i in range(width))
+        return f"({dtypes.c_type(dtypes.compute_type(storage), width)})({', '.join(lanes)})"
+
     def _index(self, column: str, inner: str, width: int) -> str:
         first = f"(long)({self.name}_row + {column} * {inner})"
         if width == 1:

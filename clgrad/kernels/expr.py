@@ -133,6 +133,11 @@ def index(slot: int) -> Expr:
     return Expr("input", dtypes.int64, payload=slot)
 
 
+def lookup(slot: int, dtype: np.dtype, address: Expr) -> Expr:
+    """The element of array operand ``slot`` at an address that is computed; it must lie in the array."""
+    return Expr("lookup", dtypes.compute_type(dtype), (address,), slot)
+
+
 def scalar(slot: int, dtype: np.dtype) -> Expr:
     """The number ``slot`` that is passed to the kernel at each launch."""
     return Expr("scalar", dtypes.compute_type(dtype), payload=slot)
@@ -226,7 +231,7 @@ def _nodes(roots: Iterable[Expr]) -> Iterator[Expr]:
 
 def inputs_of(roots: Iterable[Expr]) -> set[int]:
     """Slots of the array and index operands that the expressions read."""
-    return {node.payload for node in _nodes(roots) if node.function == "input"}
+    return {node.payload for node in _nodes(roots) if node.function in ("input", "lookup")}
 
 
 def dtypes_of(roots: Iterable[Expr]) -> set[np.dtype]:
@@ -264,6 +269,9 @@ class Emitter:
         ``load(slot)`` gives the C expression of an operand's value at the current position.
     scalars : callable
         ``scalars(slot)`` gives the C name of a scalar kernel argument.
+    lookup : callable, optional
+        ``lookup(slot, address)`` gives the C expression of an operand's values at addresses, the name of
+        a variable of the width.
 
     Attributes
     ----------
@@ -273,12 +281,19 @@ class Emitter:
         Functions of ``functions.cl.mako`` that the statements call.
     """
 
-    def __init__(self, width: int, load: Callable[[int], str], scalars: Callable[[int], str]):
+    def __init__(
+        self,
+        width: int,
+        load: Callable[[int], str],
+        scalars: Callable[[int], str],
+        lookup: Callable[[int, str], str] | None = None,
+    ):
         self.width = width
         self.lines: list[str] = []
         self.helpers: set[tuple[str, np.dtype]] = set()
         self._load = load
         self._scalars = scalars
+        self._lookup = lookup
         self._names: dict[int, str] = {}
         self._keep_alive: list[Expr] = []
 
@@ -307,6 +322,9 @@ class Emitter:
         function = node.function
         if function == "input":
             return self._load(node.payload)
+        if function == "lookup":
+            assert self._lookup is not None, "this kernel family has no lookups"
+            return self._lookup(node.payload, args[0])
         if function == "scalar":
             return self._splat(self._scalars(node.payload), node.dtype)
         if function == "const":

@@ -153,7 +153,12 @@ def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) 
 
 
 def _body(width, outputs, writes, reads) -> tuple[list[str], set]:
-    emitter = Emitter(width, lambda slot: reads[slot].load("column", width), lambda s: f"c{s}")
+    emitter = Emitter(
+        width,
+        lambda slot: reads[slot].load("column", width),
+        lambda slot: f"c{slot}",
+        lambda slot, address: reads[slot].lookup(address, width),
+    )
     stores = [
         access.store(emitter.value(output.value), output.value.dtype, "column", width)
         for output, access in zip(outputs, writes, strict=True)

@@ -19,6 +19,9 @@ module                    ops
 :mod:`.sampler`           sampling of images at the places of a grid
 :mod:`.roi`               pooling over regions of images
 :mod:`.blocks`            windows and blocks of images as columns and channels
+:mod:`.moving`            boolean_mask, index_copy
+:mod:`.scan`              cumulative sums
+:mod:`.sorting`           sort, argsort, topk
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.loss`              output layers that are losses
@@ -57,6 +60,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     indexing,
     loss,
     matrix,
+    moving,
     multi_optimizer,
     norm_scaling,
     normalization,
@@ -73,8 +77,10 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     sampler,
     sampling,
     sampling_names,
+    scan,
     selection,
     shape,
     softmax,
+    sorting,
     unary,
 )

@@ -14,9 +14,9 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import Plan
-from clgrad.ops.creation import ones_like
+from clgrad.ops.scan import product_before
 from clgrad.ops.selection import select
-from clgrad.ops.shape import concat, flip, reshape, slice_axis, transpose, with_shape
+from clgrad.ops.shape import reshape, transpose, with_shape
 from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, operator
 from clgrad.tape import state
@@ -132,26 +132,15 @@ def _(dy, data, y, axis, exclude):
 
 def _other_factors(data: NDArray, axes: tuple[int, ...]) -> NDArray:
     """Product along axes of all elements but the one at the place: of those before and those behind."""
+    if len(axes) == 1:
+        (axis,) = axes
+        return product_before(data, axis=axis) * product_before(data, axis=axis, reverse=True)
     order = [a for a in range(data.ndim) if a not in axes] + list(axes)
     moved = transpose(data, axes=tuple(order))
     count = math.prod(data.shape[a] for a in axes)
-    rows = reshape(moved, shape=(data.size // count, count))
-    others = _product_before(rows) * flip(_product_before(flip(rows, axis=1)), axis=1)
+    others = _other_factors(reshape(moved, shape=(data.size // count, count)), (1,))
     back = tuple(order.index(a) for a in range(data.ndim))
     return transpose(reshape(others, shape=moved.shape), axes=back)
-
-
-def _product_before(rows: NDArray) -> NDArray:
-    """Running product of each row, the element itself left out (Hillis & Steele, 1986)."""
-
-    def shifted(x, places):
-        kept = x.shape[1] - places
-        return concat(ones_like(slice_axis(x, 1, 0, places)), slice_axis(x, 1, 0, kept), dim=1)
-
-    product, places = shifted(rows, 1), 1
-    while places < rows.shape[1]:
-        product, places = product * shifted(product, places), 2 * places
-    return product
 
 
 @operator(aliases=("max_axis",), reference=np.max, integers=True)

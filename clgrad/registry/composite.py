@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.array import NDArray
-from clgrad.errors import OperatorTypeError
+from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.registry import documentation
 from clgrad.registry.operator import table
 
@@ -30,8 +30,8 @@ class Composite:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *args, out: NDArray | None = None, name=None, **kwargs):
-        """Apply the function; ``out`` receives a copy of its result."""
+    def __call__(self, *args, out=None, name=None, **kwargs):
+        """Apply the function; ``out`` (a list where there are several results) receives copies of them."""
         try:
             self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
@@ -40,7 +40,14 @@ class Composite:
             return self.function(*args, **kwargs)
         if "out" in self.__signature__.parameters:  # writes in place by itself
             return self.function(*args, out=out, **kwargs)
-        return table["identity"](self.function(*args, **kwargs), out=out)
+        results = self.function(*args, **kwargs)
+        if isinstance(results, NDArray):
+            return table["identity"](results, out=out[0] if isinstance(out, list | tuple) else out)
+        if not isinstance(out, list | tuple) or len(out) != len(results):
+            raise OperatorError(
+                f"{self.name}: out is not a list of {len(results)} arrays, the results' number"
+            )
+        return [table["identity"](result, out=o) for result, o in zip(results, out, strict=True)]
 
 
 def composite(name: str | None = None, aliases: Sequence[str] = (), **testing) -> Callable[[Callable], Any]:
