@@ -43,7 +43,7 @@ def load(array, place, width):
     own = expr.dtypes.compute_type(s.inputs[array])
     return expr.convert(expr.load(s.inputs[array], array, place, width), own, compute, width)
 %>\
-${common.prologue(s.signature, [], s.device.capabilities.fp64)}
+${common.prologue(s.signature, [])}
 ## Loads the map eA, eB of the element at `place`.
 <%def name="element(place, width)">\
 % if how == "recurrence":

@@ -31,7 +31,7 @@ sign = f"{1 << (8 * bytes_ - 1):#x}{suffix}"
 ones = f"{(1 << 8 * bytes_) - 1:#x}{suffix}"
 infinity = f"{s.infinity:#x}{suffix}" if s.infinity else None
 %>\
-${common.prologue(s.signature, [], s.device.capabilities.fp64)}
+${common.prologue(s.signature, [])}
 typedef ${"ulong2" if wide else "ulong"} item_t;
 
 // Behind every item: what fills a segment up.

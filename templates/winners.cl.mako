@@ -9,7 +9,7 @@
 compute = expr.dtypes.compute_type(dtype)
 C = expr.dtypes.c_type(compute)
 %>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 __kernel void ${name}(
     ${signature})
 {

@@ -80,6 +80,7 @@ ALIASES = {
     "linalg_maketrian": "linalg.maketrian",
     "linalg_sumlogdiag": "linalg.sumlogdiag",
     "boolean_mask": "contrib.boolean_mask",
+    "index_array": "contrib.index_array",
     "index_copy": "contrib.index_copy",
 }
 

@@ -223,8 +223,6 @@ def plan_winners(
         sizes = {"outer": math.prod(shape[:axis]), "taken": shape[axis], "n": size}
         for label, number in {**sizes, "inner": math.prod(shape[axis + 1 :])}.items():
             signature.fixed(label, number)
-        source = template.render(
-            "winners", name=name, signature=signature, dtype=dtype, fp64=device.capabilities.fp64
-        )
+        source = template.render("winners", name=name, signature=signature, dtype=dtype)
         steps.append(Step(name, source, *ranges(device, elements, elements), signature.args))
     return Plan(device, steps, outputs, inputs=1)

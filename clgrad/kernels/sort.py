@@ -193,7 +193,7 @@ class _Kernel:
         sort, signature = self.sort, self.signature
         if not self.encoded or (self.final and self.values):
             signature.array("data", self.dtype, In(0))
-        if self.encoded:
+        if sort.source is not None:
             signature.array("items_in", dtypes.int64, sort.source)
         if not self.final:
             self.target = self._memory(sort.rows * self.out_count)
@@ -219,7 +219,7 @@ class _Kernel:
         for size, value in sizes.items():
             self.signature.fixed(size, value)
 
-    def step(self, what: str, ranges) -> Step:
+    def step(self, what: str, ranges: tuple[tuple[int], tuple[int]]) -> Step:
         """The launch; what is left to sort afterwards is noted in the sort."""
         sort = self.sort
         name = sort.name if self.final else f"{sort.name}_{what}"

@@ -10,8 +10,10 @@ module                    ops
 :mod:`.shape`             reshaping, transposing, slicing, joining
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
-:mod:`.indexing`          take, pick, one_hot, Embedding
+:mod:`.indexing`          take, pick, Embedding
 :mod:`.positions`         what advanced indices mean
+:mod:`.multi_index`       gather_nd, scatter_nd, ravel_multi_index
+:mod:`.padded`            SequenceMask, SequenceLast, SequenceReverse
 :mod:`.convolution`       convolution and its transpose
 :mod:`.pooling`           pooling over windows
 :mod:`.resize`            interpolation, adaptive averages, repetition of images
@@ -61,11 +63,13 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     loss,
     matrix,
     moving,
+    multi_index,
     multi_optimizer,
     norm_scaling,
     normalization,
     optimizer,
     pad,
+    padded,
     pieces,
     pooling,
     positions,

@@ -280,3 +280,11 @@ def argmax(data, axis=None, keepdims=False):
 def argmin(data, axis=None, keepdims=False):
     """Index of the first smallest element along an axis (of all elements for None), in data's dtype."""
     return _arg("argmin", min, data, axis, keepdims)
+
+
+@composite()
+def argmax_channel(data):
+    """Index of the first largest element along the second axis, in data's dtype."""
+    if data.ndim < 2:
+        raise argument_error("argmax_channel", "data", f"of shape {data.shape}", "two axes or more")
+    return argmax(data, axis=1)

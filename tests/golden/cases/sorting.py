@@ -36,7 +36,7 @@ for name in ("sort", "argsort"):
     ]
 CASES += [
     Case("argsort", (distinct(2, 5),), {"dtype": dtype}, dtype, orders=0)
-    for dtype in ("uint8", "int32", "int64", "float16", "float64")
+    for dtype in ("uint8", "int32", "int64", "float16")
 ]
 CASES += [
     Case("argsort", (distinct(2, 5),), {"dtype": "int8"}, "dtype", error=True),
@@ -71,7 +71,6 @@ CASES += [
         why="negative axes fail",
     ),
     Case("cumsum", (uniform(3, 4),), {"axis": 2}, "axis", error=True),
-    *[Case("cumsum", (uniform(3, 4),), {"axis": 0, "dtype": d}, d) for d in ("float16", "float64")],
-    Case("cumsum", (uniform(3, 4),), {"axis": 0, "dtype": "int32"}, "int32", orders=0),
+    *[Case("cumsum", (uniform(3, 4),), {"axis": 0, "dtype": d}, d, orders=0) for d in ("float16", "int32")],
     Case("cumsum", (values([1.5, np.nan, 2]),), {}, "nan", orders=0),
 ]
