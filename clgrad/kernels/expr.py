@@ -373,10 +373,15 @@ class Emitter:
 
 
 def convert(text: str, source: np.dtype, target: np.dtype, width: int = 1) -> str:
-    """C spelling of a value of compute dtype ``source`` converted to compute dtype ``target``."""
+    """C spelling of a value of compute dtype ``source`` converted to compute dtype ``target``.
+
+    Real numbers beyond the range of a whole dtype become its bound, and NaN 0: what C leaves undefined.
+    """
     if source == target:
         return text
     kind = dtypes.c_type(target, width)
+    if source.kind == "f" and target.kind != "f":
+        return f"convert_{kind}_sat({text})"
     return f"({kind})({text})" if width == 1 else f"convert_{kind}({text})"
 
 

@@ -465,10 +465,14 @@ smooth_l1.gradient(
 )
 
 
-@elementwise(reference=lambda data, a_min, a_max: np.clip(data, a_min, a_max), integers=True)
+@elementwise(
+    reference=lambda data, a_min, a_max: np.clip(data, a_min, a_max),
+    integers=True,
+    saturates=("a_min", "a_max"),
+)
 def clip(data, a_min: float, a_max: float):
     """x limited to [a_min, a_max]; NaN stays, and the gradient passes at the bounds."""
-    return select(data < a_min, a_min, select(data > a_max, a_max, data))
+    return select(data > a_max, a_max, select(data < a_min, a_min, data))
 
 
 clip.gradient(data=lambda dy, data, a_min, a_max: select((data < a_min) + (data > a_max), 0, dy))

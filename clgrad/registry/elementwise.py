@@ -36,16 +36,19 @@ class Elementwise(Operator):
         Parameters whose dtype need not be that of the others (a condition).
     broadcasts : bool
         False for MXNet's ``elemwise_*`` family, which wants equal shapes.
+    saturates : sequence of str
+        Numbers that, beyond the range of a whole dtype, mean its bound (those of ``clip``).
     """
 
     takes_numbers = True
     writes_in_place = True
 
-    def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, **testing):
+    def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, saturates=(), **testing):
         super().__init__(formula, name, aliases, skip=0, **testing)
         self.free = frozenset(free)
         self._call_set = set(self._call_order)
         self.broadcasts = broadcasts
+        self.saturates = frozenset(saturates)
 
     @staticmethod
     def _is_array(parameter: inspect.Parameter) -> bool:
@@ -115,8 +118,19 @@ class Elementwise(Operator):
     def apply(self, names, arrays, attributes, out=None):
         """Run on arrays by name, with numbers for the remaining parameters."""
         stream = stream_for(self.label, names, arrays)
+        if self.saturates:
+            attributes = self._saturated(attributes, arrays[0]._view.dtype)
         scalars = tuple(attributes.values())
         return self.run(stream, names, arrays, attributes, (), scalars, out)
+
+    def _saturated(self, attributes: dict, dtype: np.dtype) -> dict:
+        if dtype.kind not in "iu":
+            return attributes
+        bounds = np.iinfo(dtype)
+        return {
+            key: min(max(value, bounds.min), bounds.max) if key in self.saturates else value
+            for key, value in attributes.items()
+        }
 
     def make_plan(self, device, names, specs, attributes) -> Plan:
         """Plan the one launch of the formula."""

@@ -1,0 +1,77 @@
+"""Sums of many, choosing, and conversion between all dtypes."""
+
+import numpy as np
+
+from golden.case import SPECIAL, SWEEP, WHOLE, Case, distinct, uniform, values
+
+CASES = []
+
+# Sums of many
+
+for name in ("add_n", "ElementWiseSum"):
+    CASES += [
+        Case(name, (uniform(2, 3), uniform(2, 3), uniform(2, 3)), {}, "main", sweep=True),
+        Case(name, (uniform(2, 3),), {}, "one"),
+        Case(name, (uniform(3), uniform(2)), {}, "shapes", error=True),
+        Case(name, (uniform(3), uniform(3).as_dtype("int32")), {}, "dtypes", error=True),
+    ]
+
+# Choosing
+
+CONDITION = values([1, 0, 2, 0, -1, 0], (2, 3))
+CASES += [Case("where", (CONDITION.constant(), distinct(2, 3), distinct(2, 3)), {}, "main", sweep=True)]
+CASES += [
+    Case("where", (CONDITION.as_dtype(dtype), distinct(2, 3), distinct(2, 3)), {}, f"{dtype} condition")
+    for dtype in SWEEP
+]
+CASES += [
+    Case("where", (values([0, 1]).as_dtype(dtype), distinct(2, 3), distinct(2, 3)), {}, f"{dtype} vector")
+    for dtype in ("float32", "int32", "uint8")
+]
+CASES += [
+    Case("where", (values([0, -0.0, np.nan, np.inf, 0.5, -1]).constant(), distinct(6), distinct(6)), {}, "nan"),
+    Case("where", (values([0, 1, 1]).constant(), uniform(2, 3), uniform(2, 3)), {}, "rows", error=True),
+    Case("where", (values([0, 1]).constant(), uniform(2), uniform(3)), {}, "shapes", error=True),
+    Case("where", (values([0, 1]).constant(), uniform(2), uniform(2).as_dtype("int32")), {}, "dtypes", error=True),
+]
+
+# Conversion
+
+CASES += [
+    Case(
+        name,
+        (distinct(7, low=-100, high=100),),
+        {"dtype": target},
+        target,
+        sweep=True,
+        orders=2 if target == "float64" else 0,  # others round in steps
+    )
+    for name, targets in (("cast", (*SWEEP, "bool")), ("Cast", ("float64", "int32")))
+    for target in targets
+]
+
+
+def saturated(data, dtype):
+    """Beyond the dtype's range its bound, and 0 of NaN."""
+    kind = np.iinfo(dtype)
+    whole = [min(max(int(x), kind.min), kind.max) if np.isfinite(x) else 0 for x in data]
+    bounds = np.where(data > 0, kind.max, kind.min)
+    return np.where(np.isinf(data), bounds, np.array(whole, dtype))
+
+
+CASES += [
+    Case(
+        "cast",
+        (SPECIAL,),
+        {"dtype": target},
+        f"special {target}",
+        orders=0,
+        reference=saturated if target in WHOLE else None,
+        why="undefined in C: MXNet gives what the processor happens to do" if target in WHOLE else "",
+    )
+    for target in (*SWEEP, "bool")
+]
+CASES += [
+    Case("cast", (values([300, -300, 128, -129, 255, 2**31, -1]).as_dtype("int64"),), {"dtype": t}, f"wrapped {t}")
+    for t in WHOLE
+]
