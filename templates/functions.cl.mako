@@ -2,7 +2,11 @@
 ## Scalar helper functions, one instance for each (function, dtype) that a kernel calls.
 ##
 ## helpers: sequence of (function, compute dtype); see clgrad/kernels/expr.py.
-% for function, dtype in helpers:
+<%
+# polygamma calls digamma, once for each dtype
+wanted = dict.fromkeys(h for function, dtype in helpers for h in ([("digamma", dtype)] if function == "polygamma" else []) + [(function, dtype)])
+%>\
+% for function, dtype in wanted:
 <% T = expr.dtypes.c_type(dtype); lit = lambda value: expr.c_literal(value, dtype) %>\
 % if function == "int_divide":
 // Quotient as in C; 0 where the divisor is 0, and no trap on MIN / -1.
@@ -64,7 +68,9 @@ inline ${T} float_modulo_${T}(${T} a, ${T} b) {
 }
 % elif function == "erfinv":
 // Inverse error function: the polynomials of M. Giles, "Approximating the erfinv function" (GPU
-// Computing Gems, 2012), then Newton steps on erf to the precision of the type.
+// Computing Gems, 2012), off by 4 ulp in float; in double, Halley steps follow on erf or, from 1/2 on, on
+// erfc, whose argument 1 - |x| is exact there. Beyond the polynomials' range they start from the
+// asymptotic series of erfc.
 inline ${T} erfinv_${T}(${T} x) {
   if (!(fabs(x) < 1)) return fabs(x) == 1 ? x * INFINITY : NAN;
   const ${T} w0 = -log((1 - x) * (1 + x));
@@ -82,51 +88,131 @@ inline ${T} erfinv_${T}(${T} x) {
     p = ${lit(c)} + p * w;
 % endfor
   }
-  ${T} y = p * x;
 % if dtype.itemsize == 8:
-  for (int step = 0; step < 2; ++step)
-    y -= (erf(y) - x) / (${lit(1.1283791670955126)} * exp(-y * y));
+  const ${T} a = fabs(x);
+  ${T} y = p * a;
+  if (w0 > 15) {
+    const ${T} goal = -log(1 - a);  // = y^2 + log(y sqrt(pi)) - log(1 - 1 / (2 y^2))
+    y = sqrt(goal);
+    for (int step = 0; step < 3; ++step)
+      y = sqrt(goal - log(y * ${lit(1.7724538509055159)}) + log1p(-1 / (2 * y * y)));
+  }
+  for (int step = 0; step < 3; ++step) {
+    const ${T} error = a < ${lit(0.5)} ? erf(y) - a : (1 - a) - erfc(y);
+    const ${T} newton = error / (${lit(1.1283791670955126)} * exp(-y * y));
+    y -= newton / (1 + y * newton);
+  }
+  return copysign(y, x);
+% else:
+  return p * x;
 % endif
-  return y;
 }
-% elif function == "polygamma":
-// psi^(n)(x), n a non-negative integer: recurrence up to x >= 10, then the asymptotic series
-// (Abramowitz & Stegun 6.4.6, 6.4.11); negative x by reflection for n <= 1, else by recurrence.
-inline ${T} polygamma_${T}(${T} n_, ${T} x) {
-  const int n = (int)n_;
-  if (x <= 0 && x == floor(x)) return n == 0 ? NAN : (n & 1) ? INFINITY : NAN;
-  ${T} factorial = 1;  // n!
-  for (int k = 2; k <= n; ++k) factorial *= k;
-  const ${T} sign = (n & 1) ? 1 : -1;  // (-1)^(n+1)
+% elif function == "gamma":
+// Gamma function: the built-in, which OpenCL C leaves open, with its edges put right. Below the range it
+// vanishes with its sign (rusticl: infinity); near its last poles, where PoCL is off by 40 ulp, by the
+// recurrence from 8 further up. Whole numbers below 0 are poles of either sign: NaN.
+<% last, near = (-184, -150) if dtype.itemsize == 8 else (-42, -26) %>\
+inline ${T} gamma_${T}(${T} x) {
+  if (x < 0 && x == floor(x)) return NAN;
+  if (x < ${last}) return fmod(floor(x), (${T})2) == 0 ? (${T})0 : -(${T})0;
+  if (x > ${near}) return tgamma(x);
+  ${T} product = x;
+  for (int k = 1; k < 8; ++k) product *= x + k;
+  return tgamma(x + 8) / product;
+}
+% elif function == "gammaln":
+// Logarithm of |gamma|: the built-in, but for tiny numbers -log|x| (rusticl: infinity) and for huge ones
+// Stirling's leading terms (PoCL overflows early).
+<% huge = 1e20 if dtype.itemsize == 8 else 1e10 %>\
+inline ${T} gammaln_${T}(${T} x) {
+  if (fabs(x) < ${lit(1 / huge)}) return -log(fabs(x));
+  return x > ${lit(huge)} ? x * (log(x) - 1) : lgamma(x);
+}
+% elif function == "digamma":
+// psi(x): below 0 by reflection, psi(1 - x) - pi cot(pi x), with the exact distance to the nearest whole
+// number; near the root, where the terms below would cancel, by the Taylor series about it; else the
+// recurrence up to LIMIT and the asymptotic series (Abramowitz & Stegun 6.3.5, 6.3.7, 6.3.18).
+<%
+double = dtype.itemsize == 8
+root, rest = (1.4616321449683622, 9.549995429965697e-17) if double else (1.46163213253021240234375, 1.2438149938918909e-08)
+taylor = (0.9676722454476212, -0.4427631689835921, 0.258499760955651, -0.16394270544240652, 0.10782405069126237,
+  -0.07219956125645471, 0.04880428816414311, -0.03316112647484736, 0.022597648232218104, -0.01542476590494896,
+  0.010538791616612175, -0.007204534386356869, 0.004926781395729853, -0.003369801655439328, 0.002305126326734928,
+  -0.0015769367714301972, 0.0010788252019162967, -0.0007380709389960052, 0.000504953265834602,
+  -0.0003454680251063077, 0.00023635601564027053, -0.00016170622091974803, 0.0001106337276874741)
+taylor = taylor if double else taylor[:12]
+limit = 10 if double else 6
+%>\
+inline ${T} digamma_${T}(${T} x) {
+  if (x <= 0 && x == floor(x)) return NAN;
   ${T} shift = 0;
-  if (n == 0 && x < 0) {  // digamma(1 - x) - pi / tan(pi x)
-    shift = -${lit(np.pi)} / tan(${lit(np.pi)} * (x - floor(x)));
+  if (x < 0) {
+    const ${T} r = x - rint(x), size = fabs(r);
+    const ${T} cotangent = size < ${lit(0.25)} ? 1 / tan(${lit(np.pi)} * size) : tan(${lit(np.pi)} * (${lit(0.5)} - size));
+    shift = -${lit(np.pi)} * copysign(cotangent, r);
     x = 1 - x;
   }
-  if (x < -1000) return NAN;
-  while (x < 10) {
-    shift += n == 0 ? -1 / x : sign * factorial * pow(x, -(${T})(n + 1));
+  const ${T} d = (x - ${lit(root)}) - ${lit(rest)};
+  if (fabs(d) < ${lit(0.3)}) {
+    ${T} slope = ${lit(taylor[-1])};
+% for c in taylor[-2::-1]:
+    slope = ${lit(c)} + slope * d;
+% endfor
+    return shift + slope * d;
+  }
+  while (x < ${limit}) {
+    shift -= 1 / x;
     x += 1;
   }
   const ${T} inv2 = 1 / (x * x);
-  if (n == 0) {
-    ${T} tail = 0;
+  ${T} tail = 0;
 % for c in (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12):
-    tail = ${lit(c)} + inv2 * tail;
+  tail = ${lit(c)} + inv2 * tail;
 % endfor
-    return shift + log(x) - ${lit(0.5)} / x - inv2 * tail;
+  return shift + (log(x) - ${lit(0.5)} / x - inv2 * tail);
+}
+% elif function == "polygamma":
+// Hurwitz zeta(s, q), the sum over k of (q + k)^-s, for whole s >= 2 and q > 0: term by term up to LIMIT,
+// then the Euler-Maclaurin formula (Abramowitz & Stegun 23.1.30).
+<% limit = 10 if dtype.itemsize == 8 else 6 %>\
+inline ${T} hurwitz_${T}(int s, ${T} q) {
+  ${T} total = 0;
+  for (; q < ${limit} + s; q += 1) {
+    const ${T} inverse = 1 / q;
+    ${T} term = inverse;
+    for (int k = 1; k < s; ++k) term *= inverse;
+    total += term;
   }
-  // (-1)^(n+1) [ (n-1)!/x^n + n!/(2 x^(n+1)) + sum_k B_2k (2k+n-1)! / ((2k)! x^(2k+n)) ]
-  ${T} term = factorial / n;  // (2k+n-1)!/(2k)! for k = 0
-  ${T} series = term + factorial / (2 * x);
-  ${T} power = 1;
-  const ${T} bernoulli[8] = {${", ".join(lit(b) for b in (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510))}};
-  for (int k = 1; k <= 8; ++k) {
-    term *= (${T})((2 * k + n - 2) * (2 * k + n - 1)) / (${T})((2 * k - 1) * (2 * k));
-    power *= inv2;
-    series += bernoulli[k - 1] * term * power;
+  const ${T} inverse = 1 / q;
+  ${T} power = 1;  // q^(1-s)
+  for (int k = 1; k < s; ++k) power *= inverse;
+  ${T} series = power / (s - 1) + power * inverse / 2;
+  ${T} rising = s;  // s (s+1) ... (s+2k-2)
+  int k = s;
+% for b in (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600):
+  power *= inverse * inverse;
+  series += ${lit(b)} * rising * power;
+  rising *= (${T})(k + 1) * (${T})(k + 2);
+  k += 2;
+% endfor
+  return total + series;
+}
+// psi^(n)(x) = (-1)^(n+1) n! zeta(n + 1, x). Below 0 the poles on either side are summed from x outwards:
+// zeta(s, f) + (-1)^s (zeta(s, g) - zeta(s, 1 - x)), with f and g the distances to the whole numbers beside x.
+inline ${T} polygamma_${T}(${T} n_, ${T} x) {
+  const int n = (int)n_, s = n + 1;
+  if (n == 0) return digamma_${T}(x);
+  const ${T} sign = (n & 1) ? 1 : -1;  // (-1)^(n+1)
+  if (x <= 0 && x == floor(x)) return (n & 1) ? INFINITY : NAN;
+  ${T} factorial = 1;  // n!
+  for (int k = 2; k <= n; ++k) factorial *= k;
+  ${T} total = 0;
+  for (int part = 0; part < (x < 0 ? 3 : 1); ++part) {
+    const ${T} q = part == 1 ? ceil(x) - x : part == 2 ? 1 - x : x < 0 ? x - floor(x) : x;
+    const ${T} zeta = hurwitz_${T}(s, q);
+    total += part == 0 ? zeta : part == 1 ? sign * zeta : -sign * zeta;
   }
-  return shift + sign * series * pow(x, -(${T})n);
+  return sign * factorial * total;
 }
 % endif
 % endfor

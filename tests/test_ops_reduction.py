@@ -17,7 +17,7 @@ COVERS = {
     "min": (),
     "nansum": (),
     "nanprod": (),
-    "norm": ("_norm1", "_norm2"),
+    "norm": ("_norm1", "_norm2", "_squares", "_root_of_squares"),
     "argmax": ("_first_index",),
     "argmin": (),
 }

@@ -27,6 +27,7 @@ BUILTINS = frozenset(
         "cos",
         "cosh",
         "erf",
+        "erfc",
         "exp",
         "exp2",
         "expm1",
@@ -34,7 +35,6 @@ BUILTINS = frozenset(
         "floor",
         "fmod",
         "hypot",
-        "lgamma",
         "log",
         "log10",
         "log1p",
@@ -48,14 +48,24 @@ BUILTINS = frozenset(
         "sqrt",
         "tan",
         "tanh",
-        "tgamma",
         "trunc",
     ]
 )
 
 #: Functions of templates/functions.cl.mako, written for scalars and applied to each component.
 HELPERS = frozenset(
-    "int_divide int_floor_divide int_modulo int_power float_modulo erfinv polygamma".split()  # noqa: SIM905
+    [
+        "digamma",
+        "erfinv",
+        "float_modulo",
+        "gamma",
+        "gammaln",
+        "int_divide",
+        "int_floor_divide",
+        "int_modulo",
+        "int_power",
+        "polygamma",
+    ]
 )
 
 _ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -197,7 +207,7 @@ def call(function: str, *args) -> Expr:
     """A built-in or helper function; integer operands of built-ins are first made real."""
     typed = [a for a in args if isinstance(a, Expr)]
     dtype = np.result_type(*(a.dtype for a in typed))
-    if function in BUILTINS or function in ("erfinv", "polygamma", "float_modulo"):
+    if function in BUILTINS or (function in HELPERS and not function.startswith("int_")):
         dtype = _real(dtype)
     return Expr(function, dtype, tuple(cast(a, dtype) for a in args))
 

@@ -113,7 +113,15 @@ def hypot(lhs, rhs):
     return call("hypot", lhs, rhs)
 
 
-hypot.gradient(lhs=lambda dy, y, lhs: dy * lhs / y, rhs=lambda dy, y, rhs: dy * rhs / y)
+def _share(side, length):
+    """side / length; 0 (a subgradient) at the origin, to every order."""
+    return select(length == 0, 0, side / select(length == 0, 1, length))
+
+
+hypot.gradient(
+    lhs=lambda dy, y, lhs: dy * _share(lhs, y),
+    rhs=lambda dy, y, rhs: dy * _share(rhs, y),
+)
 
 
 @elementwise(aliases=("broadcast_arctan2",), reference=np.arctan2, domain=(0.5, 2))
@@ -122,9 +130,14 @@ def arctan2(lhs, rhs):
     return call("atan2", lhs, rhs)
 
 
+def _over_square(side, length):
+    """side / length^2, without overflow on the way; 0 at the origin."""
+    return _share(_share(side, length), length)
+
+
 arctan2.gradient(
-    lhs=lambda dy, lhs, rhs: dy * rhs / (lhs * lhs + rhs * rhs),
-    rhs=lambda dy, lhs, rhs: -(dy * lhs / (lhs * lhs + rhs * rhs)),
+    lhs=lambda dy, lhs, rhs: dy * _over_square(rhs, hypot(lhs, rhs)),
+    rhs=lambda dy, lhs, rhs: -(dy * _over_square(lhs, hypot(lhs, rhs))),
 )
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.kernels import expr, layout, reduce
+from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
 from clgrad.ops.scan import product_before
 from clgrad.ops.selection import select
 from clgrad.ops.shape import reshape, transpose, with_shape
 from clgrad.ops.unary import sign
-from clgrad.registry import Call, Spec, composite, operator
+from clgrad.registry import Call, Spec, composite, grouped, operator
 from clgrad.tape import state
 
 
@@ -97,8 +97,15 @@ def mean(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
         keepdims,
         exclude,
         "sum",
-        finish=lambda total, count: total / count if count else total * math.nan,
+        # Whole numbers are added up in int64, so that only the mean has to fit.
+        value=lambda x: x if x.dtype.kind == "f" else expr.cast(x, dtypes.int64),
+        finish=lambda total, count: total / count if count else _nothing(total),
     )
+
+
+def _nothing(total):
+    """The mean of no elements: NaN, and 0 of whole numbers."""
+    return total * math.nan if total.dtype.kind == "f" else total
 
 
 @mean.joint_gradient("data")
@@ -201,26 +208,68 @@ def _norm1(call: Call, data: Spec, *, axis=None, keepdims=False):
 _norm1.gradient(data=lambda dy, data, axis: _aligned(dy, data.shape, axis, False) * sign(data))
 
 
-@operator(name="_norm2")
-def _norm2(call: Call, data: Spec, *, axis=None, keepdims=False):
-    """The square root of the sum of squares along axes."""
-    return _plan(
-        call,
-        data,
-        axis,
-        keepdims,
-        False,
-        "sum",
-        lambda x: x * x,
-        finish=lambda total, count: expr.call("sqrt", total),
+#: Exponents of Blue's algorithm by compute dtype: squares of numbers above 2^large overflow and of those
+#: below 2^small lose digits; shrink and widen are the scales that undo that.
+_BLUE = {dtypes.float32: (52, -63, -76, 75), dtypes.float64: (486, -511, -538, 537)}
+
+
+@operator(name="_squares", label="norm", outputs=("large", "usual", "small"))
+def _squares(call: Call, data: Spec, *, axis=None, keepdims=False):
+    """Sums of squares of large, usual and small numbers, the first and last scaled to be representable.
+
+    A NaN is neither large nor small (J. Blue, ACM TOMS 4, 1978; thresholds of E. Anderson, ACM TOMS 44,
+    2017).
+    """
+    axes = reduced_axes(call.op, len(data.shape), axis)
+    x = expr.operand(0, data.dtype)
+    x = x if x.dtype.kind == "f" else expr.cast(x, dtypes.float32)
+    large, small, shrink, widen = _BLUE[x.dtype]
+    size = select(x < 0, -x, x)
+    is_large, is_small = size > 2.0**large, size < 2.0**small
+    shrunk, widened = x * 2.0**shrink, x * 2.0**widen
+    squares = [
+        select(is_large, shrunk * shrunk, 0),
+        select(is_large + is_small > 0, 0, x * x),
+        select(is_small, widened * widened, 0),
+    ]
+    return reduce.plan(
+        call.device,
+        call.kernel(data.dtype, "squares"),
+        data.shape,
+        axes,
+        [reduce.Reduction(square, "sum", x.dtype) for square in squares],
+        [layout.broadcast(data.shape, data.shape, data.dtype)],
+        out_shape=_out_shape(data.shape, axes, keepdims),
     )
+
+
+@operator(name="_root_of_squares", label="norm")
+def _root_of_squares(call: Call, large: Spec, usual: Spec, small: Spec, *, dtype):
+    """The square root of what ``_squares`` has summed, in a dtype."""
+    _, least, shrink, widen = _BLUE[usual.dtype]
+    dense = layout.broadcast(usual.shape, usual.shape, usual.dtype)
+    big, mid, tiny = (expr.operand(slot, usual.dtype) for slot in range(3))
+    # Beside large numbers the small ones vanish; beside usual ones too, unless those are near the small.
+    with_big = expr.call("sqrt", big + mid * 2.0**shrink * 2.0**shrink) * 2.0**-shrink
+    with_tiny = expr.call("sqrt", mid * 2.0**widen * 2.0**widen + tiny) * 2.0**-widen
+    root = select(big > 0, with_big, select(mid < 2.0 ** (2 * least + 30), with_tiny, expr.call("sqrt", mid)))
+    target = dtypes.resolve(dtype)
+    output = map.Output(root, layout.broadcast(usual.shape, usual.shape, target))
+    return map.plan(call.device, call.kernel(dtype), usual.shape, [output], [dense] * 3)
+
+
+@grouped(name="_norm2", label="norm")
+def _norm2(data, *, axis=None, keepdims=False):
+    """The square root of the sum of squares along axes, without overflow or underflow on the way."""
+    sums = _squares(data, axis=axis, keepdims=keepdims)
+    return [_root_of_squares(*sums, dtype=data._view.dtype.name)]
 
 
 @_norm2.joint_gradient("data")
 def _(dy, data, y, axis):
     """x / |x|, and 0 (a subgradient) where the norm is 0."""
     length = _aligned(y, data.shape, axis, False)
-    direction = data / select(length == 0, 1, length)
+    direction = select(length == 0, 0, data / select(length == 0, 1, length))
     return (_aligned(dy, data.shape, axis, False) * direction,)
 
 
@@ -229,7 +278,10 @@ def norm(data, ord=2, axis=None, keepdims=False, out_dtype=None):
     """The 1-norm or 2-norm along axes; the gradient at 0 is 0."""
     if ord not in (1, 2):
         raise argument_error("norm", "ord", ord, "1 or 2")
-    result = (_norm1 if ord == 1 else _norm2)(data, axis=axis, keepdims=keepdims)
+    if ord == 1:
+        result = _norm1(data, axis=axis, keepdims=keepdims)
+    else:
+        (result,) = _norm2(data, axis=axis, keepdims=keepdims)
     return result if out_dtype is None else result.astype(out_dtype)
 
 

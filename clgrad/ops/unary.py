@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from clgrad.kernels import expr
 from clgrad.kernels.expr import call
 from clgrad.ops.selection import select
 from clgrad.registry import elementwise
@@ -139,7 +138,7 @@ def expm1(data):
     return call("expm1", data)
 
 
-expm1.gradient(data=lambda dy, y: dy * (y + 1))
+expm1.gradient(data=lambda dy, data: dy * exp(data))  # y + 1 would cancel
 
 
 @elementwise(reference=np.log, domain=(0.2, 4))
@@ -211,7 +210,8 @@ def arcsin(data):
     return call("asin", data)
 
 
-arcsin.gradient(data=lambda dy, data: dy * rsqrt(1 - data * data))
+# Factors, since 1 - x^2 would cancel near 1.
+arcsin.gradient(data=lambda dy, data: dy * rsqrt((1 - data) * (1 + data)))
 
 
 @elementwise(reference=np.arccos, domain=(-0.8, 0.8))
@@ -220,7 +220,7 @@ def arccos(data):
     return call("acos", data)
 
 
-arccos.gradient(data=lambda dy, data: -(dy * rsqrt(1 - data * data)))
+arccos.gradient(data=lambda dy, data: -(dy * rsqrt((1 - data) * (1 + data))))
 
 
 @elementwise(reference=np.arctan, domain=(-3, 3))
@@ -256,7 +256,17 @@ def tanh(data):
     return call("tanh", data)
 
 
-tanh.gradient(data=lambda dy, y: dy * (1 - y * y))
+@elementwise(name="_sech", reference=lambda data: 1 / np.cosh(data), domain=(-3, 3))
+def sech(data):
+    """The hyperbolic secant of x, 1 / cosh(x), without overflow."""
+    small = exp(-abs(data))
+    return 2 * small / (1 + small * small)
+
+
+sech.gradient(data=lambda dy, data, y: -(dy * y * tanh(data)))
+
+# 1 - y^2 would be 0 from where y rounds to 1.
+tanh.gradient(data=lambda dy, data: dy * square(sech(data)))
 
 
 @elementwise(reference=np.arcsinh, domain=(-3, 3))
@@ -265,7 +275,17 @@ def arcsinh(data):
     return call("asinh", data)
 
 
-arcsinh.gradient(data=lambda dy, data: dy * rsqrt(data * data + 1))
+@elementwise(
+    name="_sqrt_one_plus_square", reference=lambda data: np.hypot(data, 1), domain=(-3, 3)
+)
+def sqrt_one_plus_square(data):
+    """sqrt(1 + x^2), without overflow on the way."""
+    return call("hypot", data, 1)
+
+
+sqrt_one_plus_square.gradient(data=lambda dy, data, y: dy * (data / y))
+
+arcsinh.gradient(data=lambda dy, data: dy / sqrt_one_plus_square(data))
 
 
 @elementwise(reference=np.arccosh, domain=(1.2, 4))
@@ -274,7 +294,8 @@ def arccosh(data):
     return call("acosh", data)
 
 
-arccosh.gradient(data=lambda dy, data: dy * rsqrt(data * data - 1))
+# Two roots, since x^2 - 1 would cancel near 1 and overflow far from it.
+arccosh.gradient(data=lambda dy, data: dy * rsqrt(data - 1) * rsqrt(data + 1))
 
 
 @elementwise(reference=np.arctanh, domain=(-0.8, 0.8))
@@ -283,7 +304,7 @@ def arctanh(data):
     return call("atanh", data)
 
 
-arctanh.gradient(data=lambda dy, data: dy / (1 - data * data))
+arctanh.gradient(data=lambda dy, data: dy / ((1 - data) * (1 + data)))
 
 
 @elementwise(reference=np.degrees, domain=(-3, 3))
@@ -356,6 +377,15 @@ def erf(data):
 erf.gradient(data=lambda dy, data: dy * (2 / math.sqrt(math.pi)) * exp(-(data * data)))
 
 
+@elementwise(name="_erfc", domain=(-2, 2))
+def erfc(data):
+    """1 - erf(x), accurate where that is tiny."""
+    return call("erfc", data)
+
+
+erfc.gradient(data=lambda dy, data: dy * (-2 / math.sqrt(math.pi)) * exp(-(data * data)))
+
+
 @elementwise(domain=(-0.8, 0.8))
 def erfinv(data):
     """The inverse error function (M. Giles, GPU Computing Gems, 2012)."""
@@ -368,19 +398,19 @@ erfinv.gradient(data=lambda dy, y: dy * (math.sqrt(math.pi) / 2) * exp(y * y))
 @elementwise(domain=(1.2, 4))
 def gamma(data):
     """The gamma function of x."""
-    return call("tgamma", data)
+    return call("gamma", data)
 
 
-gamma.gradient(data=lambda dy, data, y: dy * y * polygamma(data, 0))
+gamma.gradient(data=lambda dy, data, y: dy * y * digamma(data))
 
 
 @elementwise(domain=(1.2, 4))
 def gammaln(data):
     """The logarithm of the absolute value of the gamma function of x."""
-    return call("lgamma", data)
+    return call("gammaln", data)
 
 
-gammaln.gradient(data=lambda dy, data: dy * polygamma(data, 0))
+gammaln.gradient(data=lambda dy, data: dy * digamma(data))
 
 
 @elementwise(domain=(1.2, 4))
@@ -395,7 +425,7 @@ polygamma.gradient(data=lambda dy, data, n: dy * polygamma(data, n + 1))
 @elementwise(domain=(1.2, 4))
 def digamma(data):
     """The derivative of gammaln at x."""
-    return call("polygamma", expr.constant(0, data.dtype), data)
+    return call("digamma", data)
 
 
 digamma.gradient(data=lambda dy, data: dy * polygamma(data, 1))
@@ -418,7 +448,19 @@ def sigmoid(data):
     return 1 / (1 + exp(-data))
 
 
-sigmoid.gradient(data=lambda dy, y: dy * y * (1 - y))
+@elementwise(
+    name="_sigmoid_slope", reference=lambda data: 0.25 / np.cosh(data / 2) ** 2, domain=(-4, 4)
+)
+def sigmoid_slope(data):
+    """The derivative of sigmoid, exp(-|x|) / (1 + exp(-|x|))^2."""
+    small = exp(-abs(data))
+    return small / square(1 + small)
+
+
+sigmoid_slope.gradient(data=lambda dy, data, y: -(dy * y * tanh(0.5 * data)))
+
+# y (1 - y) would be 0 from where y rounds to 1.
+sigmoid.gradient(data=lambda dy, data: dy * sigmoid_slope(data))
 
 
 @elementwise(reference=lambda data: np.logaddexp(data, 0), domain=(-4, 4))
@@ -509,14 +551,14 @@ def isfinite(data):
 @elementwise(domain=(-3, 3))
 def gelu(data):
     """x Phi(x), Phi the standard normal distribution function (Hendrycks & Gimpel, 2016)."""
-    return 0.5 * data * (1 + erf(data * math.sqrt(0.5)))
+    return 0.5 * data * erfc(data * -math.sqrt(0.5))  # 1 + erf would cancel in the lower tail
 
 
 gelu.gradient(
     data=lambda dy, data: (
         dy
         * (
-            0.5 * (1 + erf(data * math.sqrt(0.5)))
+            0.5 * erfc(data * -math.sqrt(0.5))
             + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
         )
     )
@@ -538,4 +580,7 @@ def elu(data, slope: float = 1.0):
     return select(data > 0, data, slope * expm1(data))
 
 
-elu.gradient(data=lambda dy, data, y, slope: select(data > 0, dy, dy * (y + slope)))
+# y + slope would cancel; and exp of what is not chosen must not overflow (0 times infinity).
+elu.gradient(
+    data=lambda dy, data, slope: select(data > 0, dy, dy * slope * exp(select(data > 0, 0, data)))
+)

@@ -7,10 +7,10 @@ from golden.case import REAL, SPECIAL, SWEEP, Case, distinct, integers, uniform,
 #: Each function, and where its main case draws from: away from kinks, jumps and poles.
 DOMAINS = {
     **dict.fromkeys(("abs", "negative", "square", "identity", "softsign", "sigmoid"), (-3, 3)),
-    **dict.fromkeys(("sqrt", "rsqrt", "cbrt", "rcbrt", "log", "log2", "log10"), (0.3, 4)),
+    **dict.fromkeys(("sqrt", "cbrt"), (0.3, 4)),
     **dict.fromkeys(("exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "arctan"), (-2, 2)),
     **dict.fromkeys(("arcsin", "arccos", "arctanh", "log1p"), (-0.8, 0.8)),
-    **dict.fromkeys(("reciprocal", "arccosh"), (1.3, 4)),
+    **dict.fromkeys(("reciprocal", "rsqrt", "rcbrt", "log", "log2", "log10", "arccosh"), (1.3, 4)),
     **dict.fromkeys(("tan", "arcsinh", "relu"), (-1.2, 1.2)),
     "smooth_l1": (-2, 2),
 }
@@ -45,7 +45,7 @@ for name, (low, high) in SINGLE.items():
     array, others = distinct(5, low=low, high=high), tuple(d for d in SWEEP if d != "float64")
     CASES += [
         Case(name, (array,), {}, "main", sweep=True, dtypes=others),
-        Case(name, (array,), {}, "double", sweep=True, dtypes=("float64",), rtol=0.02),  # 1e-7
+        Case(name, (array,), {}, "double", sweep=True, dtypes=("float64",), rtol=0.1),  # 5e-7
     ]
 CASES += [Case(name, (distinct(7, low=-3, high=3),), {}, "main", sweep=True, orders=0) for name in STEPS]
 CASES += [special(name) for name in (*DOMAINS, *SINGLE, *STEPS)]
@@ -59,7 +59,15 @@ CASES += [
     for op in ("BlockGrad", "stop_gradient", "make_loss", "MakeLoss")
 ]
 CASES += [
-    Case(f"contrib.{name}", (SPECIAL,), {}, "special", sweep=True, dtypes=(*REAL, "int32"), orders=0)
+    Case(
+        f"contrib.{name}",
+        (values([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -2.0, 60000.0]).constant(),),
+        {},
+        "main",
+        sweep=True,
+        dtypes=REAL,
+        orders=0,
+    )
     for name in ("isnan", "isinf", "isfinite")
 ]
 
