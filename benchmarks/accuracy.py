@@ -2,18 +2,19 @@
 
 Each function is measured in float32 and float64 over its whole domain: magnitudes from the smallest normal
 number to the largest on a logarithmic scale, numbers of everyday size, and the neighbours of zeros, poles
-and branch points. A unit in the last place (ulp) is the distance between the exact result's neighbours in
-the dtype. Float32 is held against numpy and scipy in float64, float64 against numpy's long double and, where
-that has no such function, against mpmath's answers to 50 digits, which ``--record`` keeps in
+and branch points. A unit in the last place (ulp) is the distance between the neighbours of the exact result
+in the dtype. Float32 is held against numpy and scipy in float64; float64 against numpy's long double and,
+where that has no such function, against mpmath's answers to 50 digits, which ``--record`` keeps in
 ``results/accuracy_reference.npz``.
 
-The results go to ``results/accuracy.json``, runtime by runtime, and from there into the table of
-docs/numerics.md (``--table``).
+Each run adds its device's errors to ``results/accuracy.json`` and writes the table of docs/numerics.md
+from all of them.
 """
 
 import argparse
 import datetime
 import importlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Function:
         Where numpy has no long double version: what gives it in mpmath, a Python expression of ``x``.
     poles : bool
         Whether whole numbers up to 0 are poles, and so no points of the grid.
+    floor : float
+        Where functions cross 0 between poles, the sizes of what cancels: a smaller result's error is
+        counted in units of this number.
     bounds : tuple of float
         Largest error in ulp that is promised, in float32 and in float64.
     """
@@ -65,6 +69,7 @@ class Function:
     places: tuple[float, ...] = (0.0, 1.0, -1.0)
     mp: str | None = None
     poles: bool = False
+    floor: float = 0
     bounds: tuple[float, float] = (4, 4)
 
 
@@ -81,61 +86,93 @@ def _sigmoid(x):
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-def _gammaln(x):
-    return scipy.special.gammaln(x)
+_PI = np.pi
+_HALVES = (0.0, 0.5, -0.5, 1.0, -1.0)
+_NEGATIVE = tuple(float(-k) for k in range(8))
+_EXPONENT = {"low": -750, "high": 750}
+_POLES = {"low": -1e3, "places": (1.0, 2.0, *_NEGATIVE), "poles": True}
 
 
-_ROOT_OF_DIGAMMA = 1.4616321449683622
-_BELOW_ZERO = tuple(float(-k) for k in range(8))
+def _op(name: str, exact: Callable, *numbers: float, **options) -> Function:
+    """A function that is an op, with numbers for its further arguments."""
+    return Function(lambda x: table[name](x, *numbers), exact, **options)
+
 
 FUNCTIONS = {
-    "sqrt": Function(table["sqrt"], np.sqrt, 0),
-    "rsqrt": Function(table["rsqrt"], lambda x: 1 / np.sqrt(x), 0),
-    "cbrt": Function(table["cbrt"], np.cbrt),
-    "rcbrt": Function(table["rcbrt"], lambda x: 1 / np.cbrt(x)),
-    "reciprocal": Function(table["reciprocal"], lambda x: 1 / x),
-    "exp": Function(table["exp"], np.exp, -750, 750),
-    "expm1": Function(table["expm1"], np.expm1, -750, 750),
-    "log": Function(table["log"], np.log, 0),
-    "log2": Function(table["log2"], np.log2, 0),
-    "log10": Function(table["log10"], np.log10, 0),
-    "log1p": Function(table["log1p"], np.log1p, -1),
-    "sin": Function(table["sin"], np.sin, places=(0, np.pi / 2, np.pi, 2 * np.pi, -np.pi, 10 * np.pi)),
-    "cos": Function(table["cos"], np.cos, places=(0, np.pi / 2, np.pi, -np.pi / 2, 10.5 * np.pi)),
-    "tan": Function(table["tan"], np.tan, places=(0, np.pi / 4, np.pi / 2, np.pi, -np.pi / 2)),
-    "arcsin": Function(table["arcsin"], np.arcsin, -1, 1, (0, 0.5, -0.5, 1, -1)),
-    "arccos": Function(table["arccos"], np.arccos, -1, 1, (0, 0.5, -0.5, 1, -1)),
-    "arctan": Function(table["arctan"], np.arctan),
-    "sinh": Function(table["sinh"], np.sinh, -720, 720),
-    "cosh": Function(table["cosh"], np.cosh, -720, 720),
-    "tanh": Function(table["tanh"], np.tanh, places=(0.0, 0.5, 1.0, -9.0, 20.0)),
-    "arcsinh": Function(table["arcsinh"], np.arcsinh),
-    "arccosh": Function(table["arccosh"], np.arccosh, 1, places=(1.0, 2.0)),
-    "arctanh": Function(table["arctanh"], np.arctanh, -1, 1, (0.0, 0.5, 1.0, -1.0)),
-    "erf": Function(table["erf"], scipy.special.erf, places=(0.0, 1.0, -3.0), mp="erf(x)"),
-    "erfinv": Function(table["erfinv"], scipy.special.erfinv, -1, 1, (0.0, 0.5, 1.0, -1.0), "erfinv(x)"),
-    "gamma": Function(
-        table["gamma"], scipy.special.gamma, -190, 180, (1.0, 2.0, *_BELOW_ZERO), "gamma(x)", True
+    "sqrt": _op("sqrt", np.sqrt, low=0, bounds=(1, 1)),
+    "rsqrt": _op("rsqrt", lambda x: 1 / np.sqrt(x), low=0, bounds=(2, 2)),
+    "cbrt": _op("cbrt", np.cbrt, bounds=(2, 2)),
+    "rcbrt": _op("rcbrt", lambda x: 1 / np.cbrt(x), bounds=(3, 3)),
+    "reciprocal": _op("reciprocal", lambda x: 1 / x, bounds=(1, 1)),
+    "exp": _op("exp", np.exp, **_EXPONENT),
+    "expm1": _op("expm1", np.expm1, **_EXPONENT),
+    "log": _op("log", np.log, low=0),
+    "log2": _op("log2", np.log2, low=0),
+    "log10": _op("log10", np.log10, low=0),
+    "log1p": _op("log1p", np.log1p, low=-1),
+    "sin": _op("sin", np.sin, places=(0, _PI / 2, _PI, 2 * _PI, -_PI, 10 * _PI)),
+    "cos": _op("cos", np.cos, places=(0, _PI / 2, _PI, -_PI / 2, 10.5 * _PI)),
+    "tan": _op("tan", np.tan, places=(0, _PI / 4, _PI / 2, _PI, -_PI / 2)),
+    "arcsin": _op("arcsin", np.arcsin, low=-1, high=1, places=_HALVES),
+    "arccos": _op("arccos", np.arccos, low=-1, high=1, places=_HALVES),
+    "arctan": _op("arctan", np.arctan),
+    "sinh": _op("sinh", np.sinh, low=-720, high=720),
+    "cosh": _op("cosh", np.cosh, low=-720, high=720),
+    "tanh": _op("tanh", np.tanh, places=(0.0, 0.5, 1.0, -9.0, 20.0)),
+    "arcsinh": _op("arcsinh", np.arcsinh),
+    "arccosh": _op("arccosh", np.arccosh, low=1, places=(1.0, 2.0)),
+    "arctanh": _op("arctanh", np.arctanh, low=-1, high=1, places=_HALVES),
+    "power(x, 2.5)": _op("power", lambda x: x ** x.dtype.type(2.5), 2.5, low=0),
+    "power(x, -3)": _op("power", lambda x: x ** x.dtype.type(-3), -3),
+    "power(1.5, x)": Function(
+        lambda x: table["power"](1.5, x), lambda x: x.dtype.type(1.5) ** x, -1800, 1800
     ),
-    "gammaln": Function(
-        table["gammaln"], _gammaln, -1e4, np.inf, (1.0, 2.0, *_BELOW_ZERO), "log(abs(gamma(x))) if x < 1e4 else loggamma(x).real", True
+    "hypot(x, 3)": Function(
+        lambda x: table["broadcast_hypot"](x, 3.0), lambda x: np.hypot(x, x.dtype.type(3))
     ),
-    "digamma": Function(
-        table["digamma"], scipy.special.digamma, -1e4, np.inf, (_ROOT_OF_DIGAMMA, *_BELOW_ZERO), "digamma(x)", True
+    "arctan2(x, -2)": Function(
+        lambda x: table["arctan2"](x, -2.0), lambda x: np.arctan2(x, x.dtype.type(-2))
     ),
-    "polygamma(1)": Function(
-        lambda x: table["polygamma"](x, 1), _psi(1), -1e4, np.inf, _BELOW_ZERO, "psi(1, x)", True
+    "erf": _op("erf", scipy.special.erf, places=(0.0, 1.0, -3.0), mp="erf(x)", bounds=(5, 4)),
+    "erfinv": _op(
+        "erfinv", scipy.special.erfinv, low=-1, high=1, places=_HALVES, mp="erfinv(x)", bounds=(6, 4)
     ),
-    "polygamma(2)": Function(
-        lambda x: table["polygamma"](x, 2), _psi(2), -1e3, np.inf, _BELOW_ZERO, "psi(2, x)", True
+    "gamma": _op("gamma", scipy.special.gamma, mp="gamma(x)", bounds=(16, 16), **_POLES | {"low": -190}),
+    "gammaln": _op(
+        "gammaln",
+        scipy.special.gammaln,
+        mp="log(abs(gamma(x))) if x < 1e4 else loggamma(x).real",
+        floor=0.5,
+        bounds=(16, 16),
+        **_POLES,
     ),
-    "polygamma(3)": Function(
-        lambda x: table["polygamma"](x, 3), _psi(3), -1e3, np.inf, _BELOW_ZERO, "psi(3, x)", True
+    "digamma": _op(
+        "digamma",
+        scipy.special.digamma,
+        low=0,
+        places=(0.0, 1.0, 1.4616321449683622, 2.0),
+        mp="digamma(x)",
+        poles=True,
+        bounds=(16, 16),
     ),
-    "sigmoid": Function(table["sigmoid"], _sigmoid, -740, 740, (0.0, -88.0)),
-    "softrelu": Function(table["softrelu"], _softplus, -740, 1e4, (0.0, -88.0, 20.0)),
-    "gelu": Function(
-        table["gelu"], lambda x: x * scipy.special.ndtr(x), -38, np.inf, (0.0, -1.0, -10.0), "x * ncdf(x)"
+    "digamma, x < 0": _op(
+        "digamma", scipy.special.digamma, high=0, mp="digamma(x)", floor=4, bounds=(16, 16), **_POLES
+    ),
+    **{
+        f"polygamma({n})": _op(
+            "polygamma", _psi(n), n, mp=f"psi({n}, x)", floor=floor, bounds=(16, 16), **_POLES
+        )
+        for n, floor in ((1, 0), (2, 16), (3, 0))
+    },
+    "sigmoid": _op("sigmoid", _sigmoid, places=(0.0, -88.0), low=-740, high=740),
+    "softrelu": _op("softrelu", _softplus, places=(0.0, -88.0, 20.0), low=-740, high=1e4),
+    "gelu": _op(
+        "gelu",
+        lambda x: x * scipy.special.ndtr(x),
+        low=-38,
+        places=(0.0, -1.0, -10.0),
+        mp="x * ncdf(x)",
+        bounds=(256, 2048),
     ),
 }
 
@@ -161,17 +198,17 @@ def grid(function: Function, dtype: str, points: int | None = None) -> np.ndarra
     return np.unique(x)
 
 
-def ulps(actual: np.ndarray, exact: np.ndarray, dtype: str) -> np.ndarray:
+def ulps(actual: np.ndarray, exact: np.ndarray, dtype: str, floor: float = 0) -> np.ndarray:
     """Errors in units in the last place of the dtype; infinite where a NaN or infinity is wrong.
 
     Below the smallest normal number, the unit is that number: results may be flushed to 0.
     """
     kind = np.finfo(dtype)
     with np.errstate(all="ignore"):
-        size = np.maximum(np.abs(exact), exact.dtype.type(kind.tiny))
+        size = np.maximum(np.abs(exact), exact.dtype.type(max(floor, kind.tiny)))
         exponent = np.floor(np.log2(np.where(np.isfinite(size), size, 1)))
         unit = np.exp2(exponent - kind.nmant)
-        unit = np.where(np.abs(exact) < kind.tiny, kind.tiny, unit)
+        unit = np.where(size <= kind.tiny, kind.tiny, unit)
         error = np.abs(actual.astype(exact.dtype) - exact) / unit
         beyond = np.abs(exact) >= kind.max
         right = np.where(beyond, np.abs(actual) >= kind.max, np.isfinite(actual))
@@ -203,7 +240,9 @@ def measure(name: str, dtype: str) -> dict | None:
     if pair is None:
         return None
     x, exact = pair
-    errors = ulps(FUNCTIONS[name].call(nd.array(x, dtype=dtype)).asnumpy(), exact, dtype)
+    errors = ulps(
+        FUNCTIONS[name].call(nd.array(x, dtype=dtype)).asnumpy(), exact, dtype, FUNCTIONS[name].floor
+    )
     worst = int(np.argmax(errors))
     return {
         "max": float(errors[worst]),
@@ -237,24 +276,70 @@ def _asked(expression: str, scope: dict, x: float):
         return scope["mpf"]("nan")  # a pole
 
 
+def label(device) -> str:
+    """What the table calls a device: its platform and driver."""
+    return f"{device.platform_name}, {device.driver_version}".replace("Portable Computing Language", "PoCL")
+
+
+def keep(device, found: dict) -> None:
+    """Add a device's errors to the file of results."""
+    path = RESULTS / "accuracy.json"
+    everything = json.loads(path.read_text()) if path.exists() else {}
+    everything[label(device)] = {
+        "device": device.name,
+        "date": datetime.date.today().isoformat(),
+        "functions": found,
+    }
+    path.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
+
+
+def write_table() -> None:
+    """The table of docs/numerics.md: promised bounds, and what was measured on each device."""
+    everything = json.loads((RESULTS / "accuracy.json").read_text())
+    lines = ["| function | promised | " + " | ".join(everything) + " |"]
+    lines.append("|---" * (2 + len(everything)) + "|")
+    for name, function in FUNCTIONS.items():
+        cells = [_cell(result["functions"].get(name, {})) for result in everything.values()]
+        promised = " / ".join(f"{b:g}" for b in function.bounds)
+        lines.append(f"| {name} | {promised} | " + " | ".join(cells) + " |")
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition("<!-- accuracy -->\n")
+    _, _, after = rest.partition("<!-- /accuracy -->\n")
+    DOCUMENT.write_text(
+        before + "<!-- accuracy -->\n" + "\n".join(lines) + "\n<!-- /accuracy -->\n" + after
+    )
+
+
+def _cell(found: dict) -> str:
+    """Errors in float32 and float64, and where they are largest."""
+    return " / ".join(f"{e['max']:.2f} at {e['at']:.3g}" for e in found.values())
+
+
 def main() -> None:
-    """Measure on the default device; or record references, or write the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
-    parser.add_argument("functions", nargs="*", help="of " + ", ".join(FUNCTIONS))
+    """Measure on the default device; or record references, or write the table only."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--record", action="store_true", help="ask mpmath for the float64 references anew")
+    parser.add_argument("--table", action="store_true", help="write the table from kept results")
     args = parser.parse_args()
     if args.record:
         record()
         return
-    device = current_context().device
-    dtypes = ["float32", "float64"] if device.capabilities.fp64 else ["float32"]
-    found: dict = {}
-    for name in args.functions or FUNCTIONS:
-        for dtype in dtypes:
+    if not args.table:
+        device = current_context().device
+        dtypes = ["float32", "float64"] if device.capabilities.fp64 else ["float32"]
+        found: dict = {}
+        for name, dtype in itertools.product(FUNCTIONS, dtypes):
             one = measure(name, dtype)
-            if one is not None:
-                found.setdefault(name, {})[dtype] = one
-                print(f"{name:14} {dtype} max {one['max']:10.2f} ulp at {one['at']:<24.17g} mean {one['mean']:.3f}")
+            if one is None:
+                continue
+            found.setdefault(name, {})[dtype] = one
+            print(
+                f"{name:16}{dtype:8} max {one['max']:9.2f} ulp at {one['at']:<12.5g} mean {one['mean']:.3f}"
+            )
+        keep(device, found)
+    write_table()
 
 
 if __name__ == "__main__":

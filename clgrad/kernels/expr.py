@@ -391,7 +391,10 @@ def convert(text: str, source: np.dtype, target: np.dtype, width: int = 1) -> st
         return text
     kind = dtypes.c_type(target, width)
     if source.kind == "f" and target.kind != "f":
-        return f"convert_{kind}_sat({text})"
+        zero = f"({dtypes.c_type(source, width)})(0)"
+        number = f"{text} == {text}"  # PoCL 3.0 makes the least number of NaN
+        number = f"{number} ? {text} : {zero}" if width == 1 else f"select({zero}, {text}, {number})"
+        return f"convert_{kind}_sat({number})"
     return f"({kind})({text})" if width == 1 else f"convert_{kind}({text})"
 
 

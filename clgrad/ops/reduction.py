@@ -252,7 +252,9 @@ def _root_of_squares(call: Call, large: Spec, usual: Spec, small: Spec, *, dtype
     # Beside large numbers the small ones vanish; beside usual ones too, unless those are near the small.
     with_big = expr.call("sqrt", big + mid * 2.0**shrink * 2.0**shrink) * 2.0**-shrink
     with_tiny = expr.call("sqrt", mid * 2.0**widen * 2.0**widen + tiny) * 2.0**-widen
-    root = select(big > 0, with_big, select(mid < 2.0 ** (2 * least + 30), with_tiny, expr.call("sqrt", mid)))
+    root = select(
+        big > 0, with_big, select(mid < 2.0 ** (2 * least + 30), with_tiny, expr.call("sqrt", mid))
+    )
     target = dtypes.resolve(dtype)
     output = map.Output(root, layout.broadcast(usual.shape, usual.shape, target))
     return map.plan(call.device, call.kernel(dtype), usual.shape, [output], [dense] * 3)

@@ -275,9 +275,7 @@ def arcsinh(data):
     return call("asinh", data)
 
 
-@elementwise(
-    name="_sqrt_one_plus_square", reference=lambda data: np.hypot(data, 1), domain=(-3, 3)
-)
+@elementwise(name="_sqrt_one_plus_square", reference=lambda data: np.hypot(data, 1), domain=(-3, 3))
 def sqrt_one_plus_square(data):
     """sqrt(1 + x^2), without overflow on the way."""
     return call("hypot", data, 1)
@@ -448,9 +446,7 @@ def sigmoid(data):
     return 1 / (1 + exp(-data))
 
 
-@elementwise(
-    name="_sigmoid_slope", reference=lambda data: 0.25 / np.cosh(data / 2) ** 2, domain=(-4, 4)
-)
+@elementwise(name="_sigmoid_slope", reference=lambda data: 0.25 / np.cosh(data / 2) ** 2, domain=(-4, 4))
 def sigmoid_slope(data):
     """The derivative of sigmoid, exp(-|x|) / (1 + exp(-|x|))^2."""
     small = exp(-abs(data))
@@ -581,6 +577,4 @@ def elu(data, slope: float = 1.0):
 
 
 # y + slope would cancel; and exp of what is not chosen must not overflow (0 times infinity).
-elu.gradient(
-    data=lambda dy, data, slope: select(data > 0, dy, dy * slope * exp(select(data > 0, 0, data)))
-)
+elu.gradient(data=lambda dy, data, slope: select(data > 0, dy, dy * slope * exp(select(data > 0, 0, data))))

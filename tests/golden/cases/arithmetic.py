@@ -7,7 +7,7 @@ from golden.case import Case, distinct, uniform, values
 CASES = []
 
 #: Ops that numbers may be arguments of as well.
-NAMES = "add subtract multiply divide modulo power maximum minimum".split()
+NAMES = ["add", "subtract", "multiply", "divide", "modulo", "power", "maximum", "minimum"]
 #: Other names, which take arrays only.
 OTHERS = [
     *("broadcast_add", "broadcast_plus", "broadcast_sub", "broadcast_minus", "broadcast_mul"),
@@ -31,9 +31,7 @@ for name in (*NAMES, "true_divide"):
         Case(name, (uniform(3), uniform(3).as_dtype("int32")), {}, "dtypes", error=True),
         Case(name, (values([0.75]), values([1.625])), {}, "one"),
     ]
-CASES += [
-    Case(name, (LHS, RHS), {}, "main", sweep=True, dtypes=("float32", "int32")) for name in OTHERS
-]
+CASES += [Case(name, (LHS, RHS), {}, "main", sweep=True, dtypes=("float32", "int32")) for name in OTHERS]
 CASES += [
     Case("broadcast_hypot", (LHS, RHS), {}, "main", sweep=True),
     Case("broadcast_hypot", (ROWS, COLUMNS), {}, "special", orders=0),

@@ -18,6 +18,7 @@ for name in ("add_n", "ElementWiseSum"):
 
 # Choosing
 
+ODD = values([0, -0.0, np.nan, np.inf, 0.5, -1])
 CONDITION = values([1, 0, 2, 0, -1, 0], (2, 3))
 CASES += [Case("where", (CONDITION.constant(), distinct(2, 3), distinct(2, 3)), {}, "main", sweep=True)]
 CASES += [
@@ -29,10 +30,21 @@ CASES += [
     for dtype in ("float32", "int32", "uint8")
 ]
 CASES += [
-    Case("where", (values([0, -0.0, np.nan, np.inf, 0.5, -1]).constant(), distinct(6), distinct(6)), {}, "nan"),
+    Case(
+        "where",
+        (values([0, -0.0, np.nan, np.inf, 0.5, -1]).constant(), distinct(6), distinct(6)),
+        {},
+        "nan",
+    ),
     Case("where", (values([0, 1, 1]).constant(), uniform(2, 3), uniform(2, 3)), {}, "rows", error=True),
     Case("where", (values([0, 1]).constant(), uniform(2), uniform(3)), {}, "shapes", error=True),
-    Case("where", (values([0, 1]).constant(), uniform(2), uniform(2).as_dtype("int32")), {}, "dtypes", error=True),
+    Case(
+        "where",
+        (values([0, 1]).constant(), uniform(2), uniform(2).as_dtype("int32")),
+        {},
+        "dtypes",
+        error=True,
+    ),
 ]
 
 # Conversion

@@ -34,6 +34,7 @@ def euclidean(data, axis=None, **_):
     return np.sqrt(np.sum(np.square(data.astype(np.float64)), axis=axis, keepdims=axis is None)[()])
 
 
+RANGE = values([[1e30, 2e30], [1e-30, 3e-30], [1e-40, 0], [3e38, 1.0]])
 CASES += [
     Case("norm", (uniform(3, 4),), {"ord": 1, "axis": 1}, "whole 1", sweep=True, dtypes=WHOLE),
     Case(
@@ -54,7 +55,13 @@ CASES += [
     Case("norm", (uniform(1),), {}, "one"),
     Case("norm", (uniform(3),), {"ord": 3}, "ord", error=True),
     Case("norm", (uniform(3),), {"axis": 1}, "axis", error=True),
-    Case("norm", (values([[1e30, 2e30], [1e-30, 3e-30], [1e-40, 0], [3e38, 1.0]]),), {"axis": 1}, "range", orders=1),
+    Case(
+        "norm",
+        (values([[1e30, 2e30], [1e-30, 3e-30], [1e-40, 0], [3e38, 1.0]]),),
+        {"axis": 1},
+        "range",
+        orders=1,
+    ),
     Case("norm", (values([[np.nan, 1], [np.inf, 1], [-np.inf, 1]]).constant(),), {"axis": 1}, "special"),
     Case("norm", (values([[0.0, 0], [0, 2]]),), {"axis": 1}, "zero", orders=0),
 ]
