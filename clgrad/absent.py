@@ -11,7 +11,7 @@ from clgrad.errors import AbsentError
 _OWN = "it is part of MXNet's own machinery"
 _NUMPY = "MXNet's numpy interface is not part of clgrad"
 _LEGACY = "it is an older version of an op, kept by MXNet for old models"
-_SPARSE = "clgrad stores arrays densely"
+_SPARSE = "clgrad stores arrays densely, but for csr_matrix"
 _IMAGES = "images and image records are not read on the device"
 _QUANTISED = "quantised arithmetic is not part of clgrad"
 _GRAPHS = "ops of the Deep Graph Library need sparse storage"

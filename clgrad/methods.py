@@ -210,19 +210,9 @@ def _slice_assign_scalar(self: NDArray, value: float, begin, end, step=()) -> ND
     return _slice_assign(self, value, begin, end, step)
 
 
-def _tostype(self: NDArray, stype: str) -> NDArray:
-    """A copy in the storage type ``stype``, of which there is one, ``'default'``.
-
-    Raises
-    ------
-    AbsentError
-        Another storage type: clgrad stores arrays densely.
-    """
-    if stype != "default":
-        raise AbsentError(
-            f"tostype: stype is {stype!r}; accepted: 'default', for arrays are stored densely"
-        )
-    return table["identity"](self)
+def _tostype(self: NDArray, stype: str):
+    """The array in storage type ``'default'``, as a copy, or a matrix in ``'csr'``."""
+    return table["cast_storage"](self, stype)
 
 
 def _as_np_ndarray(self: NDArray):

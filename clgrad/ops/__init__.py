@@ -11,6 +11,7 @@ module                    ops
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
 :mod:`.indexing`          take, pick, Embedding
+:mod:`.sparse`            cast_storage; matrices in compressed rows
 :mod:`.positions`         what advanced indices mean
 :mod:`.multi_index`       gather_nd, scatter_nd, ravel_multi_index
 :mod:`.padded`            SequenceMask, SequenceLast, SequenceReverse
@@ -86,5 +87,6 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     shape,
     softmax,
     sorting,
+    sparse,
     unary,
 )

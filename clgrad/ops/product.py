@@ -13,6 +13,7 @@ from clgrad.ops.arithmetic import multiply
 from clgrad.ops.matrix import check_real, check_square, keep_triangle
 from clgrad.ops.reduction import sum
 from clgrad.ops.shape import reshape
+from clgrad.ops.sparse import CSRNDArray, csr_dot
 from clgrad.registry import Call, Spec, composite, elementwise, operator
 
 
@@ -77,9 +78,11 @@ def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     """The sum of products over the last axis of lhs and the first of rhs.
 
     ``transpose_a`` takes the first axis of lhs, ``transpose_b`` the last of rhs. Two vectors give shape
-    (1,).
+    (1,). lhs may be a CSRNDArray, of which rhs has the gradient.
     """
     _check_storage("dot", forward_stype)
+    if isinstance(lhs, CSRNDArray):
+        return csr_dot(lhs, rhs, bool(transpose_a), bool(transpose_b))
     a, b = lhs.shape, rhs.shape
     if not a or not b:
         raise argument_error("dot", "lhs, rhs", f"of shapes {a}, {b}", "at least one axis each")

@@ -18,7 +18,7 @@ from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.registry.gradient_kernels import GradientKernels, as_expr
-from clgrad.registry.operator import Operator, Spec, all_arrays, kernel_name, stream_for, table
+from clgrad.registry.operator import Operator, Spec, all_arrays, kernel_name, no_array, stream_for, table
 from clgrad.tape import Node
 
 _NUMBER = (int, float, np.number, np.bool_, numbers.Number)
@@ -84,10 +84,8 @@ class Elementwise(Operator):
                 names.append(key)
                 arrays.append(value)
             else:
-                raise OperatorTypeError(
-                    f"{self.label}: argument {key!r} is {type(value).__name__}; accepted: "
-                    + ("a number" if key in self.attributes else "NDArray or a number")
-                )
+                accepted = "a number" if key in self.attributes else "NDArray or a number"
+                raise no_array(self.label, key, value, accepted)
         if not arrays:
             return self._of_numbers(scalars)
         return self.apply(tuple(names), self._as_arrays(names, arrays), scalars, out)

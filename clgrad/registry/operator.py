@@ -11,7 +11,7 @@ import numpy as np
 from clgrad import array, memory, tape
 from clgrad.array import NDArray
 from clgrad.device import Device
-from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 from clgrad.registry import documentation
@@ -266,9 +266,7 @@ class Operator:
         for argument, value in zip(names, values, strict=True):
             if not isinstance(value, NDArray):
                 if like is None or not isinstance(value, np.ndarray):
-                    raise OperatorTypeError(
-                        f"{self.label}: argument {argument!r} is {type(value).__name__}; accepted: NDArray"
-                    )
+                    raise no_array(self.label, argument, value, "NDArray")
                 value = array.from_host(value, like._view.dtype, like.context)
             arrays.append(value)
         return arrays
@@ -469,6 +467,17 @@ def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
         return gradient
     shape, dtype = node.outputs[j]
     return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
+
+
+def no_array(op: str, argument: str, value: object, accepted: str) -> MXNetError:
+    """The error for an argument that is no array; or is one, in a storage type that the op cannot read."""
+    stype = getattr(value, "stype", "default")
+    if stype != "default":
+        return AbsentError(
+            f"{op}: argument {argument!r} has storage type {stype!r}; accepted: 'default' (convert with "
+            "tostype)"
+        )
+    return OperatorTypeError(f"{op}: argument {argument!r} is {type(value).__name__}; accepted: {accepted}")
 
 
 def all_arrays(values: Sequence) -> bool:
