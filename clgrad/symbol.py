@@ -474,7 +474,8 @@ def _apply(node: _SymbolNode, inputs: list[NDArray]) -> list[NDArray]:
             f"Symbol.eval: {node.name} cannot be applied again, because {node.op_name} is an "
             "autograd.Function, whose objects are used once; call a new object of it instead"
         )
-    if node.op_name == "_slice_assign" and node.attributes["size"] != node.attributes["shape"]:
+    whole = node.attributes.get("size") == node.attributes.get("shape")
+    if node.op_name == "_write_at" or (node.op_name == "_slice_assign" and not whole):
         raise AutogradError(
             f"Symbol.eval: {node.name} wrote to a part of an array, and the graph does not hold "
             "the rest; assemble the array with concat instead"

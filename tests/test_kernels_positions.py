@@ -140,6 +140,21 @@ def test_64_bit_positions(shape, case, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", ["rows", "middle", "elements"])
+def test_64_bit_index_arrays(shape, case, rng):
+    """Of arrays with more than 2**31 elements."""
+    problem = Problem(case, rng, unique=False)
+    device, at = device_of_shape(shape), problem.positions.astype(I64)
+    data = rng.standard_normal(problem.array_shape).astype(F32)
+    (y,) = run(positions.plan_read(device, "read", problem.region, F32, I64), [data, at])
+    np.testing.assert_array_equal(y, data.ravel()[problem.addresses()])
+    plan = positions.plan_add(device, "add", problem.region, problem.array_shape, F32, I64, unique=False)
+    (dx,) = run(plan, [np.ones_like(y), at])
+    counts = np.bincount(problem.addresses().ravel(), minlength=data.size)
+    np.testing.assert_array_equal(dx.ravel(), counts)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=FP64), "int8", "int64", "bool"])
 def test_bits_are_copied(shape, dtype, rng):
     """Of NaNs as well."""

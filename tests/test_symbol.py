@@ -272,19 +272,32 @@ def test_eval_checks_its_arguments(symbol):
         symbol.eval(var0=np.ones(3), null0=nd.ones(3), var1=nd.ones(3))
 
 
+def test_eval_of_index_arrays():
+    """They are arguments like other constants."""
+    x = variable([[1, 2, 3], [4, 5, 6]])
+    with autograd.record():
+        y = x[[1, 0, 1], 1:] * 2
+    symbol = autograd.get_symbol(y)
+    assert symbol.list_arguments() == ["var0", "null0"]
+    (again,) = symbol.eval(var0=x, null0=nd.array([3, 0, 3], dtype="int32"))
+    assert again.asnumpy().tolist() == y.asnumpy().tolist()
+
+
 def test_eval_of_a_function_says_why_not(two_outputs):
     with pytest.raises(AutogradError, match=r"TwoParts is an autograd\.Function"):
         two_outputs.eval(var0=nd.ones((2, 3)))
 
 
-def test_eval_of_a_write_to_a_part_says_why_not():
+@pytest.mark.parametrize("key", [1, [1], [[False, True], [True, False], [False, False]]], ids=str)
+def test_eval_of_a_write_to_a_part_says_why_not(key):
     x = variable([1, 2])
     with autograd.record():
         t = nd.zeros((3, 2))
-        t[1] = x
+        t[key] = x
         y = t * 2
+    symbol = autograd.get_symbol(y)
     with pytest.raises(AutogradError, match="wrote to a part of an array"):
-        autograd.get_symbol(y).eval(var0=x)
+        symbol.eval(**dict.fromkeys(symbol.list_arguments(), x))
 
 
 # Text
