@@ -21,6 +21,7 @@ module                    ops
 :mod:`.pad`               padding and cropping of images
 :mod:`.sampler`           sampling of images at the places of a grid
 :mod:`.roi`               pooling over regions of images
+:mod:`.correlation`       correlation of two feature maps
 :mod:`.blocks`            windows and blocks of images as columns and channels
 :mod:`.moving`            boolean_mask, index_copy
 :mod:`.scan`              cumulative sums
@@ -56,6 +57,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     control,
     conversion,
     convolution,
+    correlation,
     creation,
     ctc,
     density,

@@ -14,7 +14,7 @@ _MATRICES = {"edge": AxisMap.edge, "reflect": AxisMap.reflect}
 
 
 @operator(name="_pad", label="pad")
-def _pad(call: Call, data: Spec, *, shape, before, value):
+def constant_pad(call: Call, data: Spec, *, shape, before, value):
     """data amid elements of one value."""
     strides = layout.contiguous_strides(shape)
     place = Operand(data.dtype, strides, sum(b * s for b, s in zip(before, strides, strict=True)))
@@ -26,7 +26,7 @@ def _pad(call: Call, data: Spec, *, shape, before, value):
     return Plan(call.device, steps, [(shape, data.dtype)], 1)
 
 
-_pad.gradient(
+constant_pad.gradient(
     data=lambda dy, data_shape, before: strided_slice(
         dy, begin=before, step=(1,) * len(before), size=data_shape
     )
@@ -50,7 +50,7 @@ def pad(data, mode, pad_width, constant_value=0):
         raise argument_error("pad", "pad_width", widths, accepted)
     if mode == "constant":
         shape = tuple(b + n + e for b, n, e in zip(before, data.shape, behind, strict=True))
-        return _pad(data, shape=shape, before=before, value=float(constant_value))
+        return constant_pad(data, shape=shape, before=before, value=float(constant_value))
     if mode not in _MATRICES:
         raise argument_error("pad", "mode", repr(mode), "'constant', 'edge' or 'reflect'")
     axes = list(zip(data.shape[2:], before[2:], behind[2:], strict=True))

@@ -28,7 +28,8 @@ class Grouped(Operator):
             tape.state.launches = outer
             tape.set_recording(recording)
         if recording:
-            node = self.record(names, arrays, attributes, results, None)
+            outputs = results if isinstance(results, list | tuple) else [results]
+            node = self.record(names, arrays, attributes, outputs, None)
             if node is not None:
                 node.parts = tuple(launches)
         return results
