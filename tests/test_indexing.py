@@ -485,6 +485,15 @@ def test_values_are_converted():
     assert x.asnumpy().tolist() == [[7, 7], [7, 7]]
 
 
+@pytest.mark.parametrize("value", [float("nan"), 2**40])
+@pytest.mark.parametrize("key", [0, [0]])
+def test_numbers_that_the_dtype_lacks(key, value):
+    x = nd.zeros((2,), dtype="int32")
+    with pytest.raises(OperatorError, match=r"indexing: value is .*; accepted: a number within int32"):
+        x[key] = value
+    assert x.asnumpy().tolist() == [0, 0]
+
+
 def test_leading_axes_of_size_1_of_a_value_are_dropped():
     x = nd.zeros((2, 3))
     x[1] = nd.ones((1, 1, 3))

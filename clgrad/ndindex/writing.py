@@ -6,7 +6,7 @@ import numpy as np
 
 from clgrad import array, dtypes
 from clgrad.array import NDArray
-from clgrad.errors import OperatorError
+from clgrad.errors import OperatorError, argument_error
 from clgrad.ndindex.keys import Basic, parse
 from clgrad.ndindex.region import Region
 from clgrad.ops.conversion import astype
@@ -39,7 +39,11 @@ def write(data: NDArray, key, value) -> None:
 def _as_array(data: NDArray, value) -> NDArray:
     """The value on the device, in the dtype, and outside the memory of the array that it is written to."""
     if isinstance(value, numbers.Real | np.bool_):  # by a launch: a transfer would wait for the device
-        return _full.create(data.context, shape=(), dtype=data._view.dtype.name, value=value)
+        dtype = data._view.dtype.name
+        try:
+            return _full.create(data.context, shape=(), dtype=dtype, value=value)
+        except OperatorError:
+            raise argument_error("indexing", "value", value, f"a number within {dtype}") from None
     if isinstance(value, np.ndarray | list | tuple):
         value = array.from_host(_host(value), data._view.dtype, data.context)
     elif not isinstance(value, NDArray):
