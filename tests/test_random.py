@@ -17,6 +17,7 @@ from clgrad.ops.generator import Generator
 COVERS = {
     "random_uniform": ("_random_uniform",),
     "random_normal": ("_random_normal",),
+    "contrib.rand_zipfian": (),
 }
 
 #: Checksums of numbers of several distributions, of seed 11: the same on every device, to the last bit.
@@ -218,3 +219,28 @@ def test_errors_name_the_argument():
         nd.random.normal(0, -1)
     with pytest.raises(OperatorError, match=r"random\.normal: loc is nan; accepted: a finite number"):
         nd.random.normal(float("nan"))
+
+
+def test_zipfian_candidates():
+    """Counts near those that are expected, which add up; a seed gives the same classes again."""
+    draws, classes = 20_000, 50
+    mx.random.seed(4)
+    drawn, true, own = mx.nd.contrib.rand_zipfian(mx.nd.arange(classes), draws, classes)
+    host = drawn.asnumpy()
+    assert host.dtype == np.int64
+    counts = np.bincount(host, minlength=classes)
+    assert len(counts) == classes
+    expected = draws * np.log1p(1 / np.arange(1, classes + 1)) / np.log(classes + 1)
+    np.testing.assert_allclose(true.asnumpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(own.asnumpy(), expected[host], rtol=1e-5)
+    np.testing.assert_allclose(true.asnumpy().sum(), draws, rtol=1e-5)
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+    mx.random.seed(4)
+    again = mx.nd.contrib.rand_zipfian(mx.nd.arange(classes), draws, classes)[0]
+    np.testing.assert_array_equal(again.asnumpy(), host)
+
+
+@pytest.mark.parametrize(("sampled", "classes", "name"), [(0, 5, "num_sampled"), (5, 0, "range_max")])
+def test_zipfian_numbers_are_checked(sampled, classes, name):
+    with pytest.raises(OperatorError, match=f"rand_zipfian: {name} is 0"):
+        mx.nd.contrib.rand_zipfian(mx.nd.ones((1,)), sampled, classes)

@@ -43,6 +43,7 @@ module                    ops
 :mod:`.sampling_names`    MXNet's older names of these
 :mod:`.choice`            random classes and permutations
 :mod:`.density`           densities of the distributions
+:mod:`.zipfian`           candidates for sampled losses
 :mod:`.optimizer`         parameter updates
 :mod:`.multi_optimizer`   updates of many parameters at once
 ========================  ==========================================================
@@ -91,4 +92,5 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     sorting,
     sparse,
     unary,
+    zipfian,
 )
