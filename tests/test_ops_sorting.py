@@ -15,6 +15,7 @@ COVERS = {
     "argsort": ("_argsort",),
     "topk": ("_topk_mask",),
     "cumsum": ("_cumsum",),
+    "histogram": ("_histogram_parts", "_bin_edges"),
     "prod": ("_product_before", "_recurrence"),
 }
 
@@ -141,3 +142,30 @@ def test_repeats_to_the_bit(rng):
         results.append(x.grad.asnumpy().tobytes())
     assert results[0] == results[1]
     assert mx.nd.sort is nd.sort
+
+
+@pytest.mark.parametrize("bins", [1, 7, 1000])
+def test_histogram_of_many(bins, rng):
+    x = rng.standard_normal((211, 317)).astype(np.float32)
+    counts, edges = nd.histogram(nd.array(x), bins=bins, range=(-2, 2.5))
+    np.testing.assert_allclose(edges.asnumpy(), np.linspace(-2, 2.5, bins + 1), atol=1e-6)
+    np.testing.assert_array_equal(counts.asnumpy(), np.histogram(x, edges.asnumpy())[0])
+    assert counts.dtype == np.int64
+    counts, edges = nd.histogram(nd.array(x), bins=bins)
+    np.testing.assert_allclose(edges.asnumpy(), np.linspace(x.min(), x.max(), bins + 1), atol=1e-5)
+    assert counts.sum().asscalar() == x.size
+
+
+def test_histogram_of_nothing_and_of_nan():
+    counts, edges = nd.histogram(nd.zeros((0,)), bins=2)
+    assert counts.asnumpy().tolist() == [0, 0]
+    assert edges.asnumpy().tolist() == [0, 0.5, 1]
+    counts, edges = nd.histogram(nd.array([1.0, np.nan]), bins=2)
+    assert np.isnan(edges.asnumpy()).all()
+    assert counts.asnumpy().tolist() == [0, 0]
+    with pytest.raises(OperatorError, match="histogram: bins is of shape"):
+        nd.histogram(nd.zeros((3,)), bins=nd.zeros((1,)))
+    with pytest.raises(OperatorError, match="histogram: bins is of dtype int32; accepted: float32"):
+        nd.histogram(nd.zeros((3,)), bins=nd.zeros((2,), dtype="int32"))
+    with pytest.raises(TypeError, match="histogram: bins is list; accepted: int or NDArray"):
+        nd.histogram(nd.zeros((3,)), bins=[1, 2])

@@ -26,6 +26,7 @@ module                    ops
 :mod:`.moving`            boolean_mask, index_copy
 :mod:`.scan`              cumulative sums
 :mod:`.sorting`           sort, argsort, topk
+:mod:`.histogram`         histogram
 :mod:`.activation`        Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.loss`              output layers that are losses
@@ -63,6 +64,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     ctc,
     density,
     dropout,
+    histogram,
     indexing,
     loss,
     matrix,

@@ -24,6 +24,9 @@ def filled(lhs, mhs, rhs):
     return y
 
 
+#: Dtypes of indices on devices without float64 as well.
+INDEXES = tuple(d for d in SWEEP if d != "float64")
+
 #: Attributes of Embedding, and of the sequence ops; lengths of two sequences.
 SIZES = {"input_dim": 4, "output_dim": 3}
 USED = {"use_sequence_length": True}
@@ -55,7 +58,7 @@ CASES = [
     Case("take", (uniform(3, 4), whole([-1])), {"mode": "raise"}, "below", error=True),
     Case("take", (uniform(3, 4), whole([1])), {"mode": "last"}, "mode", error=True),
     Case("take", (uniform(3, 4), whole([1])), {"axis": 2}, "axis", error=True),
-    *[Case("take", (uniform(3, 4), whole([2, 1, 1], d)), {}, d) for d in (*SWEEP, "bool")],
+    *[Case("take", (uniform(3, 4), whole([2, 1, 1], d)), {}, d) for d in (*INDEXES, "bool")],
     Case("Embedding", (whole([[1, 4], [0, -2]]), uniform(4, 3)), SIZES, "main", sweep=True),
     Case("Embedding", (whole([0.9, 1.5], "float32"), uniform(4, 3)), SIZES, "fractions"),
     Case("Embedding", (whole([1]), uniform(4, 3)), {**SIZES, "sparse_grad": True}, "sparse", orders=0),
@@ -93,8 +96,8 @@ CASES = [
     Case("argmax_channel", (values([[1, 2, 2], [0, np.nan, 3]]),), {}, "ties, nan", orders=0),
     Case("argmax_channel", (distinct(3),), {}, "rank", error=True),
     Case("one_hot", (whole([1, 0, 3, -1]), 3), {}, "main", orders=0),
-    *[Case("one_hot", (whole([[2, 0]], d), 3), {}, f"of {d}", orders=0) for d in SWEEP],
-    *[Case("one_hot", (whole([2, 0]), 3, 5, 2), {"dtype": d}, f"in {d}", orders=0) for d in SWEEP],
+    *[Case("one_hot", (whole([[2, 0]], d), 3), {}, f"of {d}", orders=0) for d in INDEXES],
+    *[Case("one_hot", (whole([2, 0]), 3, 5, 2), {"dtype": d}, f"in {d}", orders=0) for d in INDEXES],
     Case("one_hot", (whole([1.7, -0.5], "float32"), 3), {}, "fractions", orders=0),
     # where
     Case("where", (whole([[1, 0], [0, 2]]), uniform(2, 2), uniform(2, 2)), {}, "main", sweep=True),

@@ -9,6 +9,8 @@ TIES = values([2, 1, 2, 1, 2, 1, 1, 2, 0.5, 2]).constant()
 NAN = values([[1, np.nan, 3, -np.inf], [np.nan, 0.0, np.inf, -0.0]]).constant()
 UNORDERED = "NaN compares false with everything, so std::sort leaves any order"
 #: MXNet's default axis is -1; but sort's backward forgets it unless it is given.
+#: Dtypes of a histogram: MXNet 1.9.1 has it for these.
+COUNTABLE = ("float16", "float32", "float64", "int32", "int64", "uint8", "int8")
 
 CASES = []
 for name in ("sort", "argsort"):
@@ -73,4 +75,19 @@ CASES += [
     Case("cumsum", (uniform(3, 4),), {"axis": 2}, "axis", error=True),
     *[Case("cumsum", (uniform(3, 4),), {"axis": 0, "dtype": d}, d, orders=0) for d in ("float16", "int32")],
     Case("cumsum", (values([1.5, np.nan, 2]),), {}, "nan", orders=0),
+]
+#: Multiples of 1/4 on edges and between them, and outside.
+COUNTED = values([0, 0.25, 1, 1.5, 2, 3, -1, 2.5, 2, 0.75, 4]).constant()
+CASES += [
+    Case("histogram", (COUNTED, 4, (0, 2)), {}, "main", sweep=True, dtypes=COUNTABLE, orders=0),
+    Case("histogram", (COUNTED, 5), {}, "own range", orders=0),
+    Case("histogram", (values([1, 1, 1]).constant(), 2), {}, "one value", orders=0),
+    Case("histogram", (COUNTED,), {"bins": values([0, 0.5, 2, 3]).constant()}, "edges", orders=0),
+    Case("histogram", (values([1, np.nan, 2]).constant(), 2, (0, 2)), {}, "nan", orders=0),
+    Case("histogram", (uniform(2, 3).constant(), 3), {"range": (-1, 1)}, "matrix", orders=0),
+    Case(
+        "histogram", (values([0, 1, 2, 3, 4, 5, 6, 7]).as_dtype("int32"), 3, (0, 7)), {}, "whole", orders=0
+    ),
+    Case("histogram", (COUNTED, 0), {}, "bins", error=True),
+    Case("histogram", (COUNTED, 2, (3, 1)), {}, "range", error=True),
 ]
