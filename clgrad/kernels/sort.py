@@ -1,10 +1,10 @@
 """Planner of sorting along one axis: values, indices, or a mask of the first k.
 
-pyopencl's own algorithms do not serve here: ``bitonic_sort.BitonicSort`` takes lengths that are powers of
-two, is not stable and compares NaN as C does; ``algorithm.RadixSort`` sorts one contiguous array of whole
-numbers, so not rows along an axis, and takes a scan of the whole array for each two bits of the key (a million
-keys with their indices: 1,200 ms on a two-core CPU, 80 ms here); both enqueue by themselves, so that no plan
-or tape would hold their launches.
+pyopencl's own algorithms do not serve here. ``bitonic_sort.BitonicSort`` takes lengths that are powers of
+two, is not stable and compares NaN as C does. ``algorithm.RadixSort`` sorts one contiguous array of whole
+numbers, so not rows along an axis, and scans all of it for each two bits of the key (a million keys with
+their indices: 1,200 ms on a two-core CPU, 80 ms here). Both enqueue by themselves, so that no plan or tape
+would hold their launches.
 """
 
 import math

@@ -1,6 +1,8 @@
 """Moving elements along an axis to other places, each to one place at most.
 
-``move`` is its own kind of gradient: the elements go back to where they came from.
+``move`` is its own kind of gradient: the elements go back to where they came from. Selecting is a running
+sum of the mask and two moves; ``pyopencl.algorithm.copy_if`` would serve for one contiguous
+array, but enqueues by itself, and has the scan of :mod:`clgrad.kernels.scan`'s note under it.
 """
 
 import math
