@@ -236,7 +236,7 @@ class View:
     def overlaps(self, other: "View") -> bool:
         """Whether some byte belongs to this view and to another of the same storage."""
         begin, start = self.offset * self.dtype.itemsize, other.offset * other.dtype.itemsize
-        return begin < start + other.nbytes and start < begin + self.nbytes
+        return max(begin, start) < min(begin + self.nbytes, start + other.nbytes)
 
 
 def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:

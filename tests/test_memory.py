@@ -122,3 +122,18 @@ def test_an_output_that_is_also_an_input():
     x = mx.nd.array(host[:, :3])
     x[:] = x.T
     np.testing.assert_array_equal(x.asnumpy(), host[:, :3].T)
+
+
+def test_rows_beside_each_other_do_not_overlap():
+    """An op from some rows of an array to others needs no copy, and is right at their borders."""
+    x = mx.nd.array(np.arange(12).reshape(4, 3))
+    first, second, both = x[0:2]._view, x[2:4]._view, x[1:3]._view
+    assert not first.overlaps(second)
+    assert not second.overlaps(first)
+    assert first.overlaps(both)
+    assert both.overlaps(second)
+    assert not first.reshaped((0, 3), 3).overlaps(first)
+    mx.nd.dot(x[0:2], mx.nd.eye(3) * 2, out=x[2:4])
+    np.testing.assert_array_equal(x.asnumpy()[2:], 2 * np.arange(6).reshape(2, 3))
+    mx.nd.dot(x[0:2], mx.nd.eye(3) * 2, out=x[1:3])
+    np.testing.assert_array_equal(x.asnumpy()[1:3], 2 * np.arange(6).reshape(2, 3))
