@@ -11,6 +11,7 @@ from clgrad.errors import OperatorError, OperatorTypeError
 COVERS = {
     "zeros": ("_full",),
     "arange": ("_arange",),
+    "linspace": ("_linspace",),
     "eye": ("_eye",),
     "zeros_like": (),
     "ones_like": (),
@@ -216,6 +217,21 @@ def test_linspace():
     equal(nd.linspace(2, -2, 3), [2, 0, -2])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", pytest.param("float64", marks=FP64)])
+def test_linspace_ends_where_it_is_told_to(dtype):
+    x = nd.linspace(-1, 0.7, 1001, dtype=dtype).asnumpy()
+    expected = np.linspace(-1, 0.7, 1001)
+    assert x[-1] == np.dtype(dtype).type(0.7)
+    np.testing.assert_allclose(x.astype(np.float64), expected, atol=4 * np.finfo(dtype).eps)
+
+
+def test_linspace_of_whole_numbers_drops_fractions():
+    equal(nd.linspace(0, 10, 5, dtype="int32"), [0, 2, 5, 7, 10], "int32")
+    equal(nd.linspace(0, 1, 4, dtype="uint8"), [0, 0, 0, 1], "uint8")
+    with pytest.raises(OperatorError, match=r"linspace: num is -1; accepted: a whole number not below 0"):
+        nd.linspace(0, 1, -1)
+
+
 @pytest.mark.parametrize("k", [-2, 0, 1, 5])
 @pytest.mark.parametrize(("n", "m"), [(3, 0), (3, 5), (20, 19)])
 def test_eye(n, m, k):
@@ -231,6 +247,7 @@ def test_like_another_array():
     equal(nd.zeros_like(x), [[0, 0, 0]], "int32")
     equal(x.ones_like(), [[1, 1, 1]], "int32")
     equal(nd.full_like(x, 7), [[7, 7, 7]], "int32")
+    equal(nd.full_like(x, 7.5, dtype="float16"), [[7.5, 7.5, 7.5]], "float16")
     equal(nd.shape_array(x), [1, 3], "int64")
     equal(nd.size_array(x), [3], "int64")
 
@@ -244,3 +261,23 @@ def test_contexts():
         nd.eye(2, ctx=ctx),
     ):
         assert x.context == ctx
+
+
+def test_sparse_storage_is_refused():
+    for make in (nd.zeros, nd.empty):
+        assert make((2,), None, "int8", "default").dtype is np.int8
+        with pytest.raises(NotImplementedError, match="stype is 'csr'; accepted: 'default'"):
+            make((2,), stype="csr")
+
+
+def test_onehot_encode_writes_to_its_argument():
+    out = nd.full((3, 4), 9)
+    assert nd.onehot_encode(nd.array([1, 0, 2]), out) is out
+    equal(out, np.eye(3, 4)[[1, 0, 2]])
+
+
+def test_errors_name_the_argument():
+    with pytest.raises(OperatorError, match=r"eye: N is -1; accepted: a whole number not below 0"):
+        nd.eye(-1)
+    with pytest.raises(OperatorError, match=r"arange: repeat is 0; accepted: 1 or more"):
+        nd.arange(3, repeat=0)

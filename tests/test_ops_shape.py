@@ -499,3 +499,106 @@ def test_gradient_of_arrays_without_elements(f):
         y = f(x)
     y.backward()
     assert x.grad.shape == (2, 0)
+
+
+# Repeating and cutting
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reps", [3, (2,), (5, 1), (2, 3, 1), (1, 2, 3, 4), (0,), (3, 0, 1)])
+def test_tile(reps, dtype, rng):
+    host = rng.integers(0, 2, (3, 1, 7)).astype(dtype)
+    y = nd.array(host, dtype=dtype).tile(reps)
+    assert np.dtype(y.dtype) == dtype
+    np.testing.assert_array_equal(y.asnumpy(), np.tile(host, reps))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("repeats", [0, 1, 5])
+@pytest.mark.parametrize("shape", [(3, 7), (1, 1), (0, 3), (2, 3, 5)])
+def test_repeat(shape, repeats, axis, rng):
+    host = rng.standard_normal(shape).astype(np.float32)
+    y = nd.array(host).repeat(repeats, axis)
+    np.testing.assert_array_equal(y.asnumpy(), np.repeat(host, repeats, axis))
+
+
+def test_repeating_nothing_passes_zero_gradients():
+    for f in (lambda x: nd.tile(x, (0, 2)), lambda x: nd.repeat(x, 0, 1)):
+        x = nd.ones((2, 3))
+        x.attach_grad()
+        with autograd.record():
+            y = nd.concat(f(x).reshape((-1,)), (x * 2).reshape((-1,)), dim=0)
+        y.backward()
+        np.testing.assert_array_equal(x.grad.asnumpy(), np.full((2, 3), 2))
+
+
+def test_gradients_of_repetition_gather(rng):
+    """Each element gets the sum over its copies, the same to the bit each time."""
+    host = rng.standard_normal((17, 19)).astype(np.float32)
+    head = rng.standard_normal((51, 38)).astype(np.float32)
+    found = []
+    for _ in "ab":
+        x = nd.array(host)
+        x.attach_grad()
+        with autograd.record():
+            y = nd.repeat(nd.tile(x, (3, 1)), 2, axis=1)
+        y.backward(nd.array(head))
+        found.append(x.grad.asnumpy())
+    np.testing.assert_array_equal(*found)
+    expected = head.reshape(3, 17, 19, 2).sum((0, 3))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_split_v2_as_a_method_and_with_empty_parts():
+    x = nd.array(counted(2, 6))
+    for part, expected in zip(
+        x.split_v2((0, 4, 4), axis=1), np.split(counted(2, 6), (0, 4, 4), 1), strict=True
+    ):
+        np.testing.assert_array_equal(part.asnumpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: nd.tile(x, (-1, 2)), r"tile: reps is \(-1, 2\); accepted: whole numbers not below 0"),
+        (lambda x: nd.repeat(x, -1), r"repeat: repeats is -1; accepted: a whole number not below 0"),
+        (lambda x: nd.repeat(x, 2, axis=2), r"repeat: axis is 2; accepted: -2 to 1"),
+        (lambda x: nd.split_v2(x, 4), r"split_v2: indices_or_sections is 4; accepted: a divisor"),
+        (
+            lambda x: nd.split_v2(x, (3, 1)),
+            r"split_v2: indices_or_sections is \(3, 1\); accepted: positions",
+        ),
+        (lambda x: nd.split(x, 0), r"split: num_outputs is 0; accepted: a divisor of the axis' size 3"),
+        (lambda x: nd.reshape_like(x, x, lhs_begin=1), r"reshape_like: rhs is of shape \(2, 3\); accepted"),
+        (lambda x: nd.reshape_like(x, x, lhs_end=3), r"reshape_like: lhs_begin, lhs_end is \(None, 3\)"),
+        (
+            lambda x: nd.broadcast_axis(x, (0, 1), 2),
+            r"broadcast_axis: size is 2; accepted: one size for each",
+        ),
+        (lambda x: nd.broadcast_axis(x, 1, 5), r"broadcast_axis: axis is 1; accepted: an axis of size 1"),
+        (lambda x: nd.broadcast_like(x, x, (0,), (0, 1)), r"broadcast_like: rhs_axes is \(0, 1\)"),
+        (
+            lambda x: nd.slice_like(x, nd.ones(2)),
+            r"slice_like: shape_like is of shape \(2,\); accepted: 2 axes",
+        ),
+        (lambda x: nd.slice_like(x, nd.ones(2), axes=(1,)), r"slice_like: axes is 1; accepted: -1 to 0"),
+        (lambda x: nd.stack(), r"stack: data is \(\); accepted: one array or more"),
+        (
+            lambda x: nd.stack(x, nd.ones(2)),
+            r"stack: data\[1\] is of shape \(2,\); accepted: that of the first",
+        ),
+        (lambda x: nd.concatenate([]), r"concatenate: arrays is \[\]; accepted: one array or more"),
+        (
+            lambda x: nd.moveaxis(x, (0, 0), (0, 1)),
+            r"moveaxis: source is \(0, 0\); accepted: each axis once",
+        ),
+        (
+            lambda x: nd.moveaxis(x, 0, (0, 1)),
+            r"moveaxis: destination is \(0, 1\); accepted: one place for",
+        ),
+        (lambda x: nd.flip(x, (0, -2)), r"flip: axis is \(0, -2\); accepted: each axis once"),
+    ],
+)
+def test_errors_of_repeating_and_cutting_name_the_argument(call, message):
+    with pytest.raises(OperatorError, match=message):
+        call(nd.ones((2, 3)))

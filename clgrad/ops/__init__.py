@@ -8,6 +8,8 @@ module                    ops
 :mod:`.selection`         where
 :mod:`.reduction`         sums, extrema, norms along axes
 :mod:`.shape`             reshaping, transposing, slicing, joining
+:mod:`.repetition`        broadcasting along axes, tile, repeat
+:mod:`.parting`           split, slice_like
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
 :mod:`.indexing`          take, pick, Embedding
@@ -76,12 +78,14 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     optimizer,
     pad,
     padded,
+    parting,
     pieces,
     pooling,
     positions,
     product,
     recurrent,
     reduction,
+    repetition,
     resize,
     roi,
     sampler,

@@ -7,7 +7,7 @@ import numpy as np
 from clgrad import array, dtypes
 from clgrad.array import NDArray
 from clgrad.device import Context, current_context
-from clgrad.errors import OperatorError, OperatorTypeError, argument_error
+from clgrad.errors import AbsentError, OperatorError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
@@ -55,6 +55,21 @@ def _arange(call: Call, *, size, repeat, dtype=None, start, step):
     return _generate(call, (size,), dtype, value, [layout.index(0, 1)], [dtype, dtype])
 
 
+@operator(name="_linspace", numbers=("start", "stop", "step"))
+def _linspace(call: Call, *, size, endpoint, dtype=None, start, stop, step):
+    """start + step * i, the last one stop itself; whole numbers by dropping the fraction."""
+    dtype = dtype_of(call, dtype)
+    real = dtypes.compute_type(dtype) if dtypes.is_floating(dtype) else _widest_real(call)
+    value = expr.scalar(0, real) + expr.scalar(2, real) * expr.cast(expr.index(0), real)
+    if endpoint:
+        value = expr.where(expr.index(0) == size - 1, expr.scalar(1, real), value)
+    return _generate(call, (size,), dtype, value, [layout.index(0, 1)], [real] * 3)
+
+
+def _widest_real(call: Call) -> np.dtype:
+    return dtypes.float64 if call.device.capabilities.fp64 else dtypes.float32
+
+
 @operator(name="_eye")
 def _eye(call: Call, *, rows, columns, k, dtype=None):
     """1 on the k-th diagonal, else 0."""
@@ -92,9 +107,16 @@ def ones_like(data):
 
 
 @composite()
-def full_like(data, fill_value):
-    """An array of one value, of the shape, dtype and device of data."""
-    return _full.create(data.context, shape=data.shape, dtype=data._view.dtype.name, value=fill_value)
+def full_like(data, fill_value, dtype=None):
+    """An array of one value, of the shape and device of data, and of its dtype unless one is given."""
+    name = data._view.dtype.name if dtype is None else dtypes.resolve(dtype, "full_like").name
+    return _full.create(data.context, shape=data.shape, dtype=name, value=fill_value)
+
+
+@composite()
+def onehot_encode(indices, out):
+    """:func:`one_hot` into ``out``, of shape (len(indices), classes): its older name."""
+    return one_hot(indices, depth=out.shape[-1], dtype=out._view.dtype.name, out=out)
 
 
 @composite()
@@ -150,10 +172,18 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     return array.from_host(host, resolved, ctx)
 
 
-def empty(shape, ctx: Context | None = None, dtype=None) -> NDArray:
+def empty(shape, ctx: Context | None = None, dtype=None, stype=None) -> NDArray:
     """An array whose elements have no particular value yet."""
+    _check_dense("empty", stype)
     call = Call((ctx or current_context()).device, "empty")
     return array.empty(shape_of(call.op, shape), dtype_of(call, dtype), ctx)
+
+
+def _check_dense(op: str, stype) -> None:
+    if stype not in (None, "default"):
+        raise AbsentError(
+            f"{op}: stype is {stype!r}; accepted: 'default', since clgrad stores arrays densely"
+        )
 
 
 def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
@@ -168,8 +198,9 @@ def _filled(op: str, shape, value: float, ctx, dtype, out) -> NDArray:
     return _full.create(ctx, out=out, shape=shape_of(op, shape), dtype=name, value=value)
 
 
-def zeros(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
+def zeros(shape, ctx: Context | None = None, dtype=None, stype=None, out=None, **kwargs) -> NDArray:
     """An array of zeros; float32 by default."""
+    _check_dense("zeros", stype)
     return _filled("zeros", shape, 0, ctx, dtype, out)
 
 
@@ -181,26 +212,37 @@ def ones(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> N
 def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dtype="float32") -> NDArray:
     """start, start + step, ... below stop, each ``repeat`` times.
 
-    With one argument, from 0 up to it.
+    With one argument, from 0 up to it. ``infer_range`` is accepted for MXNet's sake.
     """
-    if stop is None and not infer_range:
+    if stop is None:
         start, stop = 0, start
     if step == 0:
         raise OperatorError("arange: step is 0; accepted: another number")
+    if repeat < 1:
+        raise argument_error("arange", "repeat", repeat, "1 or more")
     size = max(0, math.ceil((stop - start) / step)) * int(repeat)
-    name = dtypes.resolve(dtype, "arange").name
+    name = dtypes.resolve("float32" if dtype is None else dtype, "arange").name
     return _arange.create(ctx, size=size, repeat=int(repeat), dtype=name, start=start, step=step)
 
 
 def linspace(start, stop, num, endpoint=True, ctx=None, dtype="float32") -> NDArray:
-    """``num`` numbers evenly spaced from start to stop (included unless ``endpoint`` is False)."""
-    gaps = max(1, num - 1 if endpoint else num)
-    name = dtypes.resolve(dtype, "linspace").name
-    step = (stop - start) / gaps
-    return _arange.create(ctx, size=int(num), repeat=1, dtype=name, start=start, step=step)
+    """``num`` numbers evenly spaced from start to stop (included unless ``endpoint`` is False).
+
+    In whole dtypes, the fractions are dropped.
+    """
+    if num < 0:
+        raise argument_error("linspace", "num", num, "a whole number not below 0")
+    name = dtypes.resolve("float32" if dtype is None else dtype, "linspace").name
+    step = (stop - start) / max(1, num - 1 if endpoint else num)
+    last = bool(endpoint) and num > 1
+    return _linspace.create(
+        ctx, size=int(num), endpoint=last, dtype=name, start=start, stop=stop, step=step
+    )
 
 
-def eye(N, M=0, k=0, ctx=None, dtype="float32") -> NDArray:
-    """Ones on the k-th diagonal of an N x M matrix (N x N where M is 0), zeros elsewhere."""
+def eye(N, M=0, k=0, ctx=None, dtype=None) -> NDArray:
+    """Ones on the k-th diagonal of an N x M matrix (N x N where M is not above 0), zeros elsewhere."""
+    if N < 0:
+        raise argument_error("eye", "N", N, "a whole number not below 0")
     name = dtypes.resolve(dtype or "float32", "eye").name
-    return _eye.create(ctx, rows=int(N), columns=int(M or N), k=int(k), dtype=name)
+    return _eye.create(ctx, rows=int(N), columns=int(M if M > 0 else N), k=int(k), dtype=name)

@@ -12,10 +12,19 @@ from clgrad.kernels.layout import Operand
 from clgrad.registry import Call, RelabelCall, Spec, composite, operator, relabel
 
 
-def _axis(op: str, axis: int, ndim: int, argument: str = "axis") -> int:
+def one_axis(op: str, axis: int, ndim: int, argument: str = "axis") -> int:
+    """An axis counted from the first, checked."""
     if not -ndim <= axis < ndim:
         raise argument_error(op, argument, axis, f"{-ndim} to {ndim - 1}")
     return axis % ndim
+
+
+def distinct_axes(op: str, argument: str, axes: Sequence[int], ndim: int) -> list[int]:
+    """Axes counted from the first, checked; none may come twice."""
+    found = [one_axis(op, a, ndim, argument) for a in axes]
+    if len(set(found)) < len(found):
+        raise argument_error(op, argument, tuple(axes), "each axis once")
+    return found
 
 
 def copy_step(
@@ -143,9 +152,31 @@ with_shape.gradient(data=_restore)
 
 
 @composite()
-def reshape_like(lhs, rhs):
-    """lhs under the shape of rhs."""
-    return reshape(lhs, rhs.shape)
+def reshape_like(lhs, rhs, lhs_begin=None, lhs_end=None, rhs_begin=None, rhs_end=None):
+    """lhs with its axes from lhs_begin to lhs_end (excluded) replaced by those of rhs; by default all.
+
+    Bounds are as in Python's slices: None stands for the first axis or for the end.
+    """
+    first, last = _axis_range("lhs", lhs_begin, lhs_end, lhs.ndim)
+    begin, end = _axis_range("rhs", rhs_begin, rhs_end, rhs.ndim)
+    replaced, sizes = lhs.shape[first:last], rhs.shape[begin:end]
+    if math.prod(replaced) != math.prod(sizes):
+        accepted = f"sizes of lhs, {replaced}, and of rhs, {sizes}, with the same product"
+        raise argument_error("reshape_like", "rhs", f"of shape {rhs.shape}", accepted)
+    return with_shape(lhs, shape=(*lhs.shape[:first], *sizes, *lhs.shape[last:]))
+
+
+def _axis_range(side: str, begin, end, ndim: int) -> tuple[int, int]:
+    first = 0 if begin is None else begin + ndim if begin < 0 else begin
+    last = ndim if end is None else end + ndim if end < 0 else end
+    if not 0 <= first <= last <= ndim:
+        raise argument_error(
+            "reshape_like",
+            f"{side}_begin, {side}_end",
+            (begin, end),
+            f"bounds within {ndim} axes, in order",
+        )
+    return first, last
 
 
 @relabel(aliases=("Flatten",))
@@ -161,7 +192,7 @@ flatten.gradient(data=_restore)
 @relabel()
 def expand_dims(call: RelabelCall, data: Spec, *, axis):
     """A new axis of size 1 at position ``axis``."""
-    axis = _axis(call.op, axis, len(data.shape) + 1)
+    axis = one_axis(call.op, axis, len(data.shape) + 1)
     return (*data.shape[:axis], 1, *data.shape[axis:]), 0
 
 
@@ -175,7 +206,7 @@ def squeeze(call: RelabelCall, data: Spec, *, axis=None):
     if axis is None:
         axes = [a for a, n in enumerate(data.shape) if n == 1]
     else:
-        axes = [_axis(call.op, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)]
+        axes = distinct_axes(call.op, "axis", (axis,) if isinstance(axis, int) else axis, ndim)
     for a in axes:
         if data.shape[a] != 1:
             raise call.error("axis", axis, f"axes of size 1 of {data.shape}")
@@ -268,8 +299,8 @@ def resolve_slice(op: str, item: builtins.slice, size: int) -> tuple[int, int, i
 @composite(aliases=("crop",))
 def slice(data, begin, end, step=None):
     """A region of the leading ``len(begin)`` axes; None in begin, end or step stands for the default."""
-    begin, end = _per_axis(begin), _per_axis(end)
-    steps = _per_axis(step) if step is not None and step != () else (None,) * len(begin)
+    begin, end = per_axis(begin), per_axis(end)
+    steps = per_axis(step) if step is not None and step != () else (None,) * len(begin)
     if not len(begin) == len(end) == len(steps) <= data.ndim:
         raise argument_error(
             "slice", "begin, end, step", (begin, end, steps), f"one each for up to {data.ndim} axes"
@@ -280,14 +311,15 @@ def slice(data, begin, end, step=None):
     return take_slice(data, *zip(*parts, strict=True))
 
 
-def _per_axis(value) -> tuple:
+def per_axis(value) -> tuple:
+    """A tuple, also of a single value."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 @composite()
 def slice_axis(data, axis, begin, end):
     """Elements begin to end (excluded; None: to the last) along one axis."""
-    axis = _axis("slice_axis", axis, data.ndim)
+    axis = one_axis("slice_axis", axis, data.ndim)
     size = data.shape[axis]
     for name, bound in (("begin", begin), ("end", end)):
         if bound is not None and not -size <= bound <= size:
@@ -297,23 +329,10 @@ def slice_axis(data, axis, begin, end):
     return take_slice(data, *zip(*whole, strict=True))
 
 
-@composite()
-def slice_like(data, shape_like, axes=()):
-    """The leading corner of data with the sizes of ``shape_like`` (along ``axes``, or along all)."""
-    axes = [a % data.ndim for a in axes] or range(data.ndim)
-    parts = [(0, 1, shape_like.shape[a] if a in axes else n) for a, n in enumerate(data.shape)]
-    for a, (_, _, n) in enumerate(parts):
-        if n > data.shape[a]:
-            raise argument_error(
-                "slice_like", "shape_like", shape_like.shape, f"sizes up to those of {data.shape}"
-            )
-    return take_slice(data, *zip(*parts, strict=True))
-
-
 @composite(aliases=("reverse",))
 def flip(data, axis):
     """The elements in reverse order along an axis, or along several."""
-    axes = {_axis("flip", a, data.ndim) for a in _per_axis(axis)}
+    axes = set(distinct_axes("flip", "axis", per_axis(axis), data.ndim))
     parts = [(n - 1, -1, n) if a in axes else (0, 1, n) for a, n in enumerate(data.shape)]
     return strided_slice(
         data, **dict(zip(("begin", "step", "size"), zip(*parts, strict=True), strict=True))
@@ -327,7 +346,7 @@ def flip(data, axis):
 def transpose(call: Call, data: Spec, *, axes=()):
     """Axes in the order ``axes``; reversed where not given."""
     ndim = len(data.shape)
-    order = [_axis(call.op, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
+    order = [one_axis(call.op, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
     if sorted(order) != list(range(ndim)):
         raise call.error("axes", axes, f"each of the {ndim} axes once")
     strides = layout.contiguous_strides(data.shape)
@@ -347,7 +366,7 @@ def _(dy, axes):
 def swapaxes(data, dim1=0, dim2=0):
     """Two axes exchanged."""
     order = list(range(data.ndim))
-    i, j = _axis("swapaxes", dim1, data.ndim, "dim1"), _axis("swapaxes", dim2, data.ndim, "dim2")
+    i, j = one_axis("swapaxes", dim1, data.ndim, "dim1"), one_axis("swapaxes", dim2, data.ndim, "dim2")
     order[i], order[j] = order[j], order[i]
     return transpose(data, axes=tuple(order))
 
@@ -355,8 +374,10 @@ def swapaxes(data, dim1=0, dim2=0):
 @composite()
 def moveaxis(data, source, destination):
     """One axis, or several, moved to another place; the others keep their order."""
-    sources = [_axis("moveaxis", a, data.ndim, "source") for a in _per_axis(source)]
-    places = [_axis("moveaxis", a, data.ndim, "destination") for a in _per_axis(destination)]
+    sources = distinct_axes("moveaxis", "source", per_axis(source), data.ndim)
+    places = distinct_axes("moveaxis", "destination", per_axis(destination), data.ndim)
+    if len(sources) != len(places):
+        raise argument_error("moveaxis", "destination", destination, f"one place for each of {source}")
     order = [a for a in range(data.ndim) if a not in sources]
     for place, a in sorted(zip(places, sources, strict=True)):
         order.insert(place, a)
@@ -369,7 +390,7 @@ def moveaxis(data, source, destination):
 @operator()
 def broadcast_to(call: Call, data: Spec, *, shape):
     """Axes of size 1 repeated to the sizes of ``shape``; 0 there keeps a size."""
-    shape = tuple(int(n) for n in _per_axis(shape))
+    shape = tuple(int(n) for n in per_axis(shape))
     lead = len(shape) - len(data.shape)
     if lead >= 0 and 0 not in data.shape:
         shape = tuple(data.shape[a - lead] if n == 0 and a >= lead else n for a, n in enumerate(shape))
@@ -406,34 +427,14 @@ _slice_assign.gradient(
 )
 
 
-@composite()
-def broadcast_like(lhs, rhs, lhs_axes=None, rhs_axes=None):
-    """lhs broadcast to the shape of rhs (or only along ``lhs_axes``, to the sizes of ``rhs_axes``)."""
-    if lhs_axes is None:
-        return broadcast_to(lhs, rhs.shape)
-    shape = list(lhs.shape)
-    for a, b in zip(lhs_axes, rhs_axes, strict=True):
-        shape[a] = rhs.shape[b]
-    return broadcast_to(lhs, tuple(shape))
-
-
-@composite(aliases=("broadcast_axes",))
-def broadcast_axis(data, axis=(), size=()):
-    """Axes of size 1 repeated to the sizes given."""
-    shape = list(data.shape)
-    for a, n in zip(_per_axis(axis), _per_axis(size), strict=True):
-        shape[_axis("broadcast_axis", a, data.ndim)] = n
-    return broadcast_to(data, tuple(shape))
-
-
-# Joining and parting
+# Joining
 
 
 @operator(aliases=("Concat",))
 def concat(call: Call, *data: Spec, dim=1):
     """Arrays joined along the axis ``dim``, one launch each."""
     first = data[0]
-    axis = _axis(call.op, dim, len(first.shape), "dim")
+    axis = one_axis(call.op, dim, len(first.shape), "dim")
     for position, other in enumerate(data):
         same = other.dtype == first.dtype and len(other.shape) == len(first.shape)
         if not same or any(
@@ -469,6 +470,8 @@ concat.gradient(data=_concat_rule)
 @composite()
 def concatenate(arrays, axis=0, always_copy=True):
     """A list of arrays joined along an existing axis."""
+    if not arrays:
+        raise argument_error("concatenate", "arrays", arrays, "one array or more")
     return concat(*arrays, dim=axis)
 
 
@@ -476,20 +479,15 @@ def concatenate(arrays, axis=0, always_copy=True):
 def stack(*data, axis=0, num_args=None):
     """Arrays of one shape joined along a new axis."""
     arrays = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data
-    _axis("stack", axis, arrays[0].ndim + 1)
+    if not arrays:
+        raise argument_error("stack", "data", arrays, "one array or more")
+    one_axis("stack", axis, arrays[0].ndim + 1)
+    for position, other in enumerate(arrays):
+        if other.shape != arrays[0].shape:
+            raise argument_error(
+                "stack",
+                f"data[{position}]",
+                f"of shape {other.shape}",
+                f"that of the first, {arrays[0].shape}",
+            )
     return concat(*(expand_dims(a, axis=axis) for a in arrays), dim=axis)
-
-
-@composite(aliases=("SliceChannel",))
-def split(data, num_outputs, axis=1, squeeze_axis=False):
-    """A list of ``num_outputs`` equal parts along an axis (the array itself for one part)."""
-    axis = _axis("split", axis, data.ndim)
-    size, rest = divmod(data.shape[axis], num_outputs)
-    if rest:
-        raise argument_error(
-            "split", "num_outputs", num_outputs, f"a divisor of the axis' size {data.shape[axis]}"
-        )
-    parts = [slice_axis(data, axis, i * size, (i + 1) * size) for i in range(num_outputs)]
-    if squeeze_axis:
-        parts = [squeeze(part, axis=axis) for part in parts]
-    return parts if num_outputs > 1 else parts[0]
