@@ -7,13 +7,17 @@
 ##     scatter     y[b, c, h, w] = sum of x over the bins whose index is the element
 ##
 ## Layout: images (batch, channels, height, width), results (regions, out_channels, *pooled), rois (regions, 5):
-##   number of the image, x1, y1, x2, y2. Derivatives gather: each element reads the regions in order.
+##   number of the image, x1, y1, x2, y2.
+## Derivatives need no atomics. On a GPU they gather: each element reads the regions in order. On a CPU an
+##   owner has one channel of one image (OWNED), clears it, and adds what the regions give, in order; for
+##   float16 the sums are kept in `total`, in float.
 ## A region's number that names no image gives 0, and no gradient. Coordinates are limited before they become
 ##   whole numbers, so nonsense in rois costs no more than a region of the whole image.
 ## align: bin i of a region from `start` on, `bin` long, has `samples` samples at start + i * bin +
 ##   (s + 1/2) * bin / samples. A sample beyond -1 or the image's size is 0; others are held in the image.
 ##   (K. He et al.: Mask R-CNN, 2017, section 3.) max: R. Girshick: Fast R-CNN, 2015, section 2.1.
-## CPU shape: each work-item takes one contiguous range of y. GPU shape: a grid-stride loop.
+## CPU shape: each work-item takes one contiguous range of y (of its channels, if owned). GPU shape: a
+##   grid-stride loop.
 ## Assumes: `index` holds what mode max gave for the same regions.
 ## Tunables: the number of work-items (clgrad/kernels/roi.py).
 <%namespace name="common" file="common.mako"/>\
@@ -25,6 +29,7 @@ lit = lambda value: expr.c_literal(value, compute)
 PH, PW = g.pooled
 backward = mode in ("align_grad", "scatter")
 align = mode.startswith("align")
+total, total_dtype = ("total", compute) if totals else ("y", dtype)
 axes = (("y", "height", PH, 2), ("x", "width", PW, 1))
 roi = lambda position: expr.load(dtype, "rois", f"r * 5 + {position}")
 #: Largest coordinate that regions are believed to have: far beyond any image, and an int.
@@ -110,12 +115,90 @@ inline void bin_of(const Side s, const int bin, const index_t size, index_t *fir
       const Side side${axis} = side(${roi(at)}, ${roi(at + 2)}, ${bins});
 % endfor
 </%def>\
+## The samples of bin (i, j) that can lie in the image.
+<%def name="bin_samples()">\
+% for axis, size, _, _ in axes:
+<% bin = "i" if axis == "y" else "j" %>\
+      long first${axis} = (long)${bin} * side${axis}.samples, last${axis} = first${axis} + side${axis}.samples;
+      if (side${axis}.samples > 0) between(side${axis}, -1, (${T})${size}, &first${axis}, &last${axis});
+% endfor
+</%def>\
+<%def name="add(at, value)">\
+        { const index_t at = ${at}; const ${T} grown = ${expr.load(total_dtype, total, "at")} + (${value}); ${expr.store(total_dtype, "grown", compute, total, "at")} }
+</%def>\
+## What bin (i, j) of region r gives to the owner's channel, which begins at `base`.
+<%def name="give()">\
+% if mode == "scatter":
+      const index_t from = ((r * channels + channel) * ${PH} + i) * ${PW} + j;
+      if (index[from] < 0) continue;
+${add("base + index[from]", expr.load(dtype, "x", "from"))}\
+% else:
+      if (sidey.samples <= 0 || sidex.samples <= 0) continue;
+      const ${T} value = ${expr.load(dtype, "x", f"((r * out_channels + c) * {PH} + i) * {PW} + j")}
+          / ((${T})sidey.samples * (${T})sidex.samples);
+${bin_samples()}\
+      for (long ty = firsty; ty < lasty; ++ty) {
+        const ${T} vy = place(sidey, ty);
+        if (!(vy >= -1 && vy <= (${T})height)) continue;
+        ${T} fy;
+        const int row = element(vy, height, &fy);
+        const index_t line0 = base + row * width, line1 = line0 + (row < height - 1 ? width : 0);
+        for (long tx = firstx; tx < lastx; ++tx) {
+          const ${T} vx = place(sidex, tx);
+          if (!(vx >= -1 && vx <= (${T})width)) continue;
+          ${T} fx;
+          const index_t column0 = element(vx, width, &fx), column1 = column0 + (column0 < width - 1);
+${add("line0 + column0", "(1 - fy) * (1 - fx) * value")}\
+${add("line0 + column1", "(1 - fy) * fx * value")}\
+${add("line1 + column0", "fy * (1 - fx) * value")}\
+${add("line1 + column1", "fy * fx * value")}\
+        }
+      }
+% endif
+</%def>\
 __kernel void ${name}(
     ${signature})
 {
 % for array in arrays:
   ${array} += ${array}_offset;
 % endfor
+% if owned:
+  const index_t planes = batch * channels;
+  const index_t share = (planes + get_global_size(0) - 1) / get_global_size(0);
+  const index_t begin = get_global_id(0) * share, end = min(planes, begin + share);
+  for (index_t plane = begin; plane < end; ++plane) {
+    const index_t channel = plane % channels, b = plane / channels, base = plane * height * width;
+    for (index_t e = base; e < base + height * width; ++e) {
+      ${expr.store(total_dtype, "0", compute, total, "e")}
+    }
+    for (index_t r = 0; r < regions; ++r) {
+${region()}\
+      if (image != b) continue;
+% if mode == "align_grad":
+${sides()}\
+% endif
+% if g.by_position:
+      const index_t c = channel / ${PH * PW};
+      const int i = channel % ${PH * PW} / ${PW}, j = channel % ${PW};
+${give()}\
+% else:
+% if mode == "align_grad":
+      const index_t c = channel;
+% endif
+      for (int i = 0; i < ${PH}; ++i) {
+        for (int j = 0; j < ${PW}; ++j) {
+${give()}\
+        }
+      }
+% endif
+    }
+% if totals:
+    for (index_t e = base; e < base + height * width; ++e) {
+      ${expr.store(dtype, "total[e]", compute, "y", "e")}
+    }
+% endif
+  }
+% else:
 % if cpu:
   const index_t share = (elements + get_global_size(0) - 1) / get_global_size(0);
   const index_t begin = get_global_id(0) * share, end = min(elements, begin + share);
@@ -184,11 +267,7 @@ ${region()}\
 ${sides()}\
       const index_t channel = ${f"c * {PH * PW} + i * {PW} + j" if g.by_position else "c"};
       const index_t base = (image * channels + channel) * height * width;
-% for axis, size, _, _ in axes:
-<% bin = "i" if axis == "y" else "j" %>\
-      long first${axis} = (long)${bin} * side${axis}.samples, last${axis} = first${axis} + side${axis}.samples;
-      if (side${axis}.samples > 0) between(side${axis}, -1, (${T})${size}, &first${axis}, &last${axis});
-% endfor
+${bin_samples()}\
       for (long ty = firsty; ty < lasty; ++ty) {
         const ${T} vy = place(sidey, ty);
         if (!(vy >= -1 && vy <= (${T})height)) continue;
@@ -230,4 +309,5 @@ ${sides()}\
 % endif
 % endif
   }
+% endif
 }

@@ -6,7 +6,7 @@
 ## not weighted.
 ##
 ## Layout: x is (outer, from0, from1, ...), y is (outer, to0, to1, ...), C order.
-## CPU shape: each work-item takes one contiguous range of y and loops over it.
+## CPU shape: each work-item takes one contiguous range of y and loops over it, row by row.
 ## GPU shape: one work-item for each element, neighbours on neighbours, in a grid-stride loop.
 ## Assumes: entries of `at` lie within the axis.
 ## Tunables: the number of work-items (clgrad/kernels/separable.py).
@@ -14,6 +14,7 @@
 <%
 cpu = k.device.kind == "cpu"
 rank = len(k.maps)
+last = rank - 1
 compute = expr.dtypes.compute_type(k.dtype)
 T = expr.dtypes.c_type(compute)
 arrays = ["x", "y"]
@@ -44,18 +45,30 @@ __kernel void ${k.name}(
 % endfor
 % if cpu:
   const index_t share = (elements + get_global_size(0) - 1) / get_global_size(0);
-  const index_t begin = get_global_id(0) * share, end = min(elements, begin + share);
-  for (index_t element = begin; element < end; ++element) {
+  index_t element = get_global_id(0) * share;
+  const index_t end = min(elements, element + share);
+  while (element < end) {
+    index_t rest = element / to${last};
+    index_t i${last} = element - rest * to${last};
+    const index_t stop = min(to${last}, i${last} + (end - element));
 % else:
   for (index_t element = get_global_id(0); element < elements; element += get_global_size(0)) {
+    index_t rest = element / to${last};
+    const index_t i${last} = element - rest * to${last};
 % endif
-    index_t rest = element;
-% for d in reversed(range(rank)):
+% for d in reversed(range(last)):
     const index_t i${d} = rest % to${d};
     rest /= to${d};
 % endfor
     const index_t line0 = rest * from0;
+% if cpu:
+    for (; i${last} < stop; ++i${last}, ++element) {
+${sum(0, "line0")}\
+      ${expr.store(k.dtype, "sum0", compute, "y", "element")}
+    }
+% else:
 ${sum(0, "line0")}\
     ${expr.store(k.dtype, "sum0", compute, "y", "element")}
+% endif
   }
 }

@@ -13,7 +13,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.kernels import layout, template
-from clgrad.kernels.launch import In, Out, Plan, Step
+from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.map import ranges
 from clgrad.kernels.signature import Signature
 
@@ -123,8 +123,15 @@ def _plan(
         return Plan(device, [], outputs, inputs)
     largest = (max(g.batch, g.regions), g.channels, max(math.prod(g.size), math.prod(g.pooled)))
     signature = Signature(layout.needs_long(largest, []))
+    backward = mode in ("align_grad", "scatter")
+    compute = dtypes.compute_type(dtype)
+    # On a CPU an owner adds to a whole channel, in the compute type.
+    owned = backward and device.kind == "cpu"
+    totals = owned and dtype != compute
     for array in arrays:
         signature.array(*array)
+    if totals:
+        signature.array("total", compute, Scratch(0))
     for field, value in (
         ("batch", g.batch),
         ("channels", g.channels),
@@ -143,9 +150,12 @@ def _plan(
         device=device,
         dtype=dtype,
         signature=signature,
-        arrays=[array for array, _, _ in arrays],
+        arrays=[array for array, _, _ in arrays] + ["total"] * totals,
+        owned=owned,
+        totals=totals,
     )
-    backward = mode in ("align_grad", "scatter")
-    work = elements * (g.regions if backward else max(1, math.prod(g.size) // math.prod(g.pooled)))
-    sizes = ranges(device, elements, work)
-    return Plan(device, [Step(name, source, *sizes, signature.args)], outputs, inputs)
+    each = math.prod(g.out_shape if owned else (g.regions,)) if backward else math.prod(g.size)
+    blocks = g.batch * g.channels if owned else elements
+    sizes = ranges(device, blocks, blocks * max(1, each))
+    scratch = [elements * compute.itemsize] * totals
+    return Plan(device, [Step(name, source, *sizes, signature.args)], outputs, inputs, scratch)
