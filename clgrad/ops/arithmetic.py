@@ -78,7 +78,7 @@ def power(lhs, rhs):
 
 # x^0 is 1 everywhere, so its derivative is 0 even at x = 0; and 0^y is constant in y > 0.
 power.gradient(
-    lhs=lambda dy, lhs, rhs: select(rhs == 0, 0, dy * rhs * power(lhs, rhs - 1)),
+    lhs=lambda dy, lhs, rhs: dy * rhs * power(lhs, select((lhs == 0) * (rhs == 0), 0, rhs - 1)),
     rhs=lambda dy, y, lhs: select(lhs == 0, 0, dy * y * log(select(lhs == 0, 1, lhs))),
 )
 
