@@ -168,3 +168,16 @@ def test_plans_survive_a_change_of_offsets(rng):
     plan_harness.memory.upload(stream, from_harness, view)
     (result,) = made.run(stream, [view])
     np.testing.assert_array_equal(plan_harness.memory.download(stream, result), from_harness + 1)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int8", "int64"])
+def test_lookups(kernel_shape, dtype, rng):
+    """Elements at computed addresses: x[p, c] for places p, in every vector width."""
+    dtype, places = np.dtype(dtype), np.dtype("int32")
+    x, p = rng.integers(-9, 9, (5, 37)).astype(dtype), rng.integers(0, 5, 41).astype(places)
+    address = expr.cast(expr.operand(1, places), np.dtype("int64")) * 37 + expr.index(2)
+    operands = [Operand(dtype, (0, 0)), Operand(places, (1, 0)), layout.index(1, 2)]
+    value = expr.lookup(0, dtype, address)
+    (y,) = plan_harness.run(plan(kernel_shape, (41, 37), value, operands, dtype=dtype), [x, p])
+    np.testing.assert_array_equal(y, x[p])

@@ -5,7 +5,7 @@ import pytest
 
 import clgrad as mx
 from clgrad import autograd, nd
-from clgrad.errors import OperatorError
+from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.ops.scan import product_before, recurrence
 from clgrad.test_utils import gradcheck, gradgradcheck
 
@@ -116,7 +116,9 @@ def test_gradients_of_products_and_recurrences(axis, reverse, rng):
     ("call", "message"),
     [
         (lambda x: nd.sort(x, axis=2), "sort: axis is 2; accepted: -2 to 1, or None"),
-        (lambda x: nd.topk(x, k=4), "topk: k is 4; accepted: up to 3, the size of the axis"),
+        (lambda x: nd.topk(x, k=4), "topk: k is 4; accepted: a whole number up to 3, the size"),
+        (lambda x: nd.topk(x, k="2"), "topk: k is '2'; accepted: a whole number up to 3"),
+        (lambda x: nd.sort(x, axis=1.5), "sort: axis is 1.5; accepted: -2 to 1, or None"),
         (lambda x: nd.topk(x, ret_typ="x"), "topk: ret_typ is 'x'; accepted: 'value', 'indices'"),
         (lambda x: nd.argsort(x, dtype="int8"), "argsort: dtype is int8; accepted: uint8, int32"),
         (
@@ -129,6 +131,23 @@ def test_gradients_of_products_and_recurrences(axis, reverse, rng):
 def test_errors_name_op_and_argument(call, message):
     with pytest.raises(OperatorError, match=message):
         call(nd.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("wrong", [None, 3.0, [1, 2], np.ones(3)])
+def test_other_objects_are_refused(wrong):
+    for op in (nd.sort, nd.argsort, nd.topk, nd.cumsum, nd.histogram, nd.unravel_index, nd.SequenceMask):
+        with pytest.raises(
+            OperatorTypeError, match=f"{op.name}: argument '.*' is {type(wrong).__name__}; acc"
+        ):
+            op(wrong)
+
+
+def test_numpy_arrays_beside_an_array():
+    x = nd.array([[1, 2], [3, 4]])
+    assert nd.gather_nd(x, np.array([[1], [0]])).asnumpy().tolist() == [3]
+    assert nd.boolean_mask(x, np.array([False, True])).asnumpy().tolist() == [[3, 4]]
+    assert nd.take(x, np.array([1])).asnumpy().tolist() == [[3, 4]]
+    assert nd.Embedding(np.array([1]), x).asnumpy().tolist() == [[3, 4]]
 
 
 def test_repeats_to_the_bit(rng):
@@ -153,7 +172,8 @@ def test_histogram_of_many(bins, rng):
     assert counts.dtype == np.int64
     counts, edges = nd.histogram(nd.array(x), bins=bins)
     np.testing.assert_allclose(edges.asnumpy(), np.linspace(x.min(), x.max(), bins + 1), atol=1e-5)
-    assert counts.sum().asscalar() == x.size
+    assert counts.sum().asscalar() == x.size, "the smallest or the largest lies in no bin"
+    assert edges.asnumpy()[[0, -1]].tolist() == [x.min(), x.max()]
 
 
 def test_histogram_of_nothing_and_of_nan():

@@ -29,7 +29,9 @@ def _bin_edges(call: Call, low: Spec, high: Spec, *, bins, dtype):
     first, last = expr.operand(0, low.dtype), expr.operand(1, high.dtype)
     apart = expr.where(first == last, 0.5, first * 0)
     step = expr.cast(expr.index(2), first.dtype)
-    value = ((last + apart) * step + (first - apart) * (bins - step)) / bins
+    first, last = first - apart, last + apart
+    value = (last * step + first * (bins - step)) / bins
+    value = expr.where(step == 0, first, expr.where(step == bins, last, value))  # not rounded
     outputs = [map.Output(value, Operand(target, (1,)))]
     operands = [Operand(low.dtype, (0,)), Operand(high.dtype, (0,)), layout.index(0, 1)]
     return map.plan(call.device, call.kernel(target), (bins + 1,), outputs, operands)
@@ -52,7 +54,7 @@ def _own_range(data: NDArray, real: str, bins: int) -> NDArray:
     return _bin_edges(low, high, bins=bins, dtype=real)
 
 
-@composite()
+@composite(arrays=("a",))
 def histogram(a, bins=10, range=None):
     """A list: how many elements of a lie in each bin, and the edges of the bins.
 

@@ -70,7 +70,7 @@ def _count_outside(call: Call, indices: Spec, *, size):
     return reduce.plan(call.device, name, indices.shape, axes, total, [own], out_shape=(1,))
 
 
-@composite()
+@composite(arrays=("a", "indices"))
 def take(a, indices, axis=0, mode="clip"):
     """Elements of ``a`` along an axis, at ``indices``, which are truncated where they are real.
 
@@ -88,7 +88,7 @@ def take(a, indices, axis=0, mode="clip"):
     return take_rows(a, indices, axis=axis, mode=mode)
 
 
-@composite()
+@composite(arrays=("weight", "data"))
 def Embedding(data, weight, input_dim=None, output_dim=None, dtype="float32", sparse_grad=False):
     """The rows of ``weight`` (input_dim x output_dim) at the indices in ``data``.
 
@@ -163,7 +163,7 @@ _pick_grad.gradient(
 )
 
 
-@composite(aliases=("choose_element_0index",))
+@composite(aliases=("choose_element_0index",), arrays=("data", "index"))
 def pick(data, index, axis=-1, keepdims=False, mode="clip"):
     """One element for each position of the other axes: that at ``index`` along ``axis``.
 
@@ -178,7 +178,7 @@ def pick(data, index, axis=-1, keepdims=False, mode="clip"):
     return _pick(data, index, axis=axis, keepdims=bool(keepdims), mode=mode)
 
 
-@composite()
+@composite(arrays=("a", "indices"))
 def batch_take(a, indices):
     """``a[i, indices[i]]`` for each row i; more axes of a but the last are rows too."""
     rows = a.shape[:-1]

@@ -60,7 +60,7 @@ def _(dy, places, data_shape, axis):
     return (move(dy, winners(places, axis=along, size=data_shape[axis]), axis=axis),)
 
 
-@composite(name="contrib.boolean_mask", aliases=("boolean_mask",))
+@composite(name="contrib.boolean_mask", aliases=("boolean_mask",), arrays=("data", "index"))
 def boolean_mask(data, index, axis=0):
     """The parts of data along an axis at which the vector ``index`` is not 0.
 
@@ -80,7 +80,9 @@ def boolean_mask(data, index, axis=0):
     return move(data, winners(places, axis=0, size=count), axis=axis)
 
 
-@composite(name="contrib.index_copy", aliases=("index_copy",))
+@composite(
+    name="contrib.index_copy", aliases=("index_copy",), arrays=("old_tensor", "index_vector", "new_tensor")
+)
 def index_copy(old_tensor, index_vector, new_tensor):
     """``old_tensor`` with the rows (along the first axis) at ``index_vector`` replaced by new_tensor's.
 

@@ -61,7 +61,7 @@ def _check_indices(op: str, indices: NDArray, rank: int) -> None:
         raise argument_error(op, "indices", f"of shape {indices.shape}", accepted)
 
 
-@composite()
+@composite(arrays=("data", "indices"))
 def gather_nd(data, indices):
     """``data[indices[0], indices[1], ...]``: the elements, or the parts, at multi-indices.
 
@@ -78,7 +78,7 @@ def gather_nd(data, indices):
     return take_rows(rows, places)
 
 
-@composite()
+@composite(arrays=("data", "indices"))
 def scatter_nd(data, indices, shape):
     """Zeros of ``shape``, with the parts of data at multi-indices: the transpose of gather_nd.
 
@@ -113,7 +113,7 @@ def _known_shape(op: str, shape) -> tuple[int, ...]:
     return shape_of(op, (max(sizes[0], 0), *sizes[1:]))
 
 
-@composite()
+@composite(arrays=("data",))
 def ravel_multi_index(data, shape=None):
     """Positions, in C order, of multi-indices into an array of ``shape``; in data's dtype.
 
@@ -145,7 +145,7 @@ def _unravel_index(call: Call, data: Spec, *, shape):
     return Plan(call.device, steps, [((len(shape), *data.shape), data.dtype)], inputs=1)
 
 
-@composite()
+@composite(arrays=("data",))
 def unravel_index(data, shape=None):
     """Multi-indices, (axes, *data.shape), of positions in C order of an array of ``shape``.
 
@@ -169,7 +169,7 @@ def _index_array(call: Call, data: Spec, *, axes):
     return Plan(call.device, [step], result, inputs=1)
 
 
-@composite(name="contrib.index_array", aliases=("index_array",))
+@composite(name="contrib.index_array", aliases=("index_array",), arrays=("data",))
 def index_array(data, axes=None):
     """The multi-index of every position of data, as int64 of shape (*data.shape, number of axes).
 

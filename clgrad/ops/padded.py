@@ -54,7 +54,7 @@ def _sequence_mask(call: Call, data: Spec, length: Spec, *, axis, value):
 _sequence_mask.gradient(data=lambda dy, length, axis: _sequence_mask(dy, length, axis=axis, value=0))
 
 
-@composite()
+@composite(arrays=("data", "sequence_length"))
 def SequenceMask(data, sequence_length=None, use_sequence_length=False, value=0.0, axis=0):
     """Data with ``value`` in the place of all steps behind the end of each sequence."""
     if not _check("SequenceMask", data, sequence_length, use_sequence_length, axis):
@@ -97,7 +97,7 @@ _sequence_last.gradient(
 _sequence_last_grad.gradient(grad=lambda dy, length, axis: _sequence_last(dy, length, axis=axis))
 
 
-@composite()
+@composite(arrays=("data", "sequence_length"))
 def SequenceLast(data, sequence_length=None, use_sequence_length=False, axis=0):
     """The last step of each sequence; the first one where the length is 0."""
     used = _check("SequenceLast", data, sequence_length, use_sequence_length, axis)
@@ -131,7 +131,7 @@ def _sequence_reverse(call: Call, data: Spec, length: Spec, *, axis):
 _sequence_reverse.gradient(data=lambda dy, length, axis: _sequence_reverse(dy, length, axis=axis))
 
 
-@composite()
+@composite(arrays=("data", "sequence_length"))
 def SequenceReverse(data, sequence_length=None, use_sequence_length=False, axis=0):
     """Each sequence in reverse order; the steps behind its end stay where they are."""
     if _check("SequenceReverse", data, sequence_length, use_sequence_length, axis):

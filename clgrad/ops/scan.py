@@ -9,6 +9,13 @@ from clgrad.ops.shape import reshape
 from clgrad.registry import Call, Spec, composite, operator
 
 
+def axis_of(op: str, axis, ndim: int) -> int:
+    """The axis, counted from the first, of an op that takes None for all elements in order as well."""
+    if not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+        raise argument_error(op, "axis", repr(axis), f"{-ndim} to {ndim - 1}, or None")
+    return int(axis) % ndim
+
+
 @operator(name="_cumsum")
 def _cumsum(call: Call, data: Spec, *, axis, dtype, reverse=False):
     """The sums of the elements up to each place along an axis (from each place on: ``reverse``)."""
@@ -24,7 +31,7 @@ def _(dy, data_dtype, axis, reverse):
     return (_cumsum(dy, axis=axis, dtype=data_dtype.name, reverse=not reverse),)
 
 
-@composite(reference=np.cumsum)
+@composite(reference=np.cumsum, arrays=("a",))
 def cumsum(a, axis=None, dtype=None):
     """The sums of the elements up to each place along an axis, that place included.
 
@@ -34,11 +41,10 @@ def cumsum(a, axis=None, dtype=None):
     """
     if axis is None:
         a, axis = reshape(a, shape=(-1,)), 0
-    elif not -a.ndim <= axis < a.ndim:
-        raise argument_error("cumsum", "axis", axis, f"{-a.ndim} to {a.ndim - 1}, or None")
+    axis = axis_of("cumsum", axis, a.ndim)
     if dtype is None:
         dtype = dtypes.int64 if a._view.dtype == dtypes.bool_ else a._view.dtype
-    return _cumsum(a, axis=int(axis), dtype=dtypes.resolve(dtype, "cumsum").name)
+    return _cumsum(a, axis=axis, dtype=dtypes.resolve(dtype, "cumsum").name)
 
 
 @operator(name="_product_before")

@@ -12,6 +12,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import sort as sort_kernels
 from clgrad.ops.conversion import cast
 from clgrad.ops.moving import move, winners
+from clgrad.ops.scan import axis_of
 from clgrad.ops.shape import reshape
 from clgrad.registry import Call, Spec, composite, operator
 
@@ -61,9 +62,7 @@ def _along(op: str, data: NDArray, axis) -> tuple[NDArray, int]:
     """The array and the axis to sort along: that of all elements in order for None."""
     if axis is None:
         return reshape(data, shape=(-1,)), 0
-    if not -data.ndim <= axis < data.ndim:
-        raise argument_error(op, "axis", axis, f"{-data.ndim} to {data.ndim - 1}, or None")
-    return data, int(axis) % data.ndim
+    return data, axis_of(op, axis, data.ndim)
 
 
 def _index_dtype(op: str, dtype, size: int) -> np.dtype:
@@ -78,7 +77,7 @@ def _index_dtype(op: str, dtype, size: int) -> np.dtype:
     return resolved
 
 
-@composite(reference=np.sort)
+@composite(reference=np.sort, arrays=("data",))
 def sort(data, axis=-1, is_ascend=True):
     """The elements along an axis in order; of the whole array, as a vector, for ``axis=None``.
 
@@ -88,7 +87,7 @@ def sort(data, axis=-1, is_ascend=True):
     return _sort(data, axis=axis, keep=data.shape[axis], is_ascend=bool(is_ascend))[0]
 
 
-@composite(reference=np.argsort)
+@composite(reference=np.argsort, arrays=("data",))
 def argsort(data, axis=-1, is_ascend=True, dtype="float32"):
     """Indices that sort the elements along an axis; of the whole array for ``axis=None``."""
     data, axis = _along("argsort", data, axis)
@@ -97,7 +96,7 @@ def argsort(data, axis=-1, is_ascend=True, dtype="float32"):
     return _argsort(data, axis=axis, keep=size, is_ascend=bool(is_ascend), dtype=name)
 
 
-@composite()
+@composite(arrays=("data",))
 def topk(data, axis=-1, k=1, ret_typ="indices", is_ascend=False, dtype="float32"):
     """The k largest elements along an axis, in order; the smallest with ``is_ascend``.
 
@@ -110,8 +109,8 @@ def topk(data, axis=-1, k=1, ret_typ="indices", is_ascend=False, dtype="float32"
     shape = data.shape
     data, axis = _along("topk", data, axis)
     size = data.shape[axis]
-    if k > size:
-        raise argument_error("topk", "k", k, f"up to {size}, the size of the axis")
+    if not isinstance(k, int | np.integer) or k > size:
+        raise argument_error("topk", "k", repr(k), f"a whole number up to {size}, the size of the axis")
     options = {"axis": axis, "keep": int(k) if k >= 1 else size, "is_ascend": bool(is_ascend)}
     if ret_typ == "mask":
         return reshape(_topk_mask(data, **options), shape=shape)

@@ -5,6 +5,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from clgrad import array
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.registry import documentation
@@ -12,9 +15,21 @@ from clgrad.registry.operator import table
 
 
 class Composite:
-    """A function of arrays that calls other ops; in the table like any op."""
+    """A function of arrays that calls other ops; in the table like any op.
 
-    def __init__(self, function: Callable, name: str | None, aliases: Sequence[str], **testing):
+    Of the parameters named in ``arrays``, numpy's arrays become NDArrays beside the others, and anything
+    else is refused.
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        name: str | None,
+        aliases: Sequence[str],
+        arrays: Sequence[str] = (),
+        **testing,
+    ):
+        self.arrays = tuple(arrays)
         functools.update_wrapper(self, function)
         self.__doc__ = documentation.complete_composite(function)
         self.function = function
@@ -33,9 +48,12 @@ class Composite:
     def __call__(self, *args, out=None, name=None, **kwargs):
         """Apply the function; ``out`` (a list where there are several results) receives copies of them."""
         try:
-            self.__signature__.bind(*args, **kwargs)
+            bound = self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
             raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
+        if self.arrays:
+            self._check_arrays(bound.arguments)
+            args, kwargs = bound.args, bound.kwargs
         if out is None:
             return self.function(*args, **kwargs)
         if "out" in self.__signature__.parameters:  # writes in place by itself
@@ -49,9 +67,23 @@ class Composite:
             )
         return [table["identity"](result, out=o) for result, o in zip(results, out, strict=True)]
 
+    def _check_arrays(self, arguments: dict[str, Any]) -> None:
+        """Replace what stands for the arrays by arrays."""
+        like = next((v for n in self.arrays if isinstance(v := arguments.get(n), NDArray)), None)
+        for argument in self.arrays:
+            value = arguments.get(argument)
+            optional = self.__signature__.parameters[argument].default is None
+            if isinstance(value, NDArray) or (value is None and optional):
+                continue
+            if like is None or not isinstance(value, np.ndarray):
+                raise OperatorTypeError(
+                    f"{self.name}: argument {argument!r} is {type(value).__name__}; accepted: NDArray"
+                )
+            arguments[argument] = array.from_host(value, like._view.dtype, like.context)
+
 
 def composite(name: str | None = None, aliases: Sequence[str] = (), **testing) -> Callable[[Callable], Any]:
-    """Declare an op that is a program of other ops."""
+    """Declare an op that is a program of other ops (see :class:`Composite`)."""
 
     def declare(function: Callable) -> Any:
         return Composite(function, name, aliases, **testing)
