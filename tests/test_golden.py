@@ -210,6 +210,8 @@ def as_function(case: Case, dtype: str):
     attributes = {k: mapped(v, np.ndarray, collect) for k, v in attributes.items()}
 
     def function(*variables):
+        if case.prepared is not None:
+            variables = [case.prepared(v) for v in variables]
         given = dict(zip(places, variables, strict=True))
 
         def put(slot):

@@ -12,6 +12,7 @@ module                    ops
 :mod:`.parting`           split, slice_like
 :mod:`.product`           matrix products
 :mod:`.matrix`            diagonals and triangles of matrices
+:mod:`.factorisation`     Cholesky, LU, LQ, eigenvalues; solutions, inverses, determinants
 :mod:`.indexing`          take, pick, Embedding
 :mod:`.sparse`            cast_storage; matrices in compressed rows
 :mod:`.positions`         what advanced indices mean
@@ -66,6 +67,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     ctc,
     density,
     dropout,
+    factorisation,
     histogram,
     indexing,
     loss,

@@ -292,11 +292,8 @@ def _product_shape(op: str, A, B, transpose_a: bool, transpose_b: bool, axis: in
 def gemm2(A, B, transpose_a=False, transpose_b=False, alpha=1.0, axis=-2):
     """alpha op(A) op(B), for stacks of matrices: op transposes, or not.
 
-    Parameters
-    ----------
-    axis : int
-        Axis of the rows; the columns are on the last one. What remains counts the matrices, and is the
-        same in A and B.
+    Rows are on ``axis``, columns on the last axis; the other axes count the matrices, and are the same in
+    A and B.
     """
     transpose_a, transpose_b = bool(transpose_a), bool(transpose_b)
     _product_shape("linalg.gemm2", A, B, transpose_a, transpose_b, axis)
@@ -308,13 +305,8 @@ def gemm2(A, B, transpose_a=False, transpose_b=False, alpha=1.0, axis=-2):
 def gemm(A, B, C, transpose_a=False, transpose_b=False, alpha=1.0, beta=1.0, axis=-2):
     """alpha op(A) op(B) + beta C, for stacks of matrices: op transposes, or not.
 
-    Parameters
-    ----------
-    beta : float
-        Factor of C; where it is 0, C is not read.
-    axis : int
-        Axis of the rows; the columns are on the last one. What remains counts the matrices, and is the
-        same in A, B and C.
+    Rows are on ``axis``, columns on the last axis; the other axes count the matrices, and are the same in
+    A, B and C. Where beta is 0, C is not read.
     """
     transpose_a, transpose_b = bool(transpose_a), bool(transpose_b)
     shape = _product_shape("linalg.gemm", A, B, transpose_a, transpose_b, axis)

@@ -114,5 +114,8 @@ VALUES: dict[str, tuple[str, str]] = {
     "rightside": ("bool", "Multiply (or solve) from the right."),
     "transpose": ("bool", "Transpose the triangular matrix first."),
     "alpha": ("float", "Factor of the product."),
+    "offset": ("int", "Which diagonal: 0 is the main one, above it > 0, below it < 0."),
+    "axis1": ("int", "Axis of the matrices' rows."),
+    "axis2": ("int", "Axis of the matrices' columns."),
     "p": ("float", "Probability that an element is dropped."),
 }

@@ -77,6 +77,11 @@ def positive_definite(*shape: int) -> Array:
     return Array(draw)
 
 
+def symmetrised(matrix):
+    """The symmetric part of an array of clgrad: a gradient in symmetric matrices is a gradient of this."""
+    return (matrix + matrix.swapaxes(-1, -2)) * 0.5
+
+
 #: Values where elementwise functions can go wrong: zeros of both signs, infinities, NaN, the largest and
 #: the smallest normal and denormal numbers of float32, and numbers beside whole ones.
 SPECIAL = values(
@@ -123,6 +128,9 @@ class Case:
     loss : bool
         Backward gives the gradient of a loss and not that of the result: finite differences begin with
         the second order.
+    prepared : callable, optional
+        What finite differences apply to each array first, and which leaves the case's own arrays as they
+        are: where a gradient is that within a set of arrays (:func:`symmetrised`).
     """
 
     op: str
@@ -139,6 +147,7 @@ class Case:
     atol: float | None = None
     orders: int = 2
     loss: bool = False
+    prepared: Callable | None = None
 
     @property
     def name(self) -> str:

@@ -1,6 +1,8 @@
 """Linear algebra: diagonals, triangles, factorisations."""
 
-from golden.case import Case, uniform, values
+import numpy as np
+
+from golden.case import Array, Case, positive_definite, symmetrised, uniform, values
 
 LINALG = ("float32", "float64")
 CASES = []
@@ -50,4 +52,124 @@ CASES += [
     Case("linalg.sumlogdiag", (uniform(2, 1, 2, 2, low=0.5),), {}, "stack"),
     Case("linalg.sumlogdiag", (values([[[1.0, 3], [2, -1]], [[0, 1], [1, 1]]]),), {}, "edges", orders=0),
     Case("linalg.sumlogdiag", (uniform(2, 3),), {}, "not square", error=True),
+]
+
+
+def regular(*shape: int) -> Array:
+    """Matrices with a dominant diagonal: triangles of them, and they themselves, are well-conditioned."""
+    rows, columns = shape[-2:]
+
+    def draw(rng):
+        signs = np.where(np.arange(rows) % 2, -1, 1)[:, None]
+        return np.round(rng.uniform(-1, 1, shape) * 64) / 64 + 2.5 * signs * np.eye(rows, columns)
+
+    return Array(draw)
+
+
+def separated(*shape: int) -> Array:
+    """Symmetric matrices whose eigenvalues are some 4 apart: derivatives of eigenvectors stay small."""
+
+    def draw(rng):
+        a = rng.uniform(-1, 1, shape)
+        return (a + np.swapaxes(a, -1, -2)) / 2 + 4 * np.diag(np.arange(shape[-1]))
+
+    return Array(draw)
+
+
+SYMMETRIC = {"prepared": symmetrised}
+_NOT_DEFINITE = "MXNet raises; clgrad does not wait for the device to tell, and gives NaN"
+
+# Cholesky factors and triangular matrices
+CASES += [
+    Case("linalg.potrf", (positive_definite(3, 3),), {}, "main", sweep=True, dtypes=LINALG, **SYMMETRIC),
+    Case("linalg.potrf", (positive_definite(2, 3, 3),), {"lower": False}, "upper", **SYMMETRIC),
+    Case("linalg.potrf", (positive_definite(2, 1, 2, 2),), {}, "stack", **SYMMETRIC),
+    Case("linalg.potrf", (positive_definite(1, 1),), {}, "one", **SYMMETRIC),
+    Case("linalg.potrf", (values([[4.0, 9], [1, 3]]),), {}, "reads the lower triangle", orders=0),
+    Case(
+        "linalg.potrf",
+        (values([[1.0, 2], [2, 1]]),),
+        {},
+        "not definite",
+        orders=0,
+        reference=lambda a: np.array([[1, 0], [2, np.nan]]),
+        why=_NOT_DEFINITE,
+    ),
+    Case("linalg.potrf", (uniform(2, 3),), {}, "not square", error=True),
+    Case("linalg.potri", (regular(3, 3),), {}, "main", sweep=True, dtypes=LINALG),
+    Case("linalg.potri", (regular(2, 2, 2),), {"lower": False}, "upper"),
+    Case("linalg.potri", (regular(1, 1),), {}, "one"),
+    Case("linalg.potri", (uniform(3, 2),), {}, "not square", error=True),
+    Case("linalg.trsm", (regular(3, 3), uniform(3, 2)), {}, "main", sweep=True, dtypes=LINALG),
+    *(
+        Case(
+            "linalg.trsm",
+            (regular(2, 2, 2), uniform(2, 3, 2) if rightside else uniform(2, 2, 3)),
+            {"transpose": transpose, "rightside": rightside, "lower": lower, "alpha": 1.5},
+            f"{transpose} {rightside} {lower}",
+        )
+        for transpose in (False, True)
+        for rightside in (False, True)
+        for lower in (False, True)
+    ),
+    Case("linalg.trsm", (regular(1, 1), uniform(1, 3)), {}, "one"),
+    Case("linalg.trsm", (values([[1.0, 2], [2, 0]]), values([[1.0], [1]])), {}, "singular", orders=0),
+    Case("linalg.trsm", (regular(2, 3), uniform(3, 3)), {}, "not square", error=True),
+    Case("linalg.trsm", (regular(2, 2), uniform(3, 2)), {}, "rows", error=True),
+    Case("linalg.trsm", (regular(2, 2, 2), uniform(1, 2, 2)), {}, "broadcast", error=True),
+]
+
+# LU factors
+for op in ("linalg.inverse", "linalg.det", "linalg.slogdet"):
+    CASES += [
+        Case(op, (regular(3, 3),), {}, "main", sweep=True, dtypes=LINALG),
+        Case(op, (regular(2, 1, 2, 2),), {}, "stack"),
+        Case(op, (regular(1, 1),), {}, "one"),
+        Case(op, (values([[0.0, 2, 1], [1, 0, 3], [4, -1, 0]]),), {}, "pivots"),
+        Case(op, (uniform(2, 3),), {}, "not square", error=True),
+        Case(op, (uniform(3),), {}, "vector", error=True),
+    ]
+_ZERO = values([[[0.0, 0], [0, 0]], [[1, 2], [2, 4]]])
+CASES += [
+    Case("linalg.det", (_ZERO,), {}, "singular", orders=0),
+    Case("linalg.slogdet", (_ZERO,), {}, "singular", orders=0),
+]
+
+# LQ factors and eigenvalues
+CASES += [
+    Case("linalg.gelqf", (regular(2, 3),), {}, "main", sweep=True, dtypes=LINALG),
+    Case("linalg.gelqf", (regular(3, 3),), {}, "square"),
+    Case("linalg.gelqf", (regular(2, 1, 2, 4),), {}, "stack"),
+    Case("linalg.gelqf", (regular(1, 1),), {}, "one"),
+    Case("linalg.gelqf", (uniform(1, 4),), {}, "row"),
+    Case("linalg.gelqf", (uniform(3, 2),), {}, "more rows", error=True),
+    Case("linalg.syevd", (separated(3, 3),), {}, "main", sweep=True, dtypes=LINALG, **SYMMETRIC),
+    Case("linalg.syevd", (positive_definite(2, 1, 2, 2),), {}, "stack", **SYMMETRIC),
+    Case("linalg.syevd", (separated(4, 4),), {}, "four", **SYMMETRIC),
+    Case("linalg.syevd", (positive_definite(1, 1),), {}, "one", **SYMMETRIC),
+    Case("linalg.syevd", (values([[1.0, 2], [5, 3]]),), {}, "reads the lower triangle", orders=0),
+    Case("linalg.syevd", (values([[3.0, 0, 0], [0, -1, 0], [0, 0, 2]]),), {}, "diagonal", orders=0),
+    Case("linalg.syevd", (uniform(3, 2),), {}, "not square", error=True),
+]
+_OPERANDS = {
+    "potrf": ((2, 2),),
+    "potri": ((2, 2),),
+    "trsm": ((2, 2), (2, 2)),
+    "inverse": ((2, 2),),
+    "det": ((2, 2),),
+    "slogdet": ((2, 2),),
+    "gelqf": ((2, 2),),
+    "syevd": ((2, 2),),
+}
+CASES += [
+    Case(
+        f"linalg.{op}",
+        tuple(uniform(*shape).as_dtype(dtype) for shape in shapes),
+        {},
+        f"of {dtype}",
+        error=True,
+        orders=0,
+    )
+    for op, shapes in _OPERANDS.items()
+    for dtype in ("float16", "int32")
 ]
