@@ -23,6 +23,7 @@ ALIASES = {
     "_copy": "identity",
     "stop_gradient": "BlockGrad",
     "Softmax": "SoftmaxOutput",
+    "div_sqrt_dim": "contrib.div_sqrt_dim",
     "fix": "trunc",
     "broadcast_add": "add",
     "broadcast_plus": "add",

@@ -106,11 +106,14 @@ def test_gradients_of_selu():
 def test_rrelu_draws_slopes_in_training_only():
     x = nd.full((1000,), -1)
     with autograd.train_mode():
-        slopes = -nd.LeakyReLU(x, act_type="rrelu", lower_bound=0.2, upper_bound=0.6).asnumpy()
+        y, mask = nd.LeakyReLU(x, act_type="rrelu", lower_bound=0.2, upper_bound=0.6)
+    slopes = -y.asnumpy()
+    np.testing.assert_array_equal(mask.asnumpy(), slopes)
     assert slopes.min() >= 0.2
     assert slopes.max() < 0.6
     assert slopes.std() == pytest.approx(0.4 / math.sqrt(12), rel=0.1)
-    y = nd.LeakyReLU(x, act_type="rrelu", lower_bound=0.2, upper_bound=0.6)
+    y, mask = nd.LeakyReLU(x, act_type="rrelu", lower_bound=0.2, upper_bound=0.6)
+    np.testing.assert_allclose(mask.asnumpy(), 0.4, rtol=1e-6)
     np.testing.assert_allclose(y.asnumpy(), -0.4, rtol=1e-6)
 
 
@@ -220,6 +223,18 @@ def test_gradient_of_dropout_is_its_mask(axes, rng):
     np.testing.assert_allclose(g.asnumpy(), 2 * x * mask**2, rtol=1e-5)
     g.backward()
     np.testing.assert_allclose(a.grad.asnumpy(), 2 * mask**2, rtol=1e-5)
+
+
+def test_dropout_of_everything_and_of_halves():
+    x = nd.array([1.0, np.inf])
+    x.attach_grad()
+    with autograd.record():
+        y = nd.Dropout(x, p=1)
+    y.backward()
+    assert y.asnumpy().tolist() == x.grad.asnumpy().tolist() == [0, 0]
+    half = nd.Dropout(nd.ones((1000,), dtype="float16"), p=0.5, mode="always")
+    assert half.dtype is np.float16
+    assert set(half.asnumpy().tolist()) == {0, 2}
 
 
 def test_dropout_follows_the_seed():
@@ -432,7 +447,7 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
             "softmax: data is of dtype int32; accepted: a floating",
         ),
         (lambda x: nd.softmax(x, axis=4), "softmax: axis is 4; accepted: -4 to 3"),
-        (lambda x: nd.Dropout(x, p=1.0), "Dropout: p is 1.0; accepted: 0 <= p < 1"),
+        (lambda x: nd.Dropout(x, p=1.5), "Dropout: p is 1.5; accepted: 0 <= p <= 1"),
         (
             lambda x: nd.Dropout(x, mode="never"),
             "Dropout: mode is 'never'; accepted: 'training' or",

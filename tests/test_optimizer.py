@@ -8,12 +8,13 @@ from clgrad.errors import AutogradError, OperatorError, OperatorTypeError
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {
+    "reset_arrays": ("_reset_arrays",),
     "sgd_update": (),
     "ftml_update": ("_ftml_update",),
     "contrib.adamw_update": ("_adamw_update", "_mp_adamw_update"),
     "lamb_update_phase1": ("_lamb_phase1",),
     "contrib.group_adagrad_update": ("_group_adagrad", "_row_squares"),
-    "multi_sum_sq": ("_square_sums",),
+    "multi_sum_sq": ("_group_sums",),
     "contrib.multi_adamw_update": ("_multi_adamw_update", "_multi_mp_adamw_update"),
     "contrib.multi_lamb_update": (
         "_multi_lamb_phase1",
@@ -230,6 +231,14 @@ def test_sums_of_squares_of_many(dtype, rng):
     expected = [(h.astype(np.float64) ** 2).sum() for h in hosts]
     assert np.dtype(found.dtype) == np.float32
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
+
+
+def test_reset_arrays(rng):
+    arrays = [nd.array(h) for h in drawn(rng, *SHAPES)] + [nd.ones((3,), dtype="int32")]
+    handles = [a.handle for a in arrays]
+    assert nd.reset_arrays(*arrays, num_arrays=len(arrays)) == []
+    assert all((a.asnumpy() == 0).all() for a in arrays)
+    assert [a.handle for a in arrays] == handles
 
 
 def test_lamb_of_many_is_lamb_of_each(rng):

@@ -1,7 +1,7 @@
 """Planners of one operation on many groups of arrays, in as few launches as kernel arguments allow."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,8 +164,15 @@ class _Launch:
         return Step(self.name, source, *ranges(self.device, blocks, sum(self.sizes)), self.signature.args)
 
 
-def plan_square_sums(device: Device, name: str, sizes: Sequence[int], dtype: np.dtype, parts: int) -> Plan:
-    """Plan the sums of squares of ``parts`` shares of each of many arrays.
+def plan_sums(
+    device: Device,
+    name: str,
+    sizes: Sequence[int],
+    dtype: np.dtype,
+    parts: int,
+    term: Callable[[Expr], Expr],
+) -> Plan:
+    """Plan the sums of a term of each element, over ``parts`` shares of each of many arrays.
 
     Inputs: the arrays. Outputs: the sums, of shape (arrays, parts), in the dtype that is computed in.
     """
@@ -179,18 +186,27 @@ def plan_square_sums(device: Device, name: str, sizes: Sequence[int], dtype: np.
             # An array of size 0 has no memory to point at.
             signature.array(f"x{g}", dtype, In(k)) if sizes[k] else None
             signature.fixed(f"size{g}", sizes[k])
-        width = _width(device, [dtype], [])
+        value = term(expr.operand(0, dtype))
+        width = _width(device, [dtype], [value])
         source = template.render(
-            "square_sums",
+            "group_sums",
             name=name,
             device=device,
             signature=signature,
             dtype=dtype,
             wide=wide,
             width=width,
+            terms={w: _term(value, dtype, w) for w in {width, 1}},
             first=members[0],
             parts=parts,
             filled=[sizes[k] > 0 for k in members],
         )
         steps.append(Step(name, source, (parts, len(members)), None, signature.args))
     return Plan(device, steps, outputs, len(sizes))
+
+
+def _term(value: Expr, dtype: np.dtype, width: int) -> tuple[list[str], str]:
+    """C lines that compute the term of the elements from position ``i`` on, and its name."""
+    emitter = Emitter(width, lambda slot: expr.load(dtype, "x", "i", width), str)
+    result = emitter.value(value)
+    return emitter.lines, result

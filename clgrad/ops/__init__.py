@@ -36,6 +36,11 @@ module                    ops
 :mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
 :mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
+:mod:`.attention`         attention on interleaved projections
+:mod:`.estimators`        functions whose gradient is chosen
+:mod:`.checks`            all_finite, allclose
+:mod:`.mixed_precision`   casts of automatic mixed precision
+:mod:`.group_sums`        sums over each of many arrays
 :mod:`.pieces`            arrays in pieces, for ops that go step by step
 :mod:`.recurrent`         RNN, with the cells of :mod:`.cells`
 :mod:`.ctc`               CTCLoss
@@ -56,8 +61,10 @@ module                    ops
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     arithmetic,
+    attention,
     blocks,
     cells,
+    checks,
     choice,
     control,
     conversion,
@@ -67,11 +74,14 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     ctc,
     density,
     dropout,
+    estimators,
     factorisation,
+    group_sums,
     histogram,
     indexing,
     loss,
     matrix,
+    mixed_precision,
     moving,
     multi_index,
     multi_optimizer,

@@ -2,9 +2,10 @@
 
 from clgrad import tape
 from clgrad.errors import argument_error
+from clgrad.ops.creation import full_like
 from clgrad.ops.sampling import uniform_like
 from clgrad.ops.selection import select
-from clgrad.ops.shape import reshape
+from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import elu, gelu, leaky_relu, relu, sigmoid, softrelu, softsign, tanh
 from clgrad.registry import composite, elementwise
 
@@ -33,15 +34,16 @@ def LeakyReLU(data, gamma=None, act_type="leaky", slope=0.25, lower_bound=0.125,
     """leaky, prelu (slopes ``gamma``, one for each channel), elu, selu, gelu or rrelu.
 
     rrelu draws its slope from [lower_bound, upper_bound) for each element in training, and takes their
-    mean in prediction.
+    mean in prediction; it returns the slopes as well.
     """
     if act_type == "leaky":
         return leaky_relu(data, slope)
     if act_type == "prelu":
         if gamma is None:
             raise argument_error("LeakyReLU", "gamma", None, "an array of slopes for prelu")
-        channels = (1, -1) + (1,) * (data.ndim - 2) if data.ndim > 1 else (-1,)
-        return _prelu(data, reshape(gamma, shape=channels))
+        if gamma.ndim == 1 and data.ndim > 1:
+            gamma = with_shape(gamma, shape=(1, gamma.size, *[1] * (data.ndim - 2)))
+        return _prelu(data, gamma)
     if act_type == "elu":
         return elu(data, slope)
     if act_type == "selu":
@@ -49,15 +51,16 @@ def LeakyReLU(data, gamma=None, act_type="leaky", slope=0.25, lower_bound=0.125,
     if act_type == "gelu":
         return gelu(data)
     if act_type == "rrelu":
-        if not tape.state.training:
-            return leaky_relu(data, (lower_bound + upper_bound) / 2)
-        slopes = uniform_like(data, lower_bound, upper_bound)
-        return _prelu(data, slopes)
+        if tape.state.training:
+            slopes = uniform_like(data, lower_bound, upper_bound)
+        else:
+            slopes = full_like(data, (lower_bound + upper_bound) / 2)
+        return [_prelu(data, slopes), slopes]
     accepted = "leaky, prelu, elu, selu, gelu, rrelu"
     raise argument_error("LeakyReLU", "act_type", repr(act_type), accepted)
 
 
-@elementwise(name="_prelu")
+@elementwise(name="_prelu", label="LeakyReLU")
 def _prelu(data, gamma):
     """x where x > 0, else gamma * x."""
     return select(data > 0, data, gamma * data)

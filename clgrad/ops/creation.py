@@ -12,7 +12,7 @@ from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.ops.conversion import as_in_context, cast
-from clgrad.registry import Call, Spec, composite, operator
+from clgrad.registry import Call, Spec, composite, operator, table
 
 
 def shape_of(op: str, shape) -> tuple[int, ...]:
@@ -117,6 +117,22 @@ def full_like(data, fill_value, dtype=None):
 def onehot_encode(indices, out):
     """:func:`one_hot` into ``out``, of shape (len(indices), classes): its older name."""
     return one_hot(indices, depth=out.shape[-1], dtype=out._view.dtype.name, out=out)
+
+
+@composite(name="contrib.arange_like")
+def arange_like(data, start=0.0, step=1.0, repeat=1, ctx=None, axis=None):
+    """start, start + step, ..., each ``repeat`` times: as many as data has elements, shaped like it.
+
+    With ``axis``, a vector of the size of that axis. ``ctx`` is accepted for MXNet's sake: data's device.
+    """
+    if repeat < 1:
+        raise argument_error("contrib.arange_like", "repeat", repeat, "a whole number above 0")
+    if axis is not None and not -data.ndim <= axis < data.ndim:
+        raise argument_error("contrib.arange_like", "axis", axis, f"{-data.ndim} to {data.ndim - 1}")
+    shape = data.shape if axis is None else (data.shape[axis],)
+    name, size = data._view.dtype.name, math.prod(shape)
+    flat = _arange.create(data.context, size=size, repeat=int(repeat), dtype=name, start=start, step=step)
+    return flat if axis is not None else table["reshape_like"](flat, data)
 
 
 @composite()

@@ -1,12 +1,13 @@
 """Dropout (Srivastava et al., 2014)."""
 
-from clgrad import tape
+from clgrad import dtypes, tape
 from clgrad.errors import argument_error
 from clgrad.kernels import random
 from clgrad.ops.arithmetic import multiply
-from clgrad.ops.creation import dtype_of
+from clgrad.ops.creation import dtype_of, zeros_like
 from clgrad.ops.generator import generator
 from clgrad.ops.reduction import kept_shape, reduced_axes
+from clgrad.ops.selection import select
 from clgrad.ops.unary import identity
 from clgrad.registry import Call, Spec, composite, operator
 
@@ -31,14 +32,19 @@ def _dropout_mask(call: Call, *, shape, dtype, seed, draw, keep):
 def Dropout(data, p=0.5, mode="training", axes=(), cudnn_off=False):
     """Elements set to 0 with probability p and the others divided by 1 - p, in training mode.
 
-    ``mode`` ``always`` drops in prediction too; along ``axes`` one draw serves all elements.
+    ``mode`` ``always`` drops in prediction too; along ``axes`` one draw serves all elements. With p = 1
+    the result is 0.
     """
-    if not 0 <= p < 1:
-        raise argument_error("Dropout", "p", p, "0 <= p < 1")
+    if not dtypes.is_floating(data._view.dtype):
+        raise argument_error("Dropout", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    if not 0 <= p <= 1:
+        raise argument_error("Dropout", "p", p, "0 <= p <= 1")
     if mode not in ("training", "always"):
         raise argument_error("Dropout", "mode", repr(mode), "'training' or 'always'")
     if p == 0 or (mode == "training" and not tape.state.training):
         return identity(data)
+    if p == 1:
+        return select(zeros_like(data), data, 0)
     draw = generator.next(data.context)
     if not axes:
         return _dropout(data, keep=1 - p, **draw)[0]

@@ -5,13 +5,9 @@ weights are returned, or written to ``out``, a list. ``preloaded_`` ops take lea
 decays as arrays, behind the others.
 """
 
-import math
-
-from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.kernels import groups
-from clgrad.ops import reduction
+from clgrad.ops.group_sums import group_sums
 from clgrad.ops.optimizer import (
     adamw,
     as_scale,
@@ -23,7 +19,7 @@ from clgrad.ops.optimizer import (
 )
 from clgrad.ops.selection import select
 from clgrad.ops.unary import sqrt
-from clgrad.registry import Call, MultiUpdate, Spec, composite, elementwise, operator
+from clgrad.registry import MultiUpdate, composite, elementwise
 
 
 def _sgd(weight, grad, lr: float, wd: float, rescale_grad: float = 1.0, clip_gradient: float = -1.0):
@@ -80,38 +76,33 @@ for _method, _formula, _states in (
     MultiUpdate(_formula, f"preloaded_multi_{_method}_update", _states, preloaded=_RATES)
 
 
+def _zero(data):
+    """Zeros."""
+    return (0,)
+
+
+_reset = MultiUpdate(_zero, "_reset_arrays", (), label="reset_arrays")
+
+
+@composite()
+def reset_arrays(*data, num_arrays=None):
+    """Sets every array to 0, in place, and returns nothing: arrays of one dtype in one launch."""
+    arrays = list(data[0]) if len(data) == 1 and isinstance(data[0], list | tuple) else list(data)
+    if not arrays or num_arrays not in (None, len(arrays)):
+        raise argument_error("reset_arrays", "num_arrays", num_arrays, f"{len(arrays)}, the arrays given")
+    for dtype in dict.fromkeys(a._view.dtype for a in arrays):
+        same = [a for a in arrays if a._view.dtype == dtype]
+        _reset(*same, out=same)
+    return []
+
+
 # Norms
-
-
-@operator(name="_square_sums")
-def _square_sums(call: Call, *data: Spec, parts):
-    """The sums of squares of ``parts`` shares of each array."""
-    dtype = data[0].dtype
-    for i, spec in enumerate(data):
-        if spec.dtype != dtype:
-            raise call.error(f"data[{i}]", f"of dtype {spec.dtype}", f"{dtype}, as the first")
-    sizes = [math.prod(s.shape) for s in data]
-    return groups.plan_square_sums(call.device, call.kernel(dtype), sizes, dtype, parts)
 
 
 @composite()
 def multi_sum_sq(*data, num_arrays=None):
     """The sum of squares of each array, as a vector; float32 for the 16-bit dtypes."""
-    arrays = list(data[0]) if len(data) == 1 and isinstance(data[0], list | tuple) else list(data)
-    if not arrays or num_arrays not in (None, len(arrays)):
-        raise argument_error("multi_sum_sq", "num_arrays", num_arrays, f"{len(arrays)}, the arrays given")
-    device = arrays[0].context.device
-    # Enough work-items to fill the device with what most arrays have to add up.
-    most = max(a.size for a in arrays)
-    if device.kind == "cpu":
-        parts = max(1, min(2 * device.capabilities.compute_units, most // 8192))
-    else:
-        parts = max(1, min(4096, most // 64))
-    recording = tape.set_recording(False)
-    try:
-        return reduction.sum(_square_sums(*arrays, parts=parts), axis=1)
-    finally:
-        tape.set_recording(recording)
+    return group_sums("multi_sum_sq", data, num_arrays, square=True)
 
 
 @elementwise()

@@ -1,4 +1,4 @@
-## Sums of squares of shares of many arrays: y[a][p] = sum of x_a[e]^2 over the p-th share of array a.
+## Sums over shares of many arrays: y[a][p] = sum of f(x_a[e]) over the p-th share of array a.
 ##
 ## Layout: y is (arrays, PARTS). Work-item (p, a) adds up vectors p, p + PARTS, ... of array a (GPU shape:
 ##   neighbours read neighbouring addresses), or one range of them (CPU shape).
@@ -25,8 +25,11 @@ inline ${T} share_of(__global const ${expr.dtypes.describe(dtype).storage} *x, c
   while (v < last) {
     ${V} block = (${V})(0);
     for (int n = 0; n < 256 && v < last; ++n, v += stride) {
-      const ${V} value = ${expr.load(dtype, "x", f"v * {W}", W)};
-      block += value * value;
+      const index_t i = v * ${W};
+% for line in terms[W][0]:
+      ${line}
+% endfor
+      block += ${terms[W][1]};
     }
     total += block;
   }
@@ -36,8 +39,10 @@ inline ${T} share_of(__global const ${expr.dtypes.describe(dtype).storage} *x, c
   ${T} sum = ${" + ".join(f"total.s{i:x}" for i in range(W))};
   if (part == 0)
     for (index_t i = vectors * ${W}; i < size; ++i) {
-      const ${T} value = ${expr.load(dtype, "x", "i")};
-      sum += value * value;
+% for line in terms[1][0]:
+      ${line}
+% endfor
+      sum += ${terms[1][1]};
     }
   return sum;
 % endif
