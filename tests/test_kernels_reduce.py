@@ -126,6 +126,18 @@ def test_the_same_bits_on_every_run(kernel_shape, rng):
     assert len(runs) == 1
 
 
+@pytest.mark.parametrize(("axis", "order"), [(0, "columns"), (1, "rows")])
+def test_large_operands_choose_the_loop(axis, order):
+    """Vectors lie along the contiguous axis of the matrix, whatever vectors it is combined with."""
+    shape, dense = (40, 50), layout.Operand(FLOAT, (50, 1))
+    small = [layout.Operand(FLOAT, (1, 0) if axis == 0 else (0, 1))] * 2
+    value = expr.operand(0, FLOAT) * expr.operand(1, FLOAT) * expr.operand(2, FLOAT)
+    results = [reduce.Reduction(value, "sum", FLOAT)]
+    device = plan_harness.device_of_shape("cpu")
+    space = reduce._Space(device, shape, [1 - axis], [axis], results, [dense, *small])
+    assert space.order == order
+
+
 # Sums of squares about the mean
 
 

@@ -133,14 +133,15 @@ def test_batch_norm_of_halves_beside_float32_vectors(training, rng):
             a.attach_grad()
         with autograd.record(train_mode=training):
             y = nd.BatchNorm(*arrays, fix_gamma=False)
-            loss = nd.sum(nd.cast(y, dtype="float32") ** 2 * nd.cast(data, dtype="float32"))
+            # Small, lest halves overflow.
+            loss = nd.sum(nd.cast(y, dtype="float32") ** 2 * nd.cast(data, dtype="float32")) / 64
             gradients = autograd.grad(loss, arrays[:3], create_graph=True, train_mode=training)
             total = sum(nd.sum(nd.cast(g, dtype="float32") ** 2) for g in gradients)
         total.backward()
         results.append([y, *gradients, *(a.grad for a in arrays[:3]), *arrays[3:]])
     for half, single in zip(*results, strict=True):
         expected = single.asnumpy()
-        np.testing.assert_allclose(half.asnumpy(), expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
+        np.testing.assert_allclose(half.asnumpy(), expected, rtol=2e-2, atol=2e-2 * np.abs(expected).max())
 
 
 def test_batch_norm_with_relu(rng):

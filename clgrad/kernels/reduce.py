@@ -225,8 +225,16 @@ class _Space:
         )
 
     def _choose_order(self, kept_strides, reduced_strides) -> str:
-        along = sum(s[-1] == 1 for s in reduced_strides)
-        across = sum(s[-1] == 1 for s in kept_strides)
+        """The axes along which operands are contiguous; one that is read again and again counts little."""
+
+        def elements(strides, sizes):
+            return math.prod(n for s, n in zip(strides, sizes, strict=True) if s)
+
+        along = across = 0
+        for kept, reduced in zip(kept_strides, reduced_strides, strict=True):
+            weight = elements(kept, self.kept_sizes) * elements(reduced, self.reduced_sizes)
+            along += weight * (reduced[-1] == 1)
+            across += weight * (kept[-1] == 1)
         return "columns" if across > along or (across and self.reduced_sizes[-1] == 1) else "rows"
 
     def _team(self) -> int:
