@@ -20,9 +20,8 @@ ${random.words_of_element()}
 % endif
 % if method == "feistel":
 // A number below `size` that depends on round and operand as if by chance.
-inline ulong scramble(const ulong operand, const uint round, const ulong seed, const ulong call, const ulong size) {
-  const uint4 w = words_of(operand, round, seed, call);
-  return ((ulong)w.x << 32 | w.y) % size;
+inline uint scramble(const uint operand, const uint round, const ulong seed, const ulong call, const uint size) {
+  return mul_hi(words_of(operand, round, seed, call).x, size);
 }
 
 % endif
@@ -55,12 +54,14 @@ __kernel void ${name}(
 % else:
     ulong place = i;
     do {
-      ulong left = place / right_size, right = place % right_size;
+      uint left = place / right_size, right = place % right_size;  // below 2^31 for any n that memory holds
       for (uint round = 0; round < 8; round += 2) {
-        left = (left + scramble(right, round, seed, call, left_size)) % left_size;
-        right = (right + scramble(left, round + 1, seed, call, right_size)) % right_size;
+        left += scramble(right, round, seed, call, left_size);
+        left -= left < left_size ? 0 : left_size;
+        right += scramble(left, round + 1, seed, call, right_size);
+        right -= right < right_size ? 0 : right_size;
       }
-      place = left * right_size + right;
+      place = (ulong)left * right_size + right;
     } while (place >= n);
     const ${kind} value = place;
     ${result}

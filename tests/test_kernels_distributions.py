@@ -165,8 +165,7 @@ def feistel(place: int, n: int) -> int:
     right_size = -(-n // left_size)
 
     def scramble(operand: int, block: int, size: int) -> int:
-        w = words_of(np.array([operand]), block)[0]
-        return (int(w[0]) << 32 | int(w[1])) % size
+        return int(words_of(np.array([operand]), block)[0, 0]) * size >> 32
 
     while True:
         left, right = divmod(place, right_size)

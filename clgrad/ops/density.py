@@ -72,13 +72,13 @@ def _rule(names, slope, within, of_logarithm: bool):
 
 
 def _times_log(x, y):
-    """x log(y), 0 where x is 0."""
-    return select(x == 0, 0, x * log(y))
+    """x log(y), 0 where both are 0."""
+    return select((x == 0) * (y == 0), 0, x * log(y))
 
 
 def _ratio(x, y):
-    """x / y, 0 where x is 0."""
-    return select(x == 0, 0, x / y)
+    """x / y, 0 where both are 0."""
+    return select((x == 0) * (y == 0), 0, x / y)
 
 
 def _pdf_uniform(sample, low, high):
