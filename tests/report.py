@@ -12,7 +12,11 @@ _PROPERTY = "report"
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest):
-    """``report(op, dtype, what)``: a test's outcome becomes that of ``what`` in the table."""
+    """``report(op, dtype, what)``: a test's outcome becomes that of ``what`` in the table.
+
+    ``what`` is a key of SHOWN; or ``refused``, where MXNet has no such op in the dtype and clgrad
+    says so as well; or, with an empty dtype, the reason why the op is not in the table.
+    """
 
     def enter(op: str, dtype: str, what: str) -> None:
         request.node.user_properties.append((_PROPERTY, (op, dtype, what)))
@@ -25,15 +29,21 @@ class Table:
 
     def __init__(self):
         self._outcomes: dict[tuple[str, str, str], str] = {}
-        self._reasons: dict[str, set[str]] = {}
+        self._skipped: dict[str, set[str]] = {}
+        self._elsewhere: dict[str, list[str]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test's outcome; one that failed in set-up counts as well."""
         for name, entry in report.user_properties:
-            if name == _PROPERTY and (report.when == "call" or report.outcome != "passed"):
-                self._outcomes[tuple(entry)] = report.outcome
-                if report.outcome == "skipped":
-                    self._reasons.setdefault(report.longrepr[2], set()).add(entry[0])
+            if name != _PROPERTY or (report.when != "call" and report.outcome == "passed"):
+                continue
+            op, dtype, what = entry
+            if not dtype:
+                self._elsewhere.setdefault(what, []).append(op)
+                continue
+            self._outcomes[op, dtype, what] = report.outcome
+            if report.outcome == "skipped":
+                self._skipped.setdefault(report.longrepr[2], set()).add(op)
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
         """Print the table."""
@@ -42,25 +52,30 @@ class Table:
         write = terminalreporter.write_line
         terminalreporter.section("ops x dtypes: (F)orward, (G)radient, (S)econd and third order")
         ops = sorted({op for op, _, _ in self._outcomes})
-        columns = list(dict.fromkeys(d for _, d, _ in sorted(self._outcomes, key=_column)))
+        columns = sorted({dtype for _, dtype, _ in self._outcomes}, key=_order)
         width = max(map(len, ops)) + 2
-        write("".ljust(width) + "".join(d.ljust(10) for d in columns))
+        write("".ljust(width) + "".join(d.ljust(10) for d in columns).rstrip())
         for op in ops:
             write(op.ljust(width) + "".join(self._cell(op, d).ljust(10) for d in columns).rstrip())
-        write("lower case: failed; ~: skipped, for a reason below; blank: does not apply")
-        for reason, skipped in self._reasons.items():
+        write("S: by finite differences, in the widest dtype that the device computes in")
+        write("lower case: failed; -: refused, as MXNet does; ~: skipped, for a reason below")
+        write("blank: does not apply (whole numbers, and what jumps, have no gradient)")
+        for reason, skipped in self._skipped.items():
             write(f"~ {reason}: {len(skipped)} ops")
-        counts = Counter(self._outcomes.values())
+        for reason, others in self._elsewhere.items():
+            write(f"not in the table, {reason}: {', '.join(sorted(others))}")
+        counts = Counter(o for (_, _, what), o in self._outcomes.items() if what in SHOWN)
         write(f"{len(ops)} ops: " + ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items())))
 
     def _cell(self, op: str, dtype: str) -> str:
+        if self._outcomes.get((op, dtype, "refused")) == "passed":
+            return "-"
         marks = {"passed": str.upper, "failed": str.lower, "skipped": lambda _: "~"}
         found = ((self._outcomes.get((op, dtype, what)), letter) for what, letter in SHOWN.items())
         return "".join(marks[outcome](letter) if outcome else "" for outcome, letter in found)
 
 
-def _column(entry: tuple[str, str, str]) -> tuple:
-    """Order of the dtypes: real ones first, by size."""
-    kind = entry[1].rstrip("0123456789")
-    order = ["float", "bfloat", "int", "uint", "bool"].index(kind)
-    return order, int(entry[1][len(kind) :] or 0)
+def _order(dtype: str) -> tuple[int, int]:
+    """Real dtypes first, by size."""
+    kind = dtype.rstrip("0123456789")
+    return ["bfloat", "float", "int", "uint", "bool"].index(kind), int(dtype[len(kind) :] or 0)
