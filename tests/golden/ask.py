@@ -38,7 +38,14 @@ def ask(mx: Any, case: Case, dtype: str) -> dict[str, np.ndarray]:
         changed = {f"in{i}": host_of(a) for i, a in enumerate(arrays)}
     except mx.base.MXNetError as error:
         return {"error": message(error)}
-    except (TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:
         return {"error": message(error)}
     for i, host in enumerate(hosts):
         if not np.array_equal(changed[f"in{i}"], host, equal_nan=host.dtype.kind == "f"):
