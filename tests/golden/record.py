@@ -1,6 +1,6 @@
 """Ask MXNet 1.9.1, and keep its answers in ``FAMILY.npz``, for each module of cases.
 
-    python -m venv .venv-mxnet && .venv-mxnet/bin/pip install mxnet==1.9.1 numpy==1.23.5 scipy   # Python 3.11
+    python -m venv .venv-mxnet && .venv-mxnet/bin/pip install mxnet==1.9.1 numpy==1.23.5 scipy  # of 3.11
     cd tests && ../.venv-mxnet/bin/python -m golden.record [FAMILY ...]
 
 Cases run in a child process each time MXNet has brought the last one down: it does crash on some.

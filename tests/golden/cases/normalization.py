@@ -84,6 +84,24 @@ add("contrib.SyncBatchNorm", batch(4, 3, 2), key, "main", sweep=True, dtypes=("f
 add("contrib.SyncBatchNorm", batch(4, 3, 2), key | {"output_mean_var": True}, "three", orders=0)
 add("contrib.SyncBatchNorm", batch(4, 3, 2), key, "prediction", train=False, orders=0)
 
+
+def batch_norm_relu(x, gamma, beta, mean, var, fix_gamma, eps):
+    """What MXNet computes on devices that it has the op for."""
+    mean, var = x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
+    return np.maximum((x - mean) / np.sqrt(var + eps) * gamma[:, None] + beta[:, None], 0)
+
+
+add(
+    "contrib.BatchNormWithReLU",
+    batch(4, 3, 2),
+    free,
+    "main",
+    sweep=True,
+    dtypes=("float32", "float64"),
+    reference=batch_norm_relu,
+    why="MXNet has it with MKL-DNN only",
+)
+
 add("moments", (uniform(2, 3, 4),), {"axes": (1,)}, "main", sweep=True, dtypes=REAL)
 add("moments", (uniform(2, 3, 4),), {"axes": (0, -1), "keepdims": True}, "kept")
 add("moments", (uniform(2, 3),), {"axes": (0, 1)}, "all")
