@@ -8,7 +8,7 @@
 ## Both shapes: a work-item takes one column at a time; neighbours read neighbouring addresses.
 ## Assumes: y does not overlap lu. No tunables.
 <%namespace name="common" file="common.mako"/>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 __kernel void ${name}(
     ${signature})
 {

@@ -1,6 +1,6 @@
 ## Shared pieces of the kernel templates.
 
-<%def name="prologue(signature, helpers, fp64=None)">\
+<%def name="prologue(signature, helpers)">\
 typedef ${signature.index_type} index_t;
 <%include file="functions.cl.mako" args="helpers=helpers"/>\
 </%def>

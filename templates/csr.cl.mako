@@ -23,7 +23,7 @@ T = expr.dtypes.c_type(compute)
 load = lambda array, position: expr.load(k.dtype, array, position)
 store = lambda array, position, value: expr.store(k.dtype, value, compute, array, position)
 %>\
-${common.prologue(k.signature, [], k.device.capabilities.fp64)}
+${common.prologue(k.signature, [])}
 % if kernel == "scan" and k.team > 1:
 __attribute__((reqd_work_group_size(${k.team}, 1, 1)))
 % endif

@@ -34,7 +34,7 @@ def limited(dtype, array, position, last):
         return f"{value} > 0 ? ({value} < ({kind})({last}) ? (index_t)({value}) : {last}) : 0"
     return f"(index_t)clamp((long)({value}), 0L, (long)({last}))"
 %>\
-${common.prologue(k.signature, [], k.device.capabilities.fp64)}
+${common.prologue(k.signature, [])}
 // log(exp(a) + exp(b) + exp(c)), also of -INFINITY; NaN stays NaN.
 inline ${T} log_sum(const ${T} a, const ${T} b, const ${T} c) {
   const ${T} any = a + b + c;

@@ -9,7 +9,7 @@
 W, T = width, expr.dtypes.c_type(wide)
 V = expr.dtypes.c_type(wide, W)
 %>\
-${common.prologue(signature, [], device.capabilities.fp64)}
+${common.prologue(signature, [])}
 inline ${T} share_of(__global const ${expr.dtypes.describe(dtype).storage} *x, const index_t size)
 {
   const index_t part = get_global_id(0), vectors = size / ${W};

@@ -7,7 +7,7 @@
 ## Assumes: outputs do not overlap inputs, unless element by element.
 ## Tunables: width, and the number of work-items (clgrad/kernels/groups.py).
 <%namespace name="common" file="common.mako"/>\
-${common.prologue(k.signature, helpers, k.device.capabilities.fp64)}
+${common.prologue(k.signature, helpers)}
 inline void ${k.name}_group(
     index_t block, const index_t last, const index_t stride, const index_t size,
     ${k.parameters()})

@@ -10,7 +10,7 @@
 ## Assumes: outputs do not overlap x. Tunables: those of the team.
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="team" file="team.mako"/>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 ${team.attributes(t)}\
 __kernel void ${name}(
     ${signature})

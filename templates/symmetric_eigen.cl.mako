@@ -32,7 +32,7 @@ store = lambda value, at, lanes: f"vstore{lanes}({value}, 0, {at})" if lanes > 1
         }
         ${store("carried", "z_ + first * n + j", lanes)};
 </%def>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 ${team.attributes(t)}\
 __kernel void ${name}(
     ${signature})

@@ -7,7 +7,7 @@
 ## Both shapes: a work-item takes every so-manieth row of the matrices.
 ## Assumes: nothing overlaps. No tunables.
 <%namespace name="common" file="common.mako"/>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 __kernel void ${name}(
     ${signature})
 {

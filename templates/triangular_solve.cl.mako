@@ -45,7 +45,7 @@ def rhs(at, column, lanes):
 % endfor
       }
 </%def>\
-${common.prologue(signature, [], fp64)}
+${common.prologue(signature, [])}
 __kernel void ${name}(
     ${signature})
 {

@@ -72,7 +72,6 @@ class _Launch:
             family,
             name=self.name,
             signature=self.signature,
-            fp64=self.device.capabilities.fp64,
             t=self.team,
             arrays=self.arrays,
             **parameters,
@@ -205,7 +204,6 @@ def plan_triangular_adjugate(device: Device, name: str, shape: Sequence[int], dt
         "adjugate",
         name=name,
         signature=signature,
-        fp64=device.capabilities.fp64,
         T=dtypes.c_type(dtype),
     )
     step = Step(name, text, *ranges(device, batch * n, batch * n * n * n), signature.args)
@@ -279,7 +277,6 @@ class _Solve:
             "triangular_solve",
             name=name,
             signature=signature,
-            fp64=device.capabilities.fp64,
             dtype=dtype,
             T=dtypes.c_type(dtype),
             arrays=list(given),

@@ -56,7 +56,6 @@ def _plan(device, name, dtype, batch, size, offset, lower, result, *, pack: bool
         "triangle",
         name=name,
         signature=signature,
-        fp64=device.capabilities.fp64,
         T=dtypes.c_type(dtype),
         pack=pack,
         lower=lower,
