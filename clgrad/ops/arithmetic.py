@@ -69,9 +69,14 @@ def floor_divide(lhs, rhs):
     return call("int_floor_divide", lhs, rhs)
 
 
-@elementwise(aliases=("broadcast_power", "pow"), reference=np.power, domain=(0.5, 2))
+@elementwise(
+    aliases=("broadcast_power", "pow"),
+    synonyms={"base": "lhs", "exp": "rhs"},
+    reference=np.power,
+    domain=(0.5, 2),
+)
 def power(lhs, rhs):
-    """lhs to the power of rhs."""
+    """lhs to the power of rhs; MXNet's names of the two, base and exp, serve as well."""
     real = expr.promote(lhs, rhs)[0].dtype.kind == "f"
     return call("pow" if real else "int_power", lhs, rhs)
 

@@ -97,7 +97,7 @@ _lrn.gradient(
 
 
 @composite()
-def LRN(data, nsize, alpha=1e-4, beta=0.75, knorm=2.0):
+def LRN(data, alpha=1e-4, beta=0.75, knorm=2.0, nsize=None):
     """x / (knorm + alpha / nsize * s)^beta, s the sum of x^2 over (nsize - 1) // 2 channels on each side.
 
     Data is (batch, channel, height, width); beyond the first and the last channel there are zeros
@@ -105,7 +105,7 @@ def LRN(data, nsize, alpha=1e-4, beta=0.75, knorm=2.0):
     """
     if data.ndim != 4:
         raise argument_error("LRN", "data", f"of shape {data.shape}", "4 axes")
-    if nsize < 1:
+    if nsize is None or nsize < 1:
         raise argument_error("LRN", "nsize", nsize, "a whole number above 0")
     reach = (int(nsize) - 1) // 2
     batch, channels, *space = data.shape

@@ -309,10 +309,10 @@ def ftml_update(
     v,
     z,
     lr,
-    t,
     beta1=0.6,
     beta2=0.999,
     epsilon=1e-8,
+    t=None,
     wd=0.0,
     rescale_grad=1.0,
     clip_grad=-1.0,
@@ -323,14 +323,14 @@ def ftml_update(
     v = beta2 * v + (1 - beta2) * g^2, d' = (1 - beta1^t) / lr * (sqrt(v / (1 - beta2^t)) + epsilon),
     z = beta1 * z + (1 - beta1) * g - (d' - beta1 * d) * weight, d = d'. ``t`` counts the steps from 1.
     """
-    scale, share = (1 - beta1**t) / lr, 1 / _bias("ftml_update", beta2, t)
+    scale, share = _bias("ftml_update", beta1, t) / lr, 1 / _bias("ftml_update", beta2, t)
     states = (weight, grad, d, v, z)
     return _ftml_update(*states, beta1, beta2, epsilon, scale, share, wd, rescale_grad, clip_grad, out=out)
 
 
-def _bias(op: str, beta: float, t: int) -> float:
+def _bias(op: str, beta: float, t: int | None) -> float:
     """1 - beta^t, what a running mean lacks after t steps from 0."""
-    if t < 1:
+    if t is None or t < 1:
         raise argument_error(op, "t", t, "a whole number above 0")
     return 1 - beta**t
 
@@ -454,7 +454,9 @@ def lamb_direction(weight, grad, mean, var, beta1, beta2, epsilon, wd, rescale_g
     return mean / first / (sqrt(var / second) + epsilon) + wd * weight, mean, var
 
 
-def lamb_bias(op: str, beta1: float, beta2: float, t: int, bias_correction: bool) -> tuple[float, float]:
+def lamb_bias(
+    op: str, beta1: float, beta2: float, t: int | None, bias_correction: bool
+) -> tuple[float, float]:
     """What the moments are divided by."""
     return (_bias(op, beta1, t), _bias(op, beta2, t)) if bias_correction else (1.0, 1.0)
 
@@ -485,12 +487,12 @@ def lamb_update_phase1(
     grad,
     mean,
     var,
-    t,
-    wd,
     beta1=0.9,
     beta2=0.999,
     epsilon=1e-6,
+    t=None,
     bias_correction=True,
+    wd=0.0,
     rescale_grad=1.0,
     clip_gradient=-1.0,
     out=None,
@@ -511,12 +513,12 @@ def mp_lamb_update_phase1(
     mean,
     var,
     weight32,
-    t,
-    wd,
     beta1=0.9,
     beta2=0.999,
     epsilon=1e-6,
+    t=None,
     bias_correction=True,
+    wd=0.0,
     rescale_grad=1.0,
     clip_gradient=-1.0,
     out=None,

@@ -276,7 +276,7 @@ def _(dy, data, y, axis):
 
 
 @composite()
-def norm(data, ord=2, axis=None, keepdims=False, out_dtype=None):
+def norm(data, ord=2, axis=None, out_dtype=None, keepdims=False):
     """The 1-norm or 2-norm along axes; the gradient at 0 is 0."""
     if ord not in (1, 2):
         raise argument_error("norm", "ord", ord, "1 or 2")

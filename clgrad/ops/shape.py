@@ -372,16 +372,16 @@ def swapaxes(data, dim1=0, dim2=0):
 
 
 @composite()
-def moveaxis(data, source, destination):
+def moveaxis(tensor, source, destination):
     """One axis, or several, moved to another place; the others keep their order."""
-    sources = distinct_axes("moveaxis", "source", per_axis(source), data.ndim)
-    places = distinct_axes("moveaxis", "destination", per_axis(destination), data.ndim)
+    sources = distinct_axes("moveaxis", "source", per_axis(source), tensor.ndim)
+    places = distinct_axes("moveaxis", "destination", per_axis(destination), tensor.ndim)
     if len(sources) != len(places):
         raise argument_error("moveaxis", "destination", destination, f"one place for each of {source}")
-    order = [a for a in range(data.ndim) if a not in sources]
+    order = [a for a in range(tensor.ndim) if a not in sources]
     for place, a in sorted(zip(places, sources, strict=True)):
         order.insert(place, a)
-    return transpose(data, axes=tuple(order))
+    return transpose(tensor, axes=tuple(order))
 
 
 # Repeating

@@ -96,7 +96,7 @@ def _checked_length(op: str, length, shape, axis: int):
 
 
 @composite()
-def softmax(data, length=None, axis=-1, temperature=None, use_length=False, dtype=None):
+def softmax(data, length=None, axis=-1, temperature=None, dtype=None, use_length=False):
     """exp(x / T) / sum(exp(x / T)) along an axis, without overflow; T is ``temperature``, 1 by default.
 
     With ``use_length``, only the first ``length`` elements of each row count: whole numbers, of data's
@@ -106,13 +106,13 @@ def softmax(data, length=None, axis=-1, temperature=None, use_length=False, dtyp
 
 
 @composite()
-def log_softmax(data, axis=-1, temperature=None, use_length=False, dtype=None):
+def log_softmax(data, axis=-1, temperature=None, dtype=None, use_length=False):
     """The logarithm of softmax along an axis, without overflow or cancellation."""
     return _apply("log_softmax", data, axis, temperature, dtype, use_length, log=True)
 
 
 @composite()
-def softmin(data, axis=-1, temperature=None, use_length=False, dtype=None):
+def softmin(data, axis=-1, temperature=None, dtype=None, use_length=False):
     """Softmax of -x."""
     return _apply("softmin", data, axis, temperature, dtype, use_length, negated=True)
 

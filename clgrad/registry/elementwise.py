@@ -6,7 +6,8 @@ Formula and rules are Python functions of their operands. Called with symbolic o
 
 import inspect
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class Elementwise(Operator):
         Parameters whose dtype need not be that of the others (a condition).
     broadcasts : bool
         False for MXNet's ``elemwise_*`` family, which wants equal shapes.
+    synonyms : dict
+        MXNet's names of parameters, where they differ between the op's aliases, to the formula's.
     saturates : sequence of str
         Numbers that, beyond the range of a whole dtype, mean its bound (those of ``clip``).
     """
@@ -43,8 +46,19 @@ class Elementwise(Operator):
     takes_numbers = True
     writes_in_place = True
 
-    def __init__(self, formula, name=None, aliases=(), free=(), broadcasts=True, saturates=(), **testing):
+    def __init__(
+        self,
+        formula,
+        name=None,
+        aliases=(),
+        free=(),
+        broadcasts=True,
+        saturates=(),
+        synonyms: Mapping[str, str] = MappingProxyType({}),
+        **testing,
+    ):
         super().__init__(formula, name, aliases, skip=0, **testing)
+        self.synonyms = synonyms
         self.free = frozenset(free)
         self._call_set = set(self._call_order)
         self.broadcasts = broadcasts
@@ -58,6 +72,8 @@ class Elementwise(Operator):
         """Apply to arrays; to symbolic operands inside formulas and rules."""
         if not kwargs and len(args) == len(self._call_order) and all_arrays(args):
             return self.apply(self.arguments, args, {}, out)
+        if self.synonyms and kwargs:
+            kwargs = self._by_own_names(kwargs)
         given = dict(self.attributes)
         given.update(zip(self._call_order, args, strict=False))
         given.update(kwargs)
@@ -68,6 +84,15 @@ class Elementwise(Operator):
         if any(isinstance(v, Expr) for v in given.values()):
             return self.function(**given)
         return self.apply_mixed(given, out)
+
+    def _by_own_names(self, kwargs: dict) -> dict:
+        own: dict = {}
+        for key, value in kwargs.items():
+            name = self.synonyms.get(key, key)
+            if name in own:
+                raise OperatorTypeError(f"{self.label}: argument {name!r} is given twice")
+            own[name] = value
+        return own
 
     def apply_mixed(self, given: dict, out=None):
         """Apply to arguments by name, each an array or a number."""

@@ -6,6 +6,7 @@ An op whose parameter means something else says so in its own docstring, which c
 #: Array parameters.
 ARRAYS: dict[str, str] = {
     "data": "The array to work on.",
+    "tensor": "The array to work on.",
     "lhs": "Left operand.",
     "rhs": "Right operand; of lhs's dtype.",
     "weight": "Weights; of data's dtype.",

@@ -1,4 +1,4 @@
-"""Have MXNet 1.9.1 write files of arrays, apply operators, and list its names; kept in ``files/``.
+"""Have MXNet 1.9.1 write files of arrays, apply operators, and list names and parameters, for ``files/``.
 
     cd tests && ../.venv-mxnet/bin/python -m golden.record_files
 
@@ -6,7 +6,9 @@ What the files hold is :func:`contents`, which MXNet is not needed for.
 """
 
 import importlib
+import inspect
 import json
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +60,27 @@ def main() -> None:
     (FOLDER / "operators.json").write_text(answered.replace(',"', ',\n"') + "\n")
     names = {space: _names(mx, space) for space in SPACES}
     (FOLDER / "names.json").write_text(json.dumps(names, indent=1) + "\n")
+    arguments = {space: _arguments(mx, space, names[space]) for space in SPACES if space != "nd.NDArray"}
+    written = json.dumps(arguments, separators=(",", ":"))
+    (FOLDER / "arguments.json").write_text(written.replace("],", "],\n") + "\n")
 
 
 def _names(mx, space: str) -> list[str]:
-    where = mx
-    for part in space.split("."):
-        where = getattr(where, part)
-    return sorted(name for name in dir(where) if not name.startswith("_"))
+    return sorted(name for name in dir(attrgetter(space)(mx)) if not name.startswith("_"))
+
+
+def _arguments(mx, space: str, names: list[str]) -> dict[str, list[str]]:
+    """The parameters of each function of a namespace, in order; an asterisk marks any number of arrays."""
+    found = {name: getattr(attrgetter(space)(mx), name) for name in names}
+    return {
+        name: [
+            f"*{p.name}" if p.kind is p.VAR_POSITIONAL else p.name
+            for p in inspect.signature(function).parameters.values()
+            if p.kind is not p.VAR_KEYWORD
+        ]
+        for name, function in found.items()
+        if inspect.isfunction(function)
+    }
 
 
 if __name__ == "__main__":
