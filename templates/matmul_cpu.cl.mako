@@ -22,7 +22,7 @@
     width = vectors * V
     window = b.kind == "window"
 %>\
-${common.prologue(signature, (), compute == np.float64)}
+${common.prologue(signature, ())}
 ## One tile: rows [i0, i0 + rows) of C times the panel. `space` says where B lies: "panel" or "global".
 <%def name="tile(space)">\
       {

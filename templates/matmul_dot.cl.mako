@@ -7,7 +7,7 @@
 ## Assumes: m is small (it is a constant here: m * columns vectors are summed in registers).
 <%namespace name="common" file="common.mako"/>\
 <% V, columns = lanes, 4 %>\
-${common.prologue(signature, (), compute == np.float64)}
+${common.prologue(signature, ())}
 <%def name="sum_lanes(vector)" buffered="True" filter="trim">
 <%
     parts = [f"{vector}.s{lane:x}" for lane in range(V)]

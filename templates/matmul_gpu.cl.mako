@@ -22,7 +22,7 @@
     b_along_k = b.transposed if window else b.unit == "row"
     count = {"a": tile_m * depth // group, "b": tile_n * depth // group}
 %>\
-${common.prologue(signature, (), compute == np.float64)}
+${common.prologue(signature, ())}
 ## Which (index, k) of a slab the `l`-th load of this work-item is.
 <%def name="own(along_k, extent, l)" buffered="True" filter="trim">
 ${f"(item / {depth} + {l} * {group // depth})" if along_k else f"(item % {extent})"}

@@ -7,7 +7,7 @@
 ## Range: (ceil(panels / span), ceil(k / depth), batch).
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="operands" file="matmul_operands.mako"/>\
-${common.prologue(signature, (), compute == np.float64)}
+${common.prologue(signature, ())}
 __kernel void ${name}(
     ${signature})
 {

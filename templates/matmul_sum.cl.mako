@@ -4,7 +4,7 @@
 ## order, so results do not depend on scheduling. Range: at least (batch * m * n).
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="operands" file="matmul_operands.mako"/>\
-${common.prologue(signature, (), compute == np.float64)}
+${common.prologue(signature, ())}
 __kernel void ${name}(
     ${signature})
 {
