@@ -82,8 +82,8 @@ def _ratio(x, y):
 
 
 def _pdf_uniform(sample, low, high):
-    """-log(high - low)."""
-    return 0 * sample - log(high - low)
+    """-log(high - low); NaN of NaN, which 0 * sample does not give where a compiler thinks it is 0."""
+    return select(sample == sample, -log(high - low), sample)
 
 
 def _pdf_normal(sample, mu, sigma):

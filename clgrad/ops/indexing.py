@@ -60,7 +60,8 @@ def _count_outside(call: Call, indices: Spec, *, size):
     """How many of the indices are below 0, not below ``size``, or NaN."""
     index_ = expr.operand(0, indices.dtype)
     if indices.dtype.kind in "iub":
-        index_ = expr.cast(index_, dtypes.int64)
+        # No wider than need be: Mesa 22.3 (llvmpipe) compares a widened int with a constant wrongly.
+        index_ = expr.cast(index_, dtypes.int32 if indices.dtype.itemsize <= 4 else dtypes.int64)
     inside = (index_ >= 0) * (index_ < size)
     value = expr.cast(expr.where(inside, 0, 1), dtypes.int32)
     own = layout.broadcast(indices.shape, indices.shape, indices.dtype)
