@@ -3,7 +3,9 @@
 ========================  ==========================================================
 module                    ops
 ========================  ==========================================================
-:mod:`.unary`             functions of one array, element by element
+:mod:`.unary`             signs, powers, exponentials, rounding of one array
+:mod:`.trigonometric`     trigonometric and hyperbolic functions
+:mod:`.special`           the error and gamma functions and their kin
 :mod:`.arithmetic`        functions of two arrays, comparisons
 :mod:`.selection`         where
 :mod:`.reduction`         sums, extrema, norms along axes
@@ -30,7 +32,7 @@ module                    ops
 :mod:`.scan`              cumulative sums
 :mod:`.sorting`           sort, argsort, topk
 :mod:`.histogram`         histogram
-:mod:`.activation`        Activation, LeakyReLU
+:mod:`.activation`        relu, sigmoid, ...; Activation, LeakyReLU
 :mod:`.softmax`           softmax and cross-entropy
 :mod:`.loss`              output layers that are losses
 :mod:`.normalization`     standardising: BatchNorm, LayerNorm, ...
@@ -53,13 +55,16 @@ module                    ops
 :mod:`.choice`            random classes and permutations
 :mod:`.density`           densities of the distributions
 :mod:`.zipfian`           candidates for sampled losses
-:mod:`.optimizer`         parameter updates
+:mod:`.sgd`               parameter updates along the gradient or its momentum
+:mod:`.adaptive`          adaptive ones: Adam, RMSProp, FTRL, ...
+:mod:`.lamb`              LAMB
 :mod:`.multi_optimizer`   updates of many parameters at once
 ========================  ==========================================================
 """
 
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
+    adaptive,
     arithmetic,
     attention,
     blocks,
@@ -79,6 +84,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     group_sums,
     histogram,
     indexing,
+    lamb,
     loss,
     matrix,
     mixed_precision,
@@ -87,7 +93,6 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     multi_optimizer,
     norm_scaling,
     normalization,
-    optimizer,
     pad,
     padded,
     parting,
@@ -105,10 +110,13 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     sampling_names,
     scan,
     selection,
+    sgd,
     shape,
     softmax,
     sorting,
     sparse,
+    special,
+    trigonometric,
     unary,
     zipfian,
 )

@@ -25,9 +25,10 @@ import numpy as np
 from clgrad.kernels import expr, map
 from clgrad.kernels.launch import In, Out, Plan
 from clgrad.kernels.layout import Operand
+from clgrad.ops.activation import relu, sigmoid
 from clgrad.ops.selection import select
 from clgrad.ops.shape import concat, slice_axis
-from clgrad.ops.unary import relu, sigmoid, tanh
+from clgrad.ops.trigonometric import tanh
 from clgrad.registry import Call, Spec, operator
 
 #: Gates of each mode.

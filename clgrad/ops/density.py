@@ -14,7 +14,8 @@ from clgrad.errors import argument_error
 from clgrad.ops.reduction import sum as total
 from clgrad.ops.selection import select
 from clgrad.ops.shape import with_shape
-from clgrad.ops.unary import digamma, exp, gammaln, log, log1p, square
+from clgrad.ops.special import digamma, gammaln
+from clgrad.ops.unary import exp, log, log1p, square
 from clgrad.registry import composite, elementwise
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -11,6 +11,7 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.ops import reduction
+from clgrad.ops.activation import sigmoid
 from clgrad.ops.arithmetic import maximum, not_equal
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import one_hot
@@ -18,7 +19,6 @@ from clgrad.ops.reduction import kept_shape
 from clgrad.ops.selection import select
 from clgrad.ops.shape import broadcast_to, with_shape
 from clgrad.ops.softmax import _softmax
-from clgrad.ops.unary import sigmoid
 from clgrad.registry import Call, Spec, composite, elementwise, grouped, operator
 
 # Classes

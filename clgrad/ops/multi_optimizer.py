@@ -7,17 +7,11 @@ decays as arrays, behind the others.
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
+from clgrad.ops.adaptive import adamw, as_scale
 from clgrad.ops.group_sums import group_sums
-from clgrad.ops.optimizer import (
-    adamw,
-    as_scale,
-    lamb_bias,
-    lamb_direction,
-    lamb_rate,
-    sgd,
-    sgd_momentum,
-)
+from clgrad.ops.lamb import lamb_bias, lamb_direction, lamb_rate
 from clgrad.ops.selection import select
+from clgrad.ops.sgd import sgd, sgd_momentum
 from clgrad.ops.unary import sqrt
 from clgrad.registry import MultiUpdate, composite, elementwise
 
@@ -105,7 +99,7 @@ def multi_sum_sq(*data, num_arrays=None):
     return group_sums("multi_sum_sq", data, num_arrays, square=True)
 
 
-@elementwise()
+@elementwise(domain=(0.5, 2))
 def multi_lars(lrs, weights_sum_sq, grads_sum_sq, wds, eta: float, eps: float, rescale_grad: float = 1.0):
     """lr * eta * |w| / (|g| * rescale_grad + wd * |w| + eps), and lr where |w| or |g| is 0.
 

@@ -13,10 +13,11 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import In
 from clgrad.ops import reduction
+from clgrad.ops.activation import relu
 from clgrad.ops.conversion import cast
 from clgrad.ops.reduction import kept_shape, reduced_axes
 from clgrad.ops.shape import with_shape
-from clgrad.ops.unary import relu, rsqrt, sqrt
+from clgrad.ops.unary import rsqrt, sqrt
 from clgrad.registry import Call, Spec, composite, elementwise, grouped, operator, table
 
 # Mean and variance

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeEr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 from clgrad.registry import documentation
+from clgrad.registry.rule import Rule
 
 #: Every op (an Operator or a Composite) by its names: the one list that namespaces, methods, docs and
 #: tests are made from.
@@ -40,33 +40,6 @@ class Spec(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A gradient rule; the names of its parameters say what it needs, and so what the tape keeps.
-
-    The result of a rule may be smaller than the argument where it broadcasts to it: the gradient of a
-    sum is the head gradient, the same for every term, and nobody needs the copies.
-
-    ``dy``                    gradient of the output (``d_NAME`` for each output of several)
-    ``dys``                   gradients of all outputs, as a list; None where none has arrived
-    ``y``                     the output (``NAME`` for each of several)
-    ``ARG``                   an array argument, or a number that stands in its place
-    ``ARG_shape``             its shape (``ARG_shapes``, a list, for a variadic argument)
-    ``ARG_dtype``             its dtype
-    ``position``              for a variadic argument, which of its arrays
-    ``ATTRIBUTE``             any other parameter of the op
-    """
-
-    function: Callable
-    needs: tuple[str, ...]
-    targets: tuple[str, ...]
-
-    @classmethod
-    def of(cls, function: Callable, targets: tuple[str, ...]) -> "Rule":
-        """Read the needs from the function's signature."""
-        return cls(function, tuple(inspect.signature(function).parameters), targets)
 
 
 class Operator:

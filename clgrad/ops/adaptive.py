@@ -1,183 +1,24 @@
-"""Steps of one parameter, each in one launch; states change in place, the weight with ``out=weight``.
+"""Steps of one parameter by adaptive methods, whose step of an element follows its past gradients.
 
-The gradient is multiplied by ``rescale_grad`` first, and its elements are limited to [-clip_gradient,
-clip_gradient] where that is not below 0; where the weight decay goes differs from method to method.
-``mp_`` ops step ``weight32``, a copy of the weight in float32, in place, and return it in the weight's
-dtype.
+States and arguments are as in :mod:`clgrad.ops.sgd`.
 """
 
 import math
 
 from clgrad import tape
+from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
 from clgrad.ops.creation import full
 from clgrad.ops.selection import select
-from clgrad.ops.unary import abs, clip, sign, sqrt
+from clgrad.ops.sgd import limited
+from clgrad.ops.unary import abs, sign, sqrt
 from clgrad.registry import Call, Spec, composite, elementwise, operator, update
-
-
-def limited(step, bound):
-    """The step's elements limited to [-bound, bound], where the bound is not below 0."""
-    return select(bound < 0, step, clip(step, -bound, bound))
-
-
-def sgd(weight, grad, lr, wd, rescale_grad, clip_gradient):
-    """The new weight."""
-    return weight - lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
-
-
-def sgd_momentum(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
-    """The new weight and momentum."""
-    mom = momentum * mom - lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
-    return weight + mom, mom
-
-
-def nag(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
-    """The new weight and momentum."""
-    step = lr * (limited(rescale_grad * grad, clip_gradient) + wd * weight)
-    mom = momentum * mom - step
-    return weight + momentum * mom - step, mom
 
 
 def adam_moments(grad, mean, var, beta1, beta2):
     """The new means of the gradient and of its square."""
     return beta1 * mean + (1 - beta1) * grad, beta2 * var + (1 - beta2) * grad * grad
-
-
-# Stochastic gradient descent
-
-
-@update()
-def sgd_update(
-    weight,
-    grad,
-    lr: float,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-    lazy_update: float = True,
-):
-    """weight - lr * (g + wd * weight), g the rescaled and limited gradient."""
-    return (sgd(weight, grad, lr, wd, rescale_grad, clip_gradient),)
-
-
-@update(states=("mom",))
-def sgd_mom_update(
-    weight,
-    grad,
-    mom,
-    lr: float,
-    momentum: float = 0.0,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-    lazy_update: float = True,
-):
-    """weight + mom, where mom = momentum * mom - lr * (g + wd * weight) in place (Polyak, 1964)."""
-    return sgd_momentum(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
-
-
-@update(states=("weight32",))
-def mp_sgd_update(
-    weight,
-    grad,
-    weight32,
-    lr: float,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-    lazy_update: float = True,
-):
-    """sgd_update of weight32, in place; returned in the weight's dtype."""
-    new = sgd(weight32, grad, lr, wd, rescale_grad, clip_gradient)
-    return new, new
-
-
-@update(states=("mom", "weight32"))
-def mp_sgd_mom_update(
-    weight,
-    grad,
-    mom,
-    weight32,
-    lr: float,
-    momentum: float = 0.0,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-    lazy_update: float = True,
-):
-    """sgd_mom_update of weight32, in place; returned in the weight's dtype."""
-    new, mom = sgd_momentum(weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
-    return new, mom, new
-
-
-@update(states=("mom",))
-def nag_mom_update(
-    weight,
-    grad,
-    mom,
-    lr: float,
-    momentum: float = 0.0,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-):
-    """weight + momentum * mom - s, where s = lr * (g + wd * weight) and mom = momentum * mom - s in place.
-
-    Nesterov's accelerated gradient (1983).
-    """
-    return nag(weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
-
-
-@update(states=("mom", "weight32"))
-def mp_nag_mom_update(
-    weight,
-    grad,
-    mom,
-    weight32,
-    lr: float,
-    momentum: float = 0.0,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-):
-    """nag_mom_update of weight32, in place; returned in the weight's dtype."""
-    new, mom = nag(weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
-    return new, mom, new
-
-
-@update()
-def signsgd_update(
-    weight, grad, lr: float, wd: float = 0.0, rescale_grad: float = 1.0, clip_gradient: float = -1.0
-):
-    """(1 - lr * wd) * weight - lr * sign(g) (Bernstein et al., 2018); a limit does not change a sign."""
-    return ((1 - lr * wd) * weight - lr * sign(rescale_grad * grad),)
-
-
-@update(states=("mom",))
-def signum_update(
-    weight,
-    grad,
-    mom,
-    lr: float,
-    momentum: float = 0.0,
-    wd: float = 0.0,
-    rescale_grad: float = 1.0,
-    clip_gradient: float = -1.0,
-    wd_lh: float = 0.0,
-):
-    """(1 - lr * wd_lh) * weight + lr * sign(mom), of a momentum that changes in place.
-
-    mom = momentum * mom - (1 - momentum) * (g + wd * weight) (Bernstein et al., 2018); ``wd_lh`` is the
-    decay of Loshchilov & Hutter.
-    """
-    step = limited(rescale_grad * grad, clip_gradient) + wd * weight
-    mom = momentum * mom - (1 - momentum) * step
-    return (1 - lr * wd_lh) * weight + lr * sign(mom), mom
-
-
-# Moments of the gradient
 
 
 @update(states=("mean", "var"))
@@ -323,19 +164,16 @@ def ftml_update(
     v = beta2 * v + (1 - beta2) * g^2, d' = (1 - beta1^t) / lr * (sqrt(v / (1 - beta2^t)) + epsilon),
     z = beta1 * z + (1 - beta1) * g - (d' - beta1 * d) * weight, d = d'. ``t`` counts the steps from 1.
     """
-    scale, share = _bias("ftml_update", beta1, t) / lr, 1 / _bias("ftml_update", beta2, t)
+    scale, share = moment_bias("ftml_update", beta1, t) / lr, 1 / moment_bias("ftml_update", beta2, t)
     states = (weight, grad, d, v, z)
     return _ftml_update(*states, beta1, beta2, epsilon, scale, share, wd, rescale_grad, clip_grad, out=out)
 
 
-def _bias(op: str, beta: float, t: int | None) -> float:
+def moment_bias(op: str, beta: float, t: int | None) -> float:
     """1 - beta^t, what a running mean lacks after t steps from 0."""
     if t is None or t < 1:
         raise argument_error(op, "t", t, "a whole number above 0")
     return 1 - beta**t
-
-
-# AdamW
 
 
 def adamw(weight, grad, mean, var, rescale_grad, lr, eta, beta1, beta2, epsilon, wd, clip_gradient):
@@ -402,7 +240,7 @@ def adamw_update(
     grad,
     mean,
     var,
-    rescale_grad,
+    rescale_grad: float | NDArray,
     lr,
     eta,
     beta1=0.9,
@@ -428,7 +266,7 @@ def mp_adamw_update(
     mean,
     var,
     weight32,
-    rescale_grad,
+    rescale_grad: float | NDArray,
     lr,
     eta,
     beta1=0.9,
@@ -441,118 +279,6 @@ def mp_adamw_update(
     """contrib.adamw_update of weight32, in place; returned in the weight's dtype."""
     arrays = (weight, grad, mean, var, weight32, as_scale(rescale_grad, weight))
     return _mp_adamw_update(*arrays, lr, eta, beta1, beta2, epsilon, wd, clip_gradient, out=out)
-
-
-# LAMB
-
-
-def lamb_direction(weight, grad, mean, var, beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias):
-    """The direction of the step, and the new moments, which ``bias`` divides on the way."""
-    step = limited(rescale_grad * grad, clip_gradient)
-    mean, var = adam_moments(step, mean, var, beta1, beta2)
-    first, second = bias
-    return mean / first / (sqrt(var / second) + epsilon) + wd * weight, mean, var
-
-
-def lamb_bias(
-    op: str, beta1: float, beta2: float, t: int | None, bias_correction: bool
-) -> tuple[float, float]:
-    """What the moments are divided by."""
-    return (_bias(op, beta1, t), _bias(op, beta2, t)) if bias_correction else (1.0, 1.0)
-
-
-@update(name="_lamb_phase1", states=("mean", "var"), label="lamb_update_phase1")
-def _lamb_phase1(
-    weight,
-    grad,
-    mean,
-    var,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    wd: float,
-    rescale_grad: float,
-    clip_gradient: float,
-    first: float,
-    second: float,
-):
-    """Of one parameter."""
-    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, first, second)
-    return lamb_direction(weight, grad, mean, var, *numbers)
-
-
-@composite()
-def lamb_update_phase1(
-    weight,
-    grad,
-    mean,
-    var,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-6,
-    t=None,
-    bias_correction=True,
-    wd=0.0,
-    rescale_grad=1.0,
-    clip_gradient=-1.0,
-    out=None,
-):
-    """The direction m / (sqrt(v) + epsilon) + wd * weight of LAMB's step (You et al., 2020).
-
-    The moments change in place; m and v are these, divided by 1 - beta^t with ``bias_correction``.
-    """
-    bias = lamb_bias("lamb_update_phase1", beta1, beta2, t, bias_correction)
-    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias)
-    return _lamb_phase1(weight, grad, mean, var, *numbers, out=out)
-
-
-@composite()
-def mp_lamb_update_phase1(
-    weight,
-    grad,
-    mean,
-    var,
-    weight32,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-6,
-    t=None,
-    bias_correction=True,
-    wd=0.0,
-    rescale_grad=1.0,
-    clip_gradient=-1.0,
-    out=None,
-):
-    """lamb_update_phase1 of weight32; the direction is float32."""
-    bias = lamb_bias("mp_lamb_update_phase1", beta1, beta2, t, bias_correction)
-    numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias)
-    return _lamb_phase1(weight32, grad, mean, var, *numbers, out=out)
-
-
-def lamb_rate(lr, r1, r2, lower_bound, upper_bound):
-    """lr * r1 / r2, r1 kept within its bounds where these are not below 0; lr where either is 0."""
-    r1 = select((lower_bound >= 0) * (r1 < lower_bound), lower_bound, r1)
-    r1 = select((upper_bound >= 0) * (r1 > upper_bound), upper_bound, r1)
-    none = ((r1 == 0) + (r2 == 0)) > 0
-    return select(none, lr, lr * r1 / select(none, 1, r2))
-
-
-@update()
-def lamb_update_phase2(weight, g, r1, r2, lr: float, lower_bound: float = -1.0, upper_bound: float = -1.0):
-    """weight - lr * r1 / r2 * g: r1 and r2 are the norms of the weight and of the direction g."""
-    return (weight - lamb_rate(lr, r1, r2, lower_bound, upper_bound) * g,)
-
-
-@update(states=("weight32",))
-def mp_lamb_update_phase2(
-    weight, g, r1, r2, weight32, lr: float, lower_bound: float = -1.0, upper_bound: float = -1.0
-):
-    """lamb_update_phase2 of weight32, in place; returned in the weight's dtype."""
-    new = weight32 - lamb_rate(lr, r1, r2, lower_bound, upper_bound) * g
-    return new, new
-
-
-# One learning rate for each row
 
 
 @operator(name="_row_squares", numbers=("rescale_grad", "clip_gradient"))
