@@ -114,7 +114,7 @@ def test_states_change_in_place_with_and_without_out(shape, given, rng):
     new = nd.adam_update(*arrays, lr=0.1, wd=0.01, out=arrays[0] if given else None)
     expected = adam(*(h.astype(np.float64) for h in hosts), lr=0.1, wd=0.01)
     for found, right in zip((new, *arrays[2:]), expected, strict=True):
-        np.testing.assert_allclose(found.asnumpy(), right, rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(found.asnumpy(), right, rtol=2e-4, atol=3e-5)  # 1 - 0.999 cancels
     assert [a.handle for a in arrays] == handles
     assert (new is arrays[0]) == given
     if not given:
