@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers import gradient_of
 
-from clgrad import autograd, nd
+from clgrad import nd
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.test_utils import gradcheck
 
@@ -109,15 +110,6 @@ def test_results_can_replace_their_inputs(rng):
     u, values = nd.zeros((33, 33)), nd.zeros((33,))
     nd.linalg.syevd(nd.array(s), out=[u, values])
     np.testing.assert_allclose(values.asnumpy(), np.linalg.eigvalsh(s), rtol=1e-4)
-
-
-def gradient_of(f, x: np.ndarray) -> np.ndarray:
-    x = nd.array(x)
-    x.attach_grad()
-    with autograd.record():
-        y = f(x)
-    y.backward()
-    return x.grad.asnumpy()
 
 
 @pytest.mark.parametrize(

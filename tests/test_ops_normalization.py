@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers import check_both_orders, close, normal
 
 from clgrad import autograd, nd, tape
 from clgrad.errors import OperatorError
-from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {
@@ -24,20 +24,6 @@ COVERS = {
     "LRN": ("_lrn",),
     "contrib.BatchNormWithReLU": (),
 }
-
-
-def normal(rng, *shapes) -> list[np.ndarray]:
-    return [rng.standard_normal(s).astype(np.float32) for s in shapes]
-
-
-def check_both_orders(f, inputs) -> None:
-    gradcheck(f, inputs)
-    gradgradcheck(f, inputs)
-
-
-def close(actual: nd.NDArray, expected, tolerance: float = 2e-6) -> None:
-    assert actual.shape == np.shape(expected)
-    np.testing.assert_allclose(actual.asnumpy(), expected, rtol=tolerance, atol=tolerance)
 
 
 # Batch normalisation

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import normal
 
 from clgrad import nd
 from clgrad.errors import OperatorError, OperatorTypeError
@@ -22,10 +23,6 @@ FLAGS = [(False, False), (True, False), (False, True), (True, True)]
 
 def exact(*arrays) -> list[np.ndarray]:
     return [a.astype(np.float64) for a in arrays]
-
-
-def normal(rng, *shapes, dtype="float32") -> list[np.ndarray]:
-    return [rng.standard_normal(s).astype(dtype) for s in shapes]
 
 
 def close(actual: nd.NDArray, expected: np.ndarray, terms: int) -> None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers import close, normal
 
 from clgrad import autograd, nd
 from clgrad.errors import OperatorError
@@ -12,15 +13,6 @@ COVERS = {
     "Deconvolution": ("_deconv",),
     "Pooling": ("_root2", "_root3"),
 }
-
-
-def normal(rng, *shapes) -> list[np.ndarray]:
-    return [rng.standard_normal(s).astype(np.float32) for s in shapes]
-
-
-def close(actual: nd.NDArray, expected, tolerance: float = 1e-5) -> None:
-    assert actual.shape == np.shape(expected)
-    np.testing.assert_allclose(actual.asnumpy(), expected, rtol=tolerance, atol=tolerance)
 
 
 # Deconvolution

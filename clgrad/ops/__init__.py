@@ -9,6 +9,7 @@ module                    ops
 :mod:`.arithmetic`        functions of two arrays, comparisons
 :mod:`.selection`         where
 :mod:`.reduction`         sums, extrema, norms along axes
+:mod:`.axes`              axes as arguments, for the modules below
 :mod:`.shape`             reshaping, transposing, slicing, joining
 :mod:`.repetition`        broadcasting along axes, tile, repeat
 :mod:`.parting`           split, slice_like
@@ -67,6 +68,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     adaptive,
     arithmetic,
     attention,
+    axes,
     blocks,
     cells,
     checks,

@@ -9,7 +9,7 @@ from clgrad.errors import argument_error
 from clgrad.ops.creation import full_like
 from clgrad.ops.sampling import uniform_like
 from clgrad.ops.selection import select
-from clgrad.ops.shape import with_shape
+from clgrad.ops.shape import along
 from clgrad.ops.special import erfc
 from clgrad.ops.trigonometric import tanh
 from clgrad.ops.unary import abs, clip, exp, expm1, log1p, square
@@ -142,7 +142,7 @@ def LeakyReLU(data, gamma=None, act_type="leaky", slope=0.25, lower_bound=0.125,
         if gamma is None:
             raise argument_error("LeakyReLU", "gamma", None, "an array of slopes for prelu")
         if gamma.ndim == 1 and data.ndim > 1:
-            gamma = with_shape(gamma, shape=(1, gamma.size, *[1] * (data.ndim - 2)))
+            gamma = along(gamma, data.ndim, 1)
         return _prelu(data, gamma)
     if act_type == "elu":
         return elu(data, slope)

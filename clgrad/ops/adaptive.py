@@ -9,6 +9,7 @@ from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
+from clgrad.ops.axes import ones_behind
 from clgrad.ops.creation import full
 from clgrad.ops.selection import select
 from clgrad.ops.sgd import limited
@@ -311,7 +312,7 @@ def group_adagrad_update(
     ``history`` has one number for each row of the weight: shape (rows,) or (rows, 1, ...).
     """
     op, rows = "contrib.group_adagrad_update", weight.shape[:1]
-    kept = (*rows, *[1] * (weight.ndim - 1))
+    kept = ones_behind(rows, weight.ndim)
     if weight.ndim < 2 or history.shape not in (rows, kept):
         raise argument_error(
             op, "history", f"of shape {history.shape}", f"{rows} for a weight {weight.shape}"

@@ -11,6 +11,7 @@ from clgrad.errors import AbsentError, OperatorError, OperatorTypeError, argumen
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
+from clgrad.ops.axes import one_axis
 from clgrad.ops.conversion import as_in_context, cast
 from clgrad.registry import Call, Spec, composite, operator, table
 
@@ -127,9 +128,10 @@ def arange_like(data, start=0.0, step=1.0, repeat=1, ctx=None, axis=None):
     """
     if repeat < 1:
         raise argument_error("contrib.arange_like", "repeat", repeat, "a whole number above 0")
-    if axis is not None and not -data.ndim <= axis < data.ndim:
-        raise argument_error("contrib.arange_like", "axis", axis, f"{-data.ndim} to {data.ndim - 1}")
-    shape = data.shape if axis is None else (data.shape[axis],)
+    if axis is None:
+        shape = data.shape
+    else:
+        shape = (data.shape[one_axis("contrib.arange_like", axis, data.ndim, also=", or None")],)
     name, size = data._view.dtype.name, math.prod(shape)
     flat = _arange.create(data.context, size=size, repeat=int(repeat), dtype=name, start=start, step=step)
     return flat if axis is not None else table["reshape_like"](flat, data)

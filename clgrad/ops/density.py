@@ -11,6 +11,7 @@ from typing import Any
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
+from clgrad.ops.axes import ones_behind
 from clgrad.ops.reduction import sum as total
 from clgrad.ops.selection import select
 from clgrad.ops.shape import with_shape
@@ -204,7 +205,7 @@ def _pdf(distribution: str, sample: NDArray, parameters: dict, is_log: bool) -> 
                 f"of shape {value.shape}",
                 f"the leading sizes of sample's shape {sample.shape}",
             )
-        arrays.append(with_shape(value, shape=(*value.shape, *(1,) * (sample.ndim - value.ndim))))
+        arrays.append(with_shape(value, shape=ones_behind(value.shape, sample.ndim)))
     return _OPS[distribution][0 if is_log else 1](sample, *arrays)
 
 
@@ -261,8 +262,7 @@ def random_pdf_dirichlet(sample, alpha, is_log=False):
             f"of shape {alpha.shape}",
             f"leading sizes of sample's shape {sample.shape}, and its last one",
         )
-    shape = (*lead, *(1,) * (sample.ndim - alpha.ndim), alpha.shape[-1])
-    alpha = with_shape(alpha, shape=shape)
+    alpha = with_shape(alpha, shape=(*ones_behind(lead, sample.ndim - 1), alpha.shape[-1]))
     terms = _dirichlet_log_term(sample, alpha) - gammaln(alpha)
     result = total(terms, axis=-1) + gammaln(total(alpha, axis=-1))
     return result if is_log else exp(result)

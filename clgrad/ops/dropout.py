@@ -4,9 +4,9 @@ from clgrad import dtypes, tape
 from clgrad.errors import argument_error
 from clgrad.kernels import random
 from clgrad.ops.arithmetic import multiply
+from clgrad.ops.axes import kept_shape, reduced_axes
 from clgrad.ops.creation import dtype_of, zeros_like
 from clgrad.ops.generator import generator
-from clgrad.ops.reduction import kept_shape, reduced_axes
 from clgrad.ops.selection import select
 from clgrad.ops.unary import identity
 from clgrad.registry import Call, Spec, composite, operator

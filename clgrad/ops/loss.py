@@ -13,9 +13,9 @@ from clgrad.kernels import expr, layout, map
 from clgrad.ops import reduction
 from clgrad.ops.activation import sigmoid
 from clgrad.ops.arithmetic import maximum, not_equal
+from clgrad.ops.axes import kept_shape
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import one_hot
-from clgrad.ops.reduction import kept_shape
 from clgrad.ops.selection import select
 from clgrad.ops.shape import broadcast_to, with_shape
 from clgrad.ops.softmax import _softmax

@@ -11,6 +11,7 @@ from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map, triangle
 from clgrad.kernels.launch import Plan
 from clgrad.kernels.layout import Operand
+from clgrad.ops.axes import one_axis
 from clgrad.ops.reduction import sum
 from clgrad.ops.shape import copy_step, transpose
 from clgrad.ops.unary import log
@@ -119,10 +120,8 @@ def diag(data, k=0, axis1=0, axis2=1):
     if data.ndim == 1:
         size = data.shape[0] + abs(k)
         return _from_diagonal(data, shape=(size, size), axis1=0, axis2=1, k=k)
-    for argument, axis in (("axis1", axis1), ("axis2", axis2)):
-        if not -data.ndim <= axis < data.ndim:
-            raise argument_error("diag", argument, axis, f"{-data.ndim} to {data.ndim - 1}")
-    first, second = axis1 % data.ndim, axis2 % data.ndim
+    first = one_axis("diag", axis1, data.ndim, "axis1")
+    second = one_axis("diag", axis2, data.ndim, "axis2")
     if first == second:
         raise argument_error("diag", "axis2", axis2, f"another axis than axis1={axis1}")
     return _diagonal(data, axis1=first, axis2=second, k=k)

@@ -13,10 +13,11 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, index, layout, map
 from clgrad.kernels.layout import Operand
 from clgrad.ops.arithmetic import greater_equal, not_equal
+from clgrad.ops.axes import one_axis
 from clgrad.ops.conversion import cast
 from clgrad.ops.scan import cumsum
 from clgrad.ops.selection import select
-from clgrad.ops.shape import reshape
+from clgrad.ops.shape import along
 from clgrad.registry import Call, Spec, composite, operator
 
 
@@ -66,9 +67,8 @@ def boolean_mask(data, index, axis=0):
 
     How many there are decides the shape of the result, so this waits for the device.
     """
-    if not -data.ndim <= axis < data.ndim:
-        raise argument_error("boolean_mask", "axis", axis, f"{-data.ndim} to {data.ndim - 1}")
-    axis, size = int(axis) % data.ndim, data.shape[axis]
+    axis = one_axis("boolean_mask", axis, data.ndim)
+    size = data.shape[axis]
     if index.shape != (size,):
         raise argument_error("boolean_mask", "index", f"of shape {index.shape}", f"({size},)")
     if size == 0:
@@ -100,5 +100,5 @@ def index_copy(old_tensor, index_vector, new_tensor):
 
 def replaced(old: NDArray, source: NDArray, new: NDArray) -> NDArray:
     """Row i is row ``source[i]`` of new, or that of old where the source is below 0."""
-    given = reshape(greater_equal(source, 0), shape=(-1,) + (1,) * (old.ndim - 1))
+    given = along(greater_equal(source, 0), old.ndim, 0)
     return select(given, move(new, source, axis=0), old)

@@ -11,6 +11,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, index, layout, map
 from clgrad.kernels.launch import In, Out, Plan
 from clgrad.kernels.layout import Operand
+from clgrad.ops.axes import one_axis, per_axis
 from clgrad.ops.creation import shape_of
 from clgrad.ops.indexing import take_rows
 from clgrad.ops.moving import move, winners
@@ -175,8 +176,5 @@ def index_array(data, axes=None):
 
     Of all axes, or of those named in ``axes``, in that order.
     """
-    wanted = range(data.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    for axis in wanted:
-        if not -data.ndim <= axis < data.ndim:
-            raise argument_error("index_array", "axes", axes, f"{-data.ndim} to {data.ndim - 1}")
-    return _index_array(data, axes=tuple(int(axis) % data.ndim for axis in wanted))
+    wanted = range(data.ndim) if axes is None else per_axis(axes)
+    return _index_array(data, axes=tuple(one_axis("index_array", a, data.ndim, "axes") for a in wanted))

@@ -7,8 +7,8 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
 from clgrad.ops import reduction
 from clgrad.ops.arithmetic import power
+from clgrad.ops.axes import kept_shape
 from clgrad.ops.pooling import Pooling
-from clgrad.ops.reduction import kept_shape
 from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import rsqrt, square
 from clgrad.registry import Call, Spec, composite, elementwise, grouped, operator

@@ -14,9 +14,9 @@ from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import In
 from clgrad.ops import reduction
 from clgrad.ops.activation import relu
+from clgrad.ops.axes import kept_shape, reduced_axes
 from clgrad.ops.conversion import cast
-from clgrad.ops.reduction import kept_shape, reduced_axes
-from clgrad.ops.shape import with_shape
+from clgrad.ops.shape import along, with_shape
 from clgrad.ops.unary import rsqrt, sqrt
 from clgrad.registry import Call, Spec, composite, elementwise, grouped, operator, table
 
@@ -188,11 +188,6 @@ def _check_vectors(op: str, data: NDArray, size: int, of: str, **vectors) -> Non
             )
 
 
-def _along(vector: NDArray, ndim: int, axis: int) -> NDArray:
-    """A vector as an array of ``ndim`` axes that varies along one of them."""
-    return with_shape(vector, shape=tuple(vector.size if a == axis else 1 for a in range(ndim)))
-
-
 def _with_moments(data: NDArray, y: NDArray, mean: NDArray, var: NDArray, eps: float, shape=None):
     """y, mean and standard deviation sqrt(var + eps), through which no gradient flows."""
     mean, deviation = mean.detach(), sqrt(var.detach() + eps)
@@ -210,7 +205,7 @@ def LayerNorm(data, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     (axis,) = reduced_axes("LayerNorm", data.ndim, axis)
     _check_vectors("LayerNorm", data, data.shape[axis], f"axis {axis}", gamma=gamma, beta=beta)
     kept = tuple(a for a in range(data.ndim) if a != axis)
-    vectors = (_along(v, data.ndim, axis) for v in (gamma, beta))
+    vectors = (along(v, data.ndim, axis) for v in (gamma, beta))
     y, mean, var = _normalize(data, *vectors, kept=kept, eps=float(eps))
     return _with_moments(data, y, mean, var, eps) if output_mean_var else y
 
@@ -225,7 +220,7 @@ def InstanceNorm(data, gamma, beta, eps=1e-3):
     if data.ndim < 3:
         raise argument_error("InstanceNorm", "data", f"of shape {data.shape}", "at least 3 axes")
     _check_vectors("InstanceNorm", data, data.shape[1], "axis 1", gamma=gamma, beta=beta)
-    vectors = (_along(v, data.ndim, 1) for v in (gamma, beta))
+    vectors = (along(v, data.ndim, 1) for v in (gamma, beta))
     return _normalize(data, *vectors, kept=(0, 1), eps=float(eps))[0]
 
 
@@ -245,7 +240,7 @@ def GroupNorm(data, gamma, beta, num_groups=1, eps=1e-5, output_mean_var=False):
         raise argument_error("GroupNorm", "num_groups", num_groups, f"a divisor of {shape[1]} channels")
     _check_vectors("GroupNorm", data, groups, "num_groups", gamma=gamma, beta=beta)
     rows = with_shape(data, shape=(shape[0], groups, math.prod(shape[1:]) // groups))
-    vectors = (_along(v, 3, 1) for v in (gamma, beta))
+    vectors = (along(v, 3, 1) for v in (gamma, beta))
     y, mean, var = _normalize(rows, *vectors, kept=(0, 1), eps=float(eps))
     y = with_shape(y, shape=shape)
     return _with_moments(data, y, mean, var, eps, (shape[0], groups)) if output_mean_var else y
@@ -272,10 +267,10 @@ def _batch_norm(op: str, data, gamma, beta, moving, eps, momentum, fix_gamma, us
     (axis,) = reduced_axes(op, data.ndim, axis)
     vectors = {"gamma": gamma, "beta": beta, "moving_mean": moving[0], "moving_var": moving[1]}
     _check_vectors(op, data, data.shape[axis], f"axis {axis}", **vectors)
-    gamma, beta = (_along(v, data.ndim, axis) for v in (_ones_of(gamma) if fix_gamma else gamma, beta))
+    gamma, beta = (along(v, data.ndim, axis) for v in (_ones_of(gamma) if fix_gamma else gamma, beta))
     if not tape.state.training or use_global_stats:
         mean, var = (v.detach() for v in moving)
-        parts = [*(_along(v, data.ndim, axis) for v in (mean, var)), gamma, beta]
+        parts = [*(along(v, data.ndim, axis) for v in (mean, var)), gamma, beta]
         return _standardized(data, parts, eps), mean, var
     y, mean, var = _normalize(data, gamma, beta, kept=(axis,), eps=eps)
     mean, var = (with_shape(v.detach(), shape=moving[0].shape) for v in (mean, var))

@@ -14,33 +14,13 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
+from clgrad.ops.axes import kept_shape, reduced_axes
 from clgrad.ops.scan import product_before
 from clgrad.ops.selection import select
 from clgrad.ops.shape import reshape, transpose, with_shape
 from clgrad.ops.unary import sign
 from clgrad.registry import Call, Spec, composite, grouped, operator
 from clgrad.tape import state
-
-
-def reduced_axes(op: str, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
-    """The axes to reduce, sorted, from MXNet's ``axis`` and ``exclude``."""
-    if axis is None or axis == ():
-        return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise argument_error(op, "axis", axis, f"{-ndim} to {ndim - 1} for an array of {ndim} axes")
-    chosen = {int(a) % ndim for a in axes}
-    if len(chosen) < len(axes):
-        raise argument_error(op, "axis", axis, "each axis once")
-    if exclude:
-        chosen = set(range(ndim)) - chosen
-    return tuple(sorted(chosen))
-
-
-def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape with the reduced axes kept as size 1."""
-    return tuple(1 if a in axes else n for a, n in enumerate(shape))
 
 
 def _out_shape(shape, axes, keepdims: bool) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from clgrad.array import NDArray
 from clgrad.device import Context
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import distributions, random
+from clgrad.ops.axes import ones_behind
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import dtype_of, full_like, shape_of
 from clgrad.ops.generator import generator
@@ -160,14 +161,13 @@ def _sample_generalized_negative_binomial(
 
 def _per_sample(parameter: NDArray, y: NDArray) -> NDArray:
     """A parameter in the dtype of the numbers, with an axis of size 1 for each axis of a sample."""
-    shape = (*parameter.shape, *(1,) * (y.ndim - parameter.ndim))
-    return reshape(cast(parameter, dtype=y._view.dtype.name), shape=shape)
+    return reshape(cast(parameter, dtype=y._view.dtype.name), shape=ones_behind(parameter.shape, y.ndim))
 
 
 def _to_parameter(gradient: NDArray, parameter: NDArray) -> NDArray:
     """The sum over the numbers of each parameter."""
-    kept = (*parameter.shape, *(1,) * (gradient.ndim - parameter.ndim))
-    total = reshape(sum_to(gradient, shape=kept), shape=parameter.shape)
+    total = sum_to(gradient, shape=ones_behind(parameter.shape, gradient.ndim))
+    total = reshape(total, shape=parameter.shape)
     return cast(total, dtype=parameter._view.dtype.name)
 
 

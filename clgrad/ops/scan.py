@@ -3,17 +3,10 @@
 import numpy as np
 
 from clgrad import array, dtypes
-from clgrad.errors import argument_error
 from clgrad.kernels import scan
+from clgrad.ops.axes import one_axis
 from clgrad.ops.shape import reshape
 from clgrad.registry import Call, Spec, composite, operator
-
-
-def axis_of(op: str, axis, ndim: int) -> int:
-    """The axis, counted from the first, of an op that takes None for all elements in order as well."""
-    if not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
-        raise argument_error(op, "axis", repr(axis), f"{-ndim} to {ndim - 1}, or None")
-    return int(axis) % ndim
 
 
 @operator(name="_cumsum")
@@ -41,7 +34,7 @@ def cumsum(a, axis=None, dtype=None):
     """
     if axis is None:
         a, axis = reshape(a, shape=(-1,)), 0
-    axis = axis_of("cumsum", axis, a.ndim)
+    axis = one_axis("cumsum", axis, a.ndim, also=", or None")
     if dtype is None:
         dtype = dtypes.int64 if a._view.dtype == dtypes.bool_ else a._view.dtype
     return _cumsum(a, axis=axis, dtype=dtypes.resolve(dtype, "cumsum").name)

@@ -9,22 +9,8 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import In, Plan, Step
 from clgrad.kernels.layout import Operand
+from clgrad.ops.axes import distinct_axes, one_axis, per_axis
 from clgrad.registry import Call, RelabelCall, Spec, composite, operator, relabel
-
-
-def one_axis(op: str, axis: int, ndim: int, argument: str = "axis") -> int:
-    """An axis counted from the first, checked."""
-    if not -ndim <= axis < ndim:
-        raise argument_error(op, argument, axis, f"{-ndim} to {ndim - 1}")
-    return axis % ndim
-
-
-def distinct_axes(op: str, argument: str, axes: Sequence[int], ndim: int) -> list[int]:
-    """Axes counted from the first, checked; none may come twice."""
-    found = [one_axis(op, a, ndim, argument) for a in axes]
-    if len(set(found)) < len(found):
-        raise argument_error(op, argument, tuple(axes), "each axis once")
-    return found
 
 
 def copy_step(
@@ -151,6 +137,11 @@ def with_shape(call: RelabelCall, data: Spec, *, shape):
 with_shape.gradient(data=_restore)
 
 
+def along(vector: NDArray, ndim: int, axis: int) -> NDArray:
+    """A vector as an array of ``ndim`` axes that varies along one of them."""
+    return with_shape(vector, shape=tuple(vector.size if a == axis else 1 for a in range(ndim)))
+
+
 @composite()
 def reshape_like(lhs, rhs, lhs_begin=None, lhs_end=None, rhs_begin=None, rhs_end=None):
     """lhs with its axes from lhs_begin to lhs_end (excluded) replaced by those of rhs; by default all.
@@ -206,7 +197,7 @@ def squeeze(call: RelabelCall, data: Spec, *, axis=None):
     if axis is None:
         axes = [a for a, n in enumerate(data.shape) if n == 1]
     else:
-        axes = distinct_axes(call.op, "axis", (axis,) if isinstance(axis, int) else axis, ndim)
+        axes = distinct_axes(call.op, "axis", per_axis(axis), ndim)
     for a in axes:
         if data.shape[a] != 1:
             raise call.error("axis", axis, f"axes of size 1 of {data.shape}")
@@ -309,11 +300,6 @@ def slice(data, begin, end, step=None):
     items += [builtins.slice(None)] * (data.ndim - len(items))
     parts = [resolve_slice("slice", item, n) for item, n in zip(items, data.shape, strict=True)]
     return take_slice(data, *zip(*parts, strict=True))
-
-
-def per_axis(value) -> tuple:
-    """A tuple, also of a single value."""
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 @composite()

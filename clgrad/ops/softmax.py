@@ -6,8 +6,8 @@ from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import rowwise
 from clgrad.ops import reduction
+from clgrad.ops.axes import reduced_axes
 from clgrad.ops.indexing import pick
-from clgrad.ops.reduction import reduced_axes
 from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import exp
 from clgrad.registry import Call, Spec, composite, operator

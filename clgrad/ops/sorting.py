@@ -10,9 +10,9 @@ from clgrad import array, dtypes
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import sort as sort_kernels
+from clgrad.ops.axes import one_axis
 from clgrad.ops.conversion import cast
 from clgrad.ops.moving import move, winners
-from clgrad.ops.scan import axis_of
 from clgrad.ops.shape import reshape
 from clgrad.registry import Call, Spec, composite, operator
 
@@ -62,7 +62,7 @@ def _along(op: str, data: NDArray, axis) -> tuple[NDArray, int]:
     """The array and the axis to sort along: that of all elements in order for None."""
     if axis is None:
         return reshape(data, shape=(-1,)), 0
-    return data, axis_of(op, axis, data.ndim)
+    return data, one_axis(op, axis, data.ndim, also=", or None")
 
 
 def _index_dtype(op: str, dtype, size: int) -> np.dtype:

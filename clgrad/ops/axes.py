@@ -1,0 +1,46 @@
+"""Axes as ops are given them, and shapes that follow from them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clgrad.errors import argument_error
+
+
+def per_axis(value) -> tuple:
+    """A tuple of what may be one thing or several."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def one_axis(op: str, axis, ndim: int, argument: str = "axis", also: str = "") -> int:
+    """An axis counted from the first, checked; ``also`` says what else the op accepts."""
+    if not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+        given = axis if isinstance(axis, int | np.integer) else repr(axis)
+        raise argument_error(op, argument, given, f"{-ndim} to {ndim - 1}{also}")
+    return int(axis) % ndim
+
+
+def distinct_axes(op: str, argument: str, axes: Sequence[int], ndim: int, also: str = "") -> list[int]:
+    """Axes counted from the first, checked; none may come twice."""
+    found = [one_axis(op, a, ndim, argument, also) for a in axes]
+    if len(set(found)) < len(found):
+        raise argument_error(op, argument, tuple(axes), "each axis once")
+    return found
+
+
+def reduced_axes(op: str, ndim: int, axis, exclude: bool = False) -> tuple[int, ...]:
+    """The axes to reduce, sorted, from MXNet's ``axis`` and ``exclude``."""
+    if axis is None or axis == ():
+        return tuple(range(ndim))
+    chosen = set(distinct_axes(op, "axis", per_axis(axis), ndim, f" for an array of {ndim} axes"))
+    return tuple(sorted(set(range(ndim)) - chosen if exclude else chosen))
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with the reduced axes kept as size 1."""
+    return tuple(1 if a in axes else n for a, n in enumerate(shape))
+
+
+def ones_behind(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """The shape with axes of size 1 behind, ``ndim`` axes in all: it broadcasts along these."""
+    return (*shape, *(1,) * (ndim - len(shape)))

@@ -1,0 +1,33 @@
+"""What tests of several families draw, compare and check."""
+
+import numpy as np
+
+from clgrad import autograd, nd
+from clgrad.test_utils import gradcheck, gradgradcheck
+
+
+def normal(rng: np.random.Generator, *shapes, dtype="float32") -> list[np.ndarray]:
+    """Normally distributed arrays of these shapes."""
+    return [rng.standard_normal(s).astype(dtype) for s in shapes]
+
+
+def close(actual: nd.NDArray, expected, tolerance: float = 2e-6) -> None:
+    """Shapes are equal, and values within the tolerance, absolute and relative."""
+    assert actual.shape == np.shape(expected)
+    np.testing.assert_allclose(actual.asnumpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+def check_both_orders(f, inputs) -> None:
+    """First and second derivatives against finite differences."""
+    gradcheck(f, inputs)
+    gradgradcheck(f, inputs)
+
+
+def gradient_of(f, x) -> np.ndarray:
+    """The gradient of the sum of f(x)."""
+    x = nd.array(x)
+    x.attach_grad()
+    with autograd.record():
+        y = f(x)
+    y.backward()
+    return x.grad.asnumpy()
