@@ -11,7 +11,7 @@ import pytest
 import scipy.special
 
 from clgrad import autograd, nd
-from clgrad.registry import table
+from clgrad.registry import Elementwise, table
 
 INF, NAN = math.inf, math.nan
 FP64 = pytest.mark.requires("fp64")
@@ -314,3 +314,20 @@ def test_conversion_saturates(source, dtype):
     y = nd.cast(nd.array(host, dtype=source), dtype=dtype).asnumpy()
     least = max(-3, kind.min)
     assert y.tolist() == [0, kind.max, kind.min, 3, least, 0] * 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64"))])
+def test_elements_do_not_depend_on_their_neighbours(dtype):
+    """A vector function that treats its lanes alike must not let one of them spoil the others."""
+    x = np.float64(10.0) ** np.arange(-37, 38)
+    alone = np.repeat(np.concatenate([x, -x])[:, None], 16, axis=1)
+    ops = {op.name: op for op in table.values() if isinstance(op, Elementwise)}
+    for name, op in ops.items():
+        if len(op.arguments) != 1 or op.attributes:
+            continue
+        expected = op(nd.array(alone, dtype=dtype)).asnumpy()[:, 5]
+        for neighbour in (3e38, np.inf, np.nan, 1e10, 1e-38):
+            mixed = np.full(alone.shape, neighbour)
+            mixed[:, 5] = alone[:, 5]
+            found = op(nd.array(mixed, dtype=dtype)).asnumpy()[:, 5]
+            np.testing.assert_array_equal(found, expected, err_msg=f"{name} beside {neighbour}")

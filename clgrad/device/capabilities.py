@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyopencl as cl
 
@@ -43,6 +44,8 @@ class Capabilities:
     unified_memory: bool
     #: ``fma()`` is one instruction; otherwise it is a slow library call.
     fast_fma: bool
+    #: Built-in functions whose vector forms are wrong: kernels call them for scalars only.
+    scalar_functions: frozenset[str] = frozenset()
 
     def limited(self, limits: dict[str, int]) -> "Capabilities":
         """Lower what is reported to ``limits``, keyed as ``CLGRAD_LIMITS`` is; nothing is raised.
@@ -73,7 +76,7 @@ class Capabilities:
         )
 
 
-def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, int | bool]) -> Capabilities:
+def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Capabilities:
     """Ask the driver, correct what it gets wrong, and lower the result by ``CLGRAD_LIMITS``.
 
     Parameters
@@ -109,7 +112,7 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, int | bool])
         unified_memory=bool(cl_device.host_unified_memory),
         fast_fma=bool(cl_device.single_fp_config & cl.device_fp_config.FMA),
     )
-    return replace(reported, **overrides).limited(config.limits())  # type: ignore[arg-type]
+    return replace(reported, **overrides).limited(config.limits())
 
 
 def _cpu_vector_bytes(cl_device: cl.Device) -> int:

@@ -244,6 +244,11 @@ def inputs_of(roots: Iterable[Expr]) -> set[int]:
     return {node.payload for node in _nodes(roots) if node.function in ("input", "lookup")}
 
 
+def functions_of(roots: Iterable[Expr]) -> set[str]:
+    """The functions that the expressions are made of."""
+    return {node.function for node in _nodes(roots)}
+
+
 def dtypes_of(roots: Iterable[Expr]) -> set[np.dtype]:
     """Compute dtypes of the expressions and of all that they are made of."""
     return {node.dtype for node in _nodes(roots)}

@@ -149,7 +149,8 @@ def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) 
     if any(w.inner != 1 for w in writes):
         return 1
     target = device.capabilities.vector_bytes if device.kind == "cpu" else GPU_VECTOR_BYTES
-    return vector_width(target, [_storage(o.operand) for o in outputs], [o.value for o in outputs])
+    storages, values = [_storage(o.operand) for o in outputs], [o.value for o in outputs]
+    return vector_width(target, storages, values, device.capabilities.scalar_functions)
 
 
 def _body(width, outputs, writes, reads) -> tuple[list[str], set]:

@@ -212,6 +212,7 @@ class _Space:
             register,
             [r.dtype for r in reductions],
             [r.finish(r.value) for r in reductions],  # what finishes a total is a vector in "columns"
+            device.capabilities.scalar_functions,
         )
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
