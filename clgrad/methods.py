@@ -9,7 +9,7 @@ import numpy as np
 from clgrad import array, autograd, dlpack, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
 from clgrad.autograd.variables import attach_grad
-from clgrad.errors import AbsentError, argument_error
+from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.ops import conversion
 from clgrad.registry import table
 
@@ -174,20 +174,22 @@ def _method(op_name: str) -> Callable:
 
 def _reshape(self: NDArray, *shape, **kwargs) -> NDArray:
     """The same elements under another shape, given as numbers or as one tuple; sharing memory."""
-    sizes = _numbers(shape) if shape else kwargs.pop("shape")
-    return table["reshape"](self, shape=tuple(sizes), **kwargs)
+    return table["reshape"](self, **_with_numbers("reshape", "shape", shape, kwargs))
 
 
 def _transpose(self: NDArray, *axes, **kwargs) -> NDArray:
     """Axes in another order, given as numbers or as one tuple; reversed where not given."""
-    return table["transpose"](self, axes=tuple(kwargs.get("axes") or _numbers(axes)))
+    return table["transpose"](self, **_with_numbers("transpose", "axes", axes, kwargs))
 
 
-def _numbers(values: tuple):
-    """Numbers that were given one by one, or as one list or tuple."""
-    if len(values) == 1 and isinstance(values[0], list | tuple):
-        return values[0]
-    return values
+def _with_numbers(op: str, argument: str, values: tuple, others: dict) -> dict:
+    """Arguments by name, with those numbers that were given one by one, or as one list or tuple."""
+    if not values:
+        return others
+    if argument in others:
+        raise OperatorTypeError(f"{op}: argument {argument!r} is given twice")
+    sole = len(values) == 1 and not isinstance(values[0], int)
+    return {**others, argument: values[0] if sole else values}
 
 
 def _relabelling(op_name: str) -> Callable:

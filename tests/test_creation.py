@@ -171,7 +171,9 @@ def test_ways_to_give_a_shape():
     equal(nd.ones((0, 2)), np.ones((0, 2)))
     assert nd.empty((2, 3), dtype="int8").shape == (2, 3)
     assert nd.empty(3).dtype is np.float32
-    for shape in (-1, (2, -1), (2.5,)):
+    with pytest.raises(OperatorTypeError, match=r"zeros: argument 'shape' is \(2.5,\); accepted: size"):
+        nd.zeros((2.5,))
+    for shape in (-1, (2, -1)):
         with pytest.raises(OperatorError, match=r"shape is .*; accepted: whole numbers not below 0"):
             nd.zeros(shape)
 

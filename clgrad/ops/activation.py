@@ -64,7 +64,7 @@ def softsign(data):
 softsign.gradient(data=lambda dy, data: dy / square(1 + abs(data)))
 
 
-@elementwise(reference=lambda data: np.clip(0.2 * data + 0.5, 0, 1), domain=(-4, 4))
+@elementwise(reference=lambda data, alpha=0.2, beta=0.5: np.clip(alpha * data + beta, 0, 1), domain=(-4, 4))
 def hard_sigmoid(data, alpha: float = 0.2, beta: float = 0.5):
     """alpha x + beta, limited to [0, 1]."""
     return clip(alpha * data + beta, 0, 1)

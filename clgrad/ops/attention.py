@@ -141,4 +141,6 @@ def interleaved_matmul_encdec_valatt(keys_values, attention, heads):
 @composite(name="contrib.div_sqrt_dim", aliases=("div_sqrt_dim",))
 def div_sqrt_dim(data):
     """x / sqrt(n), n the size of the last axis."""
+    if not data.shape:
+        raise argument_error("div_sqrt_dim", "data", "of shape ()", "one axis or more")
     return divide(data, math.sqrt(data.shape[-1]))

@@ -56,7 +56,7 @@ def _step_outputs(op: str, nest, steps: list[list[NDArray]]) -> list[NDArray]:
 
 
 @composite(name="contrib.foreach")
-def foreach(body: Callable, data, init_states):
+def foreach(body: Callable, data: object, init_states):
     """The outputs of ``body`` for each element of data along axis 0, stacked; and the last states.
 
     Parameters

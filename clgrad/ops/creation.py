@@ -7,13 +7,14 @@ import numpy as np
 from clgrad import array, dtypes
 from clgrad.array import NDArray
 from clgrad.device import Context, current_context
-from clgrad.errors import AbsentError, OperatorError, OperatorTypeError, argument_error
+from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.ops.axes import one_axis
 from clgrad.ops.conversion import as_in_context, cast
-from clgrad.registry import Call, Spec, composite, operator, table
+from clgrad.registry import Call, Spec, composite, operator, reads, table
+from clgrad.registry.arrays import checked_out
 
 
 def shape_of(op: str, shape) -> tuple[int, ...]:
@@ -117,11 +118,13 @@ def full_like(data, fill_value, dtype=None):
 @composite()
 def onehot_encode(indices, out):
     """:func:`one_hot` into ``out``, of shape (len(indices), classes): its older name."""
+    if not out.shape:
+        raise argument_error("onehot_encode", "out", "of shape ()", "(len(indices), classes)")
     return one_hot(indices, depth=out.shape[-1], dtype=out._view.dtype.name, out=out)
 
 
 @composite(name="contrib.arange_like")
-def arange_like(data, start=0.0, step=1.0, repeat=1, ctx=None, axis=None):
+def arange_like(data, start=0.0, step=1.0, repeat=1, ctx=None, axis: int | None = None):
     """start, start + step, ..., each ``repeat`` times: as many as data has elements, shaped like it.
 
     With ``axis``, a vector of the size of that axis. ``ctx`` is accepted for MXNet's sake: data's device.
@@ -190,6 +193,7 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     return array.from_host(host, resolved, ctx)
 
 
+@reads
 def empty(shape, ctx: Context | None = None, dtype=None, stype=None) -> NDArray:
     """An array whose elements have no particular value yet."""
     _check_dense("empty", stype)
@@ -204,6 +208,7 @@ def _check_dense(op: str, stype) -> None:
         )
 
 
+@reads
 def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
     """An array whose elements are all ``val``."""
     return _filled("full", shape, val, ctx, dtype, out)
@@ -211,23 +216,29 @@ def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) ->
 
 def _filled(op: str, shape, value: float, ctx, dtype, out) -> NDArray:
     if out is not None:
-        shape, ctx, dtype = out.shape, out.context, out._view.dtype
+        ctx, dtype = out.context, out._view.dtype if dtype is None else dtypes.resolve(dtype, op)
+        checked_out(op, out, [(shape_of(op, shape), dtype)], ctx.device)
     name = dtypes.resolve("float32" if dtype is None else dtype, op).name
     return _full.create(ctx, out=out, shape=shape_of(op, shape), dtype=name, value=value)
 
 
+@reads
 def zeros(shape, ctx: Context | None = None, dtype=None, stype=None, out=None, **kwargs) -> NDArray:
     """An array of zeros; float32 by default."""
     _check_dense("zeros", stype)
     return _filled("zeros", shape, 0, ctx, dtype, out)
 
 
+@reads
 def ones(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
     """An array of ones; float32 by default."""
     return _filled("ones", shape, 1, ctx, dtype, out)
 
 
-def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dtype="float32") -> NDArray:
+@reads
+def arange(
+    start, stop=None, step=1.0, repeat=1, infer_range=None, ctx: Context | None = None, dtype="float32"
+) -> NDArray:
     """start, start + step, ... below stop, each ``repeat`` times.
 
     With one argument, from 0 up to it. ``infer_range`` is accepted for MXNet's sake.
@@ -235,7 +246,10 @@ def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dty
     if stop is None:
         start, stop = 0, start
     if step == 0:
-        raise OperatorError("arange: step is 0; accepted: another number")
+        raise argument_error("arange", "step", 0, "another number")
+    if not all(math.isfinite(v) for v in (start, stop, step)):
+        given, accepted = (start, stop, step), "finite numbers"
+        raise argument_error("arange", "start, stop, step", given, accepted)
     if repeat < 1:
         raise argument_error("arange", "repeat", repeat, "1 or more")
     size = max(0, math.ceil((stop - start) / step)) * int(repeat)
@@ -243,7 +257,8 @@ def arange(start, stop=None, step=1.0, repeat=1, infer_range=None, ctx=None, dty
     return _arange.create(ctx, size=size, repeat=int(repeat), dtype=name, start=start, step=step)
 
 
-def linspace(start, stop, num, endpoint=True, ctx=None, dtype="float32") -> NDArray:
+@reads
+def linspace(start, stop, num, endpoint=True, ctx: Context | None = None, dtype="float32") -> NDArray:
     """``num`` numbers evenly spaced from start to stop (included unless ``endpoint`` is False).
 
     In whole dtypes, the fractions are dropped.
@@ -258,7 +273,8 @@ def linspace(start, stop, num, endpoint=True, ctx=None, dtype="float32") -> NDAr
     )
 
 
-def eye(N, M=0, k=0, ctx=None, dtype=None) -> NDArray:
+@reads
+def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
     """Ones on the k-th diagonal of an N x M matrix (N x N where M is not above 0), zeros elsewhere."""
     if N < 0:
         raise argument_error("eye", "N", N, "a whole number not below 0")

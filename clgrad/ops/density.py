@@ -210,49 +210,49 @@ def _pdf(distribution: str, sample: NDArray, parameters: dict, is_log: bool) -> 
 
 
 @composite()
-def random_pdf_uniform(sample, low, high, is_log=False):
+def random_pdf_uniform(sample, low: NDArray, high: NDArray, is_log=False):
     """1 / (high - low) where low <= sample <= high, else 0."""
     return _pdf("uniform", sample, {"low": low, "high": high}, is_log)
 
 
 @composite()
-def random_pdf_normal(sample, mu, sigma, is_log=False):
+def random_pdf_normal(sample, mu: NDArray, sigma: NDArray, is_log=False):
     """exp(-z^2 / 2) / (sigma sqrt(2 pi)) with z = (sample - mu) / sigma."""
     return _pdf("normal", sample, {"mu": mu, "sigma": sigma}, is_log)
 
 
 @composite()
-def random_pdf_exponential(sample, lam, is_log=False):
+def random_pdf_exponential(sample, lam: NDArray, is_log=False):
     """lam exp(-lam sample), 0 below 0."""
     return _pdf("exponential", sample, {"lam": lam}, is_log)
 
 
 @composite()
-def random_pdf_gamma(sample, alpha, beta, is_log=False):
+def random_pdf_gamma(sample, alpha: NDArray, beta: NDArray, is_log=False):
     """beta^alpha sample^(alpha - 1) exp(-beta sample) / Gamma(alpha), 0 below 0; beta is a rate here."""
     return _pdf("gamma", sample, {"alpha": alpha, "beta": beta}, is_log)
 
 
 @composite()
-def random_pdf_poisson(sample, lam, is_log=False):
+def random_pdf_poisson(sample, lam: NDArray, is_log=False):
     """lam^sample exp(-lam) / sample!, 0 below 0."""
     return _pdf("poisson", sample, {"lam": lam}, is_log)
 
 
 @composite()
-def random_pdf_negative_binomial(sample, k, p, is_log=False):
+def random_pdf_negative_binomial(sample, k: NDArray, p: NDArray, is_log=False):
     """Gamma(sample + k) / (sample! Gamma(k)) p^k (1 - p)^sample, 0 below 0."""
     return _pdf("negative_binomial", sample, {"k": k, "p": p}, is_log)
 
 
 @composite()
-def random_pdf_generalized_negative_binomial(sample, mu, alpha, is_log=False):
+def random_pdf_generalized_negative_binomial(sample, mu: NDArray, alpha: NDArray, is_log=False):
     """The negative binomial distribution's, of k = 1 / alpha and p = 1 / (1 + alpha mu)."""
     return _pdf("generalized_negative_binomial", sample, {"mu": mu, "alpha": alpha}, is_log)
 
 
 @composite()
-def random_pdf_dirichlet(sample, alpha, is_log=False):
+def random_pdf_dirichlet(sample, alpha: NDArray, is_log=False):
     """Gamma(sum alpha_i) prod sample_i^(alpha_i - 1) / Gamma(alpha_i), i along the last axis."""
     lead = alpha.shape[:-1]
     if not alpha.ndim or alpha.shape[-1:] != sample.shape[-1:] or lead != sample.shape[: len(lead)]:

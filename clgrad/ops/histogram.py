@@ -55,7 +55,7 @@ def _own_range(data: NDArray, real: str, bins: int) -> NDArray:
 
 
 @composite(arrays=("a",))
-def histogram(a, bins=10, range=None):
+def histogram(a, bins: object = 10, range=None):
     """A list: how many elements of a lie in each bin, and the edges of the bins.
 
     A bin holds its lower edge, the last one its upper edge as well. ``bins`` is an array of edges, in
@@ -82,7 +82,7 @@ def histogram(a, bins=10, range=None):
     if range is None:
         edges = _own_range(data, real, bins)
         return [cast(_counted(data, edges), dtype="float32"), cast(edges, dtype="float32")]
-    if len(range) != 2 or not range[0] <= range[1]:
+    if not isinstance(range, tuple) or len(range) != 2 or not range[0] <= range[1]:
         raise argument_error("histogram", "range", range, "(low, high), low not above high")
     low, high = (full((1,), float(bound), data.context, real) for bound in range)
     edges = _bin_edges(low, high, bins=bins, dtype=own.name)

@@ -165,7 +165,7 @@ _pick_grad.gradient(
 
 
 @composite(aliases=("choose_element_0index",), arrays=("data", "index"))
-def pick(data, index, axis=-1, keepdims=False, mode="clip"):
+def pick(data, index, axis: int | None = -1, keepdims=False, mode="clip"):
     """One element for each position of the other axes: that at ``index`` along ``axis``.
 
     Of all elements in order for ``axis=None``, any number of them. Indices outside are moved to the

@@ -76,7 +76,6 @@ def _zero(data):
 
 
 _reset = MultiUpdate(_zero, "_reset_arrays", (), label="reset_arrays")
-_reset.real = False
 
 
 @composite()
@@ -180,9 +179,9 @@ def _interleaved(op: str, size: int, *lists) -> list[NDArray]:
 def multi_adamw_update(
     weights,
     grads,
-    mean,
-    var,
-    rescale_grad,
+    mean: list,
+    var: list,
+    rescale_grad: float | NDArray,
     lrs,
     wds,
     etas,
@@ -204,10 +203,10 @@ def multi_adamw_update(
 def multi_mp_adamw_update(
     weights,
     grads,
-    mean,
-    var,
+    mean: list,
+    var: list,
     weights32,
-    rescale_grad,
+    rescale_grad: float | NDArray,
     lrs,
     wds,
     etas,
@@ -269,6 +268,9 @@ _mp_lamb_phase2 = MultiUpdate(_mp_lamb_step, "_multi_mp_lamb_phase2", ("weight32
 
 def _lamb(op: str, arrays, weights, step_count, lrs, wds, moments: dict, bounds: dict, out, copies=None):
     """Directions, norms, steps."""
+    step_count = step_count if isinstance(step_count, tuple) else (step_count,)
+    if len(step_count) != len(weights):
+        raise argument_error(op, "step_count", step_count, f"{len(weights)} numbers")
     biases = [lamb_bias(op, moments["beta1"], moments["beta2"], t, moments["bias"]) for t in step_count]
     firsts, seconds = zip(*biases, strict=True)
     numbers = {k: v for k, v in moments.items() if k != "bias"}
@@ -284,8 +286,8 @@ def _lamb(op: str, arrays, weights, step_count, lrs, wds, moments: dict, bounds:
 def multi_lamb_update(
     weights,
     grads,
-    mean,
-    var,
+    mean: list,
+    var: list,
     step_count,
     lrs,
     wds,
@@ -313,8 +315,8 @@ def multi_lamb_update(
 def multi_mp_lamb_update(
     weights,
     grads,
-    mean,
-    var,
+    mean: list,
+    var: list,
     weights32,
     step_count,
     lrs,

@@ -73,10 +73,12 @@ def Crop(*data, offset=(0, 0), h_w=(0, 0), center_crop=False, num_args=None):
         raise argument_error("Crop", "data", f"of shapes {shapes}", "one or two arrays of 4 axes")
     images = arrays[0]
     size = arrays[1].shape[2:] if len(arrays) == 2 else sizes("Crop", "h_w", h_w, 2)
+    if len(size) != 2:
+        raise argument_error("Crop", "h_w", size, "height and width")
     spare = tuple(n - m for n, m in zip(images.shape[2:], size, strict=True))
     if min(size) < 1 or min(spare) < 0:
         raise argument_error("Crop", "h_w", size, f"sizes from 1 to those of data {images.shape}")
     begin = tuple(n // 2 for n in spare) if center_crop else sizes("Crop", "offset", offset, 2)
-    if any(not 0 <= b <= n for b, n in zip(begin, spare, strict=True)):
+    if len(begin) != 2 or any(not 0 <= b <= n for b, n in zip(begin, spare, strict=True)):
         raise argument_error("Crop", "offset", begin, f"0 to {spare}")
     return take_slice(images, (0, 0, *begin), (1,) * 4, (*images.shape[:2], *size))

@@ -73,7 +73,7 @@ _gemm.gradient(
 )
 
 
-@composite()
+@composite(sparse=True)
 def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     """The sum of products over the last axis of lhs and the first of rhs.
 
@@ -183,6 +183,8 @@ def FullyConnected(data, weight, bias=None, num_hidden=None, no_bias=False, flat
             f"of shape {weight.shape}",
             f"(num_hidden={num_hidden}, inputs)",
         )
+    if not data.shape:
+        raise argument_error("FullyConnected", "data", "of shape ()", "one axis or more")
     inputs = math.prod(data.shape[1:]) if flatten else data.shape[-1]
     if inputs != weight.shape[1]:
         raise argument_error(

@@ -300,6 +300,8 @@ def _arg(name: str, extremum, data: NDArray, axis, keepdims) -> NDArray:
         flat = reshape(data, (-1,))
         result = _first_index(flat, extremum(flat, axis=0), axis=0, keepdims=False)
         return reshape(result, (1,) * data.ndim) if keepdims else result
+    if not isinstance(axis, int):
+        raise argument_error(name, "axis", axis, "one axis, or None")
     (axis,) = reduced_axes(name, data.ndim, axis)
     return _first_index(data, extremum(data, axis=axis), axis=axis, keepdims=bool(keepdims))
 

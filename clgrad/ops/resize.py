@@ -80,6 +80,8 @@ def _resized(op: str, size: int, mode: str, wanted, scale) -> int:
         if mode == "odd_scale":
             raise argument_error(op, "scale_height, scale_width", None, "numbers in mode 'odd_scale'")
         return int(wanted)
+    if not 0 < scale < 2**31:
+        raise argument_error(op, "scale_height, scale_width", scale, "above 0, and finite")
     odd = mode == "odd_scale" and size % 2
     return int(np.float32(scale) * (size - odd)) + odd
 
@@ -111,7 +113,7 @@ def _adaptive_average(data, output_size=()):
 @composite()
 def UpSampling(
     *data,
-    scale,
+    scale: int,
     sample_type,
     num_filter=0,
     multi_input_mode="concat",

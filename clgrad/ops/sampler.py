@@ -6,6 +6,7 @@ it. The derivative with respect to the grid is again a sampling, of another orde
 """
 
 from clgrad import dtypes
+from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, sampler
 from clgrad.kernels.sampler import SampleGeometry
@@ -173,7 +174,7 @@ def _generated(op: str, data, transform_type, target_shape):
 
 @composite()
 def SpatialTransformer(
-    data, loc, target_shape=(0, 0), transform_type=None, sampler_type=None, cudnn_off=None
+    data, loc: NDArray, target_shape=(0, 0), transform_type=None, sampler_type=None, cudnn_off=None
 ):
     """Images (batch, channel, height, width) moved by affine maps.
 

@@ -303,7 +303,7 @@ def slice(data, begin, end, step=None):
 
 
 @composite()
-def slice_axis(data, axis, begin, end):
+def slice_axis(data, axis, begin: int | None, end: int | None):
     """Elements begin to end (excluded; None: to the last) along one axis."""
     axis = one_axis("slice_axis", axis, data.ndim)
     size = data.shape[axis]
@@ -332,7 +332,8 @@ def flip(data, axis):
 def transpose(call: Call, data: Spec, *, axes=()):
     """Axes in the order ``axes``; reversed where not given."""
     ndim = len(data.shape)
-    order = [one_axis(call.op, a, ndim, "axes") for a in axes or ()] or list(range(ndim))[::-1]
+    given = () if axes is None else per_axis(axes)
+    order = [one_axis(call.op, a, ndim, "axes") for a in given] or list(range(ndim))[::-1]
     if sorted(order) != list(range(ndim)):
         raise call.error("axes", axes, f"each of the {ndim} axes once")
     strides = layout.contiguous_strides(data.shape)

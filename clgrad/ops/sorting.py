@@ -78,7 +78,7 @@ def _index_dtype(op: str, dtype, size: int) -> np.dtype:
 
 
 @composite(reference=np.sort, arrays=("data",))
-def sort(data, axis=-1, is_ascend=True):
+def sort(data, axis: int | None = -1, is_ascend=True):
     """The elements along an axis in order; of the whole array, as a vector, for ``axis=None``.
 
     The gradient of each goes to where it came from.
@@ -88,7 +88,7 @@ def sort(data, axis=-1, is_ascend=True):
 
 
 @composite(reference=np.argsort, arrays=("data",))
-def argsort(data, axis=-1, is_ascend=True, dtype="float32"):
+def argsort(data, axis: int | None = -1, is_ascend=True, dtype="float32"):
     """Indices that sort the elements along an axis; of the whole array for ``axis=None``."""
     data, axis = _along("argsort", data, axis)
     size = data.shape[axis]
@@ -97,7 +97,7 @@ def argsort(data, axis=-1, is_ascend=True, dtype="float32"):
 
 
 @composite(arrays=("data",))
-def topk(data, axis=-1, k=1, ret_typ="indices", is_ascend=False, dtype="float32"):
+def topk(data, axis: int | None = -1, k=1, ret_typ="indices", is_ascend=False, dtype="float32"):
     """The k largest elements along an axis, in order; the smallest with ``is_ascend``.
 
     ``ret_typ`` asks for their indices (``'indices'``, in ``dtype``), for the elements (``'value'``), for a

@@ -224,7 +224,7 @@ def _matrix(parts: Iterable[NDArray], shape: tuple[int, int]) -> CSRNDArray:
     return CSRNDArray(data, indices, indptr, shape)
 
 
-@composite()
+@composite(sparse=True)
 def cast_storage(data, stype):
     """The matrix in another storage type: ``'default'`` (dense) or ``'csr'``, which leaves zeros out.
 

@@ -220,7 +220,9 @@ def trunc(data):
 
 
 @elementwise(
-    reference=lambda data: np.where(np.abs(data) < 1, 0.5 * data**2, np.abs(data) - 0.5),
+    reference=lambda data, s=1.0: np.where(
+        np.abs(data) * s * s < 1, 0.5 * (s * data) ** 2, np.abs(data) - 0.5 / (s * s)
+    ),
     domain=(-3, 3),
 )
 def smooth_l1(data, scalar: float = 1.0):

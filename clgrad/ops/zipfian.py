@@ -14,7 +14,7 @@ from clgrad.registry import composite
 
 
 @composite(name="contrib.rand_zipfian")
-def rand_zipfian(true_classes, num_sampled, range_max, ctx=None):
+def rand_zipfian(true_classes: NDArray, num_sampled, range_max, ctx=None):
     """Classes c below range_max, of probability log((c + 2) / (c + 1)) / log(range_max + 1) (Zipf's law).
 
     Parameters

@@ -3,6 +3,7 @@
 from clgrad.registry.composite import Composite, composite
 from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.grouped import grouped
+from clgrad.registry.kinds import reads
 from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
 from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabel
 from clgrad.registry.update import MultiUpdate, update
@@ -22,6 +23,7 @@ __all__ = [
     "kernel_name",
     "namespace",
     "operator",
+    "reads",
     "relabel",
     "table",
     "update",

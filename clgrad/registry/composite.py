@@ -9,16 +9,19 @@ import numpy as np
 
 from clgrad import array
 from clgrad.array import NDArray
-from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.registry import documentation
+from clgrad.registry.arrays import checked_out, no_array
+from clgrad.registry.kinds import kinds_of, read_all
 from clgrad.registry.operator import table
 
 
 class Composite:
     """A function of arrays that calls other ops; in the table like any op.
 
-    Of the parameters named in ``arrays``, numpy's arrays become NDArrays beside the others, and anything
-    else is refused.
+    Of the parameters that are arrays (those named in ``arrays``, and those of kind NDArray, see
+    :mod:`.kinds`), numpy's arrays become NDArrays beside the others, and anything else is refused,
+    but for other storage types where the function takes ``sparse`` matrices as well.
     """
 
     def __init__(
@@ -27,13 +30,28 @@ class Composite:
         name: str | None,
         aliases: Sequence[str],
         arrays: Sequence[str] = (),
+        sparse: bool = False,
         **testing,
     ):
-        self.arrays = tuple(arrays)
+        self.sparse = sparse
+        parameters = inspect.signature(function).parameters
+        self._kinds = kinds_of(parameters.values())
+        found = [
+            n
+            for n, kind in self._kinds.items()
+            if kind.name == "NDArray" and not (n == "out" and kind.optional)
+        ]
+        self.arrays = tuple(dict.fromkeys([*arrays, *found]))
+        self._kinds = {n: kind for n, kind in self._kinds.items() if n not in (*self.arrays, "out")}
+        self.variadic = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
         functools.update_wrapper(self, function)
         self.__doc__ = documentation.complete_composite(function)
         self.function = function
         self.name = name or function.__name__.lstrip("_")
+        #: The name without its namespace, which errors of the function itself may begin with.
+        self.short = self.name.rpartition(".")[2]
+        #: Whether the function writes ``out`` by itself.
+        self.writes = "out" in parameters
         self.aliases = tuple(aliases)
         self.testing = testing
         self.__signature__ = inspect.signature(function)
@@ -47,39 +65,58 @@ class Composite:
 
     def __call__(self, *args, out=None, name=None, **kwargs):
         """Apply the function; ``out`` (a list where there are several results) receives copies of them."""
+        if self.writes and out is not None:
+            kwargs["out"], out = out, None
         try:
             bound = self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
             raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
-        if self.arrays:
-            self._check_arrays(bound.arguments)
-            args, kwargs = bound.args, bound.kwargs
-        if out is None:
-            return self.function(*args, **kwargs)
-        if "out" in self.__signature__.parameters:  # writes in place by itself
-            return self.function(*args, out=out, **kwargs)
-        results = self.function(*args, **kwargs)
-        if isinstance(results, NDArray):
-            return table["identity"](results, out=out[0] if isinstance(out, list | tuple) else out)
-        if not isinstance(out, list | tuple) or len(out) != len(results):
-            raise OperatorError(
-                f"{self.name}: out is not a list of {len(results)} arrays, the results' number"
-            )
-        return [table["identity"](result, out=o) for result, o in zip(results, out, strict=True)]
+        read = read_all(self.name, self._kinds, bound.arguments)
+        read |= self._read_arrays(bound.arguments)
+        self._check_variadic(bound.arguments)
+        bound.arguments.update(read)
+        try:
+            results = self.function(*bound.args, **bound.kwargs)
+            return results if out is None else self._write(results, out)
+        except (OperatorError, OperatorTypeError, DeviceMemoryError) as error:
+            if self.short not in str(error):  # the part that raised says what is wrong, but not where
+                error.args = (f"{self.name}: {error}",)
+            raise
 
-    def _check_arrays(self, arguments: dict[str, Any]) -> None:
-        """Replace what stands for the arrays by arrays."""
-        like = next((v for n in self.arrays if isinstance(v := arguments.get(n), NDArray)), None)
+    def _write(self, results, out):
+        """Copy results to where they should go."""
+        made = [results] if isinstance(results, NDArray) else list(results)
+        outputs = [r._view.layout for r in made]
+        targets = checked_out(self.name, out, outputs, made[0]._view.device)
+        written = [table["identity"](r, out=o) for r, o in zip(made, targets, strict=True)]
+        return written[0] if isinstance(results, NDArray) else written
+
+    def _check_variadic(self, arguments: dict[str, Any]) -> None:
+        """Check the arrays of the parameter that takes any number of them, or one list."""
+        if self.variadic is None:
+            return
+        values = arguments.get(self.variadic, ())
+        if len(values) == 1 and isinstance(values[0], list | tuple):
+            values = values[0]
+        for i, value in enumerate(values):
+            if type(value) is not NDArray:
+                raise no_array(self.name, f"{self.variadic}{i}", value, "NDArray")
+
+    def _read_arrays(self, arguments: dict[str, Any]) -> dict[str, NDArray]:
+        """Arrays for what stands in their place."""
+        read: dict[str, NDArray] = {}
         for argument in self.arrays:
             value = arguments.get(argument)
             optional = self.__signature__.parameters[argument].default is None
-            if isinstance(value, NDArray) or (value is None and optional):
+            if type(value) is NDArray or (value is None and optional):
                 continue
+            if self.sparse and getattr(value, "stype", "default") not in ("default", NDArray.stype):
+                continue
+            like = next((v for n in self.arrays if isinstance(v := arguments.get(n), NDArray)), None)
             if like is None or not isinstance(value, np.ndarray):
-                raise OperatorTypeError(
-                    f"{self.name}: argument {argument!r} is {type(value).__name__}; accepted: NDArray"
-                )
-            arguments[argument] = array.from_host(value, like._view.dtype, like.context)
+                raise no_array(self.name, argument, value, "NDArray")
+            read[argument] = array.from_host(value, like._view.dtype, like.context)
+        return read
 
 
 def composite(name: str | None = None, aliases: Sequence[str] = (), **testing) -> Callable[[Callable], Any]:

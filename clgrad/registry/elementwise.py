@@ -18,11 +18,12 @@ from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
+from clgrad.registry.arrays import all_arrays, no_array
 from clgrad.registry.gradient_kernels import GradientKernels, as_expr
-from clgrad.registry.operator import Operator, Spec, all_arrays, kernel_name, no_array, stream_for, table
+from clgrad.registry.operator import Operator, Spec, kernel_name, stream_for, table
 from clgrad.tape import Node
 
-_NUMBER = (int, float, np.number, np.bool_, numbers.Number)
+_NUMBER = (int, float, np.integer, np.floating, np.bool_, numbers.Real)
 
 
 class Elementwise(Operator):
@@ -108,6 +109,8 @@ class Elementwise(Operator):
             elif isinstance(value, np.ndarray) and value.ndim and key not in self.attributes:
                 names.append(key)
                 arrays.append(value)
+            elif isinstance(value, str) and key in self._kinds:
+                scalars[key] = self._kinds[key].read(self.label, key, value)
             else:
                 accepted = "a number" if key in self.attributes else "NDArray or a number"
                 raise no_array(self.label, key, value, accepted)
@@ -136,7 +139,8 @@ class Elementwise(Operator):
         reference = self.testing.get("reference")
         if reference is None:
             raise OperatorTypeError(f"{self.label}: no argument is an NDArray")
-        return float(reference(*(scalars[n] for n in self._call_order)))
+        with np.errstate(all="ignore"):
+            return float(reference(*(scalars[n] for n in self._call_order)))
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on arrays by name, with numbers for the remaining parameters."""

@@ -10,10 +10,12 @@ import numpy as np
 from clgrad import array, memory, tape
 from clgrad.array import NDArray
 from clgrad.device import Device
-from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
+from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 from clgrad.registry import documentation
+from clgrad.registry.arrays import all_arrays, checked_out, no_array
+from clgrad.registry.kinds import Kind, kinds_of, read_all
 from clgrad.registry.rule import Rule
 
 #: Every op (an Operator or a Composite) by its names: the one list that namespaces, methods, docs and
@@ -120,6 +122,10 @@ class Operator:
         self.arguments = tuple(arguments)
         self._call_order = (*self.arguments, *self.attributes)
         self._required = {k for k, v in self.attributes.items() if v is inspect.Parameter.empty}
+        public = not self.name.startswith("_")  # what clgrad itself calls needs no checks
+        self._kinds: dict[str, Kind] = (
+            kinds_of(p for p in parameters if p.name in self.attributes) if public else {}
+        )
         self.__signature__ = inspect.Signature(
             [p.replace(annotation=p.empty) for p in parameters if p.kind is p.VAR_POSITIONAL]
             or [
@@ -187,7 +193,8 @@ class Operator:
             if self._required <= kwargs.keys() <= self.attributes.keys() and list not in map(
                 type, kwargs.values()
             ):
-                return self.arguments, args, {**self.attributes, **kwargs}
+                read = read_all(self.label, self._kinds, kwargs)
+                return self.arguments, args, {**self.attributes, **kwargs, **read}
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
             raise OperatorTypeError(
@@ -226,6 +233,7 @@ class Operator:
                     f"{self.label}: unknown argument {key!r}; accepted: {', '.join(self._call_order)}"
                 )
             attributes[key] = tuple(value) if isinstance(value, list) else value
+        attributes |= read_all(self.label, self._kinds, given)
         for key, value in attributes.items():
             if value is inspect.Parameter.empty:
                 raise OperatorTypeError(f"{self.label}: argument {key!r} is missing")
@@ -275,11 +283,16 @@ class Operator:
             if len(stream.plans) >= PLANS_KEPT:
                 stream.plans.clear()
             specs = [Spec(*view.layout) for view in views]
-            plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
+            try:
+                plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
+            except OverflowError as error:
+                raise OperatorError(
+                    f"{self.label}: sizes or steps are beyond 64 bits ({error}); accepted: smaller"
+                ) from error
         if out is None:
             results = [NDArray(v) for v in plan.run(stream, views, scalars)]
         else:
-            results = self._check_out(out, plan.outputs)
+            results = self._check_out(out, plan.outputs, stream.device)
             targets = [r._view for r in results]
             if any(self._collide(view, target) for view in views for target in targets):
                 for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
@@ -303,14 +316,9 @@ class Operator:
         same = view.offset == target.offset and view.layout is target.layout
         return not (same and self.writes_in_place)
 
-    def _check_out(self, out, outputs) -> list[NDArray]:
-        results = list(out) if isinstance(out, list | tuple) else [out]
-        for result, (shape, dtype) in zip(results, outputs, strict=True):
-            if result.shape != shape or result._view.dtype != dtype:
-                raise OperatorError(
-                    f"{self.label}: out has shape {result.shape} and dtype {result._view.dtype}; "
-                    f"accepted: shape {shape} and dtype {dtype}"
-                )
+    def _check_out(self, out, outputs, device: Device) -> list[NDArray]:
+        results = checked_out(self.label, out, outputs, device)
+        for result in results:
             array.begin_write(result, self.label)
         return results
 
@@ -440,25 +448,6 @@ def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
         return gradient
     shape, dtype = node.outputs[j]
     return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
-
-
-def no_array(op: str, argument: str, value: object, accepted: str) -> MXNetError:
-    """The error for an argument that is no array; or is one, in a storage type that the op cannot read."""
-    stype = getattr(value, "stype", "default")
-    if stype != "default":
-        return AbsentError(
-            f"{op}: argument {argument!r} has storage type {stype!r}; accepted: 'default' (convert with "
-            "tostype)"
-        )
-    return OperatorTypeError(f"{op}: argument {argument!r} is {type(value).__name__}; accepted: {accepted}")
-
-
-def all_arrays(values: Sequence) -> bool:
-    """Whether every value is an NDArray (a loop: all() of a generator takes twice as long)."""
-    for value in values:  # noqa: SIM110
-        if type(value) is not NDArray:
-            return False
-    return True
 
 
 def _position(names: Sequence[str], name: str) -> int | None:

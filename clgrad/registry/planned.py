@@ -10,6 +10,7 @@ from clgrad.device import Context, Device, current_context
 from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
+from clgrad.registry.arrays import checked_out
 from clgrad.registry.operator import Operator, kernel_name, stream_for, table
 
 
@@ -89,7 +90,10 @@ class Relabel(Operator):
         result = NDArray(view.reshaped(shape, offset))
         if tape.state.recording:
             self.record(names, arrays, attributes, [result], None)
-        return result if out is None else table["identity"](result, out=out)
+        if out is None:
+            return result
+        (target,) = checked_out(self.label, out, [result._view.layout], view.device)
+        return table["identity"](result, out=target)
 
 
 def operator(name: str | None = None, aliases: Sequence[str] = (), **options) -> Callable[[Callable], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import array, dtypes, memory
+from clgrad import array, memory
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, groups, layout, map
@@ -53,14 +53,7 @@ class _Step(Operator):
     def _check_state(self, state: NDArray) -> None:
         array.begin_write(state, self.label)
 
-    #: Whether the arrays have to be real.
-    real = True
-
-    def _check(self, argument: str, spec: Spec, shape: tuple[int, ...]) -> None:
-        if self.real and not dtypes.is_floating(spec.dtype):
-            raise OperatorTypeError(
-                f"{self.label}: {argument} has dtype {spec.dtype}; accepted: a floating-point dtype"
-            )
+    def _same_shape(self, argument: str, spec: Spec, shape: tuple[int, ...]) -> None:
         if spec.shape not in (shape, (1,)):
             raise OperatorError(
                 f"{self.label}: {argument} has shape {spec.shape}; accepted: {shape}, as the weight"
@@ -85,8 +78,7 @@ class Update(_Step):
             plan = stream.plans[key] = self.make_plan(stream.device, names, specs, attributes)
         given = dict(zip(names, arrays, strict=True))
         if out is not None:
-            out = out[0] if isinstance(out, list | tuple) else out
-            self._check_out([out], plan.outputs[:1])
+            (out,) = self._check_out(out, plan.outputs[:1], stream.device)
         for state in self.states:
             self._check_state(given[state])
         targets = [None if out is None else out._view, *(given[s]._view for s in self.states)]
@@ -98,7 +90,7 @@ class Update(_Step):
         shape, dtype = specs[0]
         by_name = dict(zip(names, specs, strict=True))
         for argument, spec in by_name.items():
-            self._check(argument, spec, shape)
+            self._same_shape(argument, spec, shape)
         symbols = {n: expr.operand(i, s.dtype) for i, (n, s) in enumerate(by_name.items())}
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(attributes)}
         stored = [dtype, *(by_name[s].dtype for s in self.states)]
@@ -161,7 +153,7 @@ class MultiUpdate(_Step):
             plan = stream.plans[key] = self._plan(stream.device, [Spec(*v.layout) for v in views], count)
         if out is not None:
             out = list(out) if isinstance(out, list | tuple) else [out]
-            self._check_out(out, plan.outputs[:count])
+            self._check_out(out, plan.outputs[:count], stream.device)
         targets: list[View | None] = [None] * count if out is None else [o._view for o in out]
         for state in self.states:
             for member in arrays[self.parts.index(state) : count * len(self.parts) : len(self.parts)]:
@@ -192,7 +184,7 @@ class MultiUpdate(_Step):
         dtypes_ = [s.dtype for s in members[0]]
         for i, member in enumerate(members):
             for part, spec, dtype in zip(self.parts, member, dtypes_, strict=True):
-                self._check(f"{part} {i}", spec, member[0].shape)
+                self._same_shape(f"{part} {i}", spec, member[0].shape)
                 if spec.dtype != dtype:
                     raise OperatorTypeError(
                         f"{self.label}: {part} {i} has dtype {spec.dtype}; accepted: {dtype}, as the first"
