@@ -66,8 +66,7 @@ class _Launch:
         self.signature.array(name, dtype or self.dtype, source)
 
     def step(self, family: str, sizes: dict[str, int], **parameters) -> Step:
-        for key, value in {"batch": self.batch, **sizes}.items():
-            self.signature.fixed(key, value)
+        self.signature.sizes(batch=self.batch, **sizes)
         source = template.render(
             family,
             name=self.name,
@@ -198,8 +197,7 @@ def plan_triangular_adjugate(device: Device, name: str, shape: Sequence[int], dt
     roles: Roles = {"lu": In(0), "parity": In(1), "y": Out(0)}
     for key, source in roles.items():
         signature.array(key, dtype, source)
-    for key, value in {"batch": batch, "n": n}.items():
-        signature.fixed(key, value)
+    signature.sizes(batch=batch, n=n)
     text = template.render(
         "adjugate",
         name=name,
@@ -270,8 +268,7 @@ class _Solve:
         given = {key: source for key, source in arrays.items() if source is not None}
         for key, source in given.items():
             signature.array(key, dtypes.int32 if key == "order" else dtype, source)
-        for key, value in {"batch": batch, "n": n, "m": m}.items():
-            signature.fixed(key, value)
+        signature.sizes(batch=batch, n=n, m=m)
         width, vectors = self._tile(device, dtype, m)
         text = template.render(
             "triangular_solve",

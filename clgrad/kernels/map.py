@@ -110,11 +110,7 @@ def step(
         access.declare(signature, array_argument(operands, slot, sources))
     for slot, dtype in enumerate(scalars):
         signature.scalar(f"c{slot}", slot, dtype)
-    outer_sizes = [f"n{axis}" for axis in range(len(sizes) - 1)]
-    for size_name, size in zip(outer_sizes, sizes, strict=False):
-        signature.fixed(size_name, size)
-    signature.fixed("rows", math.prod(sizes[:-1]))
-    signature.fixed("columns", sizes[-1])
+    outer_sizes = signature.rows(sizes)
 
     width = _width(device, writes, outputs)
     vector_body, vector_helpers = _body(width, outputs, writes, reads)

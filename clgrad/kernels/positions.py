@@ -192,7 +192,7 @@ def _copy(
     y.declare(signature, Out(0))
     x.declare(signature, In(0))
     at.declare(signature, In(1))
-    outer_sizes = _declare(signature, sizes)
+    outer_sizes = signature.rows(sizes)
     width = 1
     if at.inner == 0 and y.inner == x.inner == 1 and sizes[-1] > 1:
         width = _fitting(_copy_width(device, dtype), sizes[-1])
@@ -210,16 +210,6 @@ def _copy(
     )
     blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
     return Step(name, source, *map.ranges(device, blocks, math.prod(sizes)), signature.args)
-
-
-def _declare(signature: Signature, sizes: Sequence[int]) -> list[str]:
-    """Add sizes of merged axes to a kernel's parameters; returns the names of the outer ones."""
-    names = [f"n{axis}" for axis in range(len(sizes) - 1)]
-    for name, size in zip(names, sizes, strict=False):
-        signature.fixed(name, size)
-    signature.fixed("rows", math.prod(sizes[:-1]))
-    signature.fixed("columns", sizes[-1])
-    return names
 
 
 def _copy_lines(y: Access, x: Access, at: Access, width: int, read: bool) -> list[str]:
@@ -272,7 +262,7 @@ def _in_order(
     y.declare(signature, target)
     x.declare(signature, In(0))
     signature.array("at", index, In(1))
-    outer_sizes = _declare(signature, sizes)
+    outer_sizes = signature.rows(sizes)
     rows, columns = math.prod(sizes[:-1]), sizes[-1]
     width = 1
     if device.kind == "cpu" and y.inner == x.inner == 1:

@@ -296,8 +296,8 @@ def _step(
         access.declare(signature, array_argument(operands, slot, sources))
     for slot, dtype in enumerate(scalars):
         signature.scalar(f"c{slot}", slot, dtype)
-    kept_names = _sizes(signature, "n", space.kept_sizes)
-    reduced_names = _sizes(signature, "m", space.reduced_sizes)
+    kept_names = signature.axes("n", space.kept_sizes)
+    reduced_names = signature.axes("m", space.reduced_sizes)
     for label, value in (
         ("outputs", space.outputs),
         ("kept_rows", math.prod(space.kept_sizes[:-1])),
@@ -318,13 +318,6 @@ def _stored(reductions: Sequence[Reduction], target) -> list[tuple[str, np.dtype
         for i, reduction in enumerate(reductions)
         for state in (reduction.states if target is Scratch else ("",))
     ]
-
-
-def _sizes(signature: Signature, prefix: str, sizes: Sequence[int]) -> list[str]:
-    names = [f"{prefix}{axis}" for axis in range(len(sizes))]
-    for size_name, size in zip(names, sizes, strict=True):
-        signature.fixed(size_name, size)
-    return names
 
 
 @dataclass(frozen=True)

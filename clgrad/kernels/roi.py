@@ -132,16 +132,8 @@ def _plan(
         signature.array(*array)
     if totals:
         signature.array("total", compute, Scratch(0))
-    for field, value in (
-        ("batch", g.batch),
-        ("channels", g.channels),
-        ("height", g.size[0]),
-        ("width", g.size[1]),
-        ("regions", g.regions),
-        ("out_channels", g.out_channels),
-        ("elements", elements),
-    ):
-        signature.fixed(field, value)
+    signature.sizes(batch=g.batch, channels=g.channels, height=g.size[0], width=g.size[1])
+    signature.sizes(regions=g.regions, out_channels=g.out_channels, elements=elements)
     source = template.render(
         "roi",
         name=name,

@@ -117,16 +117,9 @@ class _Kernel:
             self.array("total", self.compute, Scratch(0))
         g = self.geometry
         blocks = self._blocks()
-        for name, value in (
-            ("channels", g.channels),
-            ("height", g.size[0]),
-            ("width", g.size[1]),
-            ("places", math.prod(g.out)),
-            ("blocks", blocks),
-        ):
-            self.signature.fixed(name, value)
         planes = g.batch * (g.channels if self.mode == "spread" else math.prod(g.out))
-        self.signature.fixed("items", planes * blocks)
+        self.signature.sizes(channels=g.channels, height=g.size[0], width=g.size[1])
+        self.signature.sizes(places=math.prod(g.out), blocks=blocks, items=planes * blocks)
         source = template.render("sampler", k=self)
         work = g.batch * g.channels * math.prod(g.out)
         sizes = ranges(self.device, planes * blocks, work)

@@ -1,5 +1,8 @@
 """Kernel signatures: C parameters and launch arguments declared together, so they cannot disagree."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from clgrad import dtypes
@@ -34,6 +37,23 @@ class Signature:
         """A size, stride or count that the plan knows."""
         self.parameters.append(f"const {self.index_type} {name}")
         self.args.append(self._index(value))
+
+    def sizes(self, **values: int) -> None:
+        """Several of them."""
+        for name, value in values.items():
+            self.fixed(name, value)
+
+    def axes(self, prefix: str, sizes: Sequence[int]) -> list[str]:
+        """The sizes of axes, under the prefix and the axis' number; their names."""
+        names = [f"{prefix}{axis}" for axis in range(len(sizes))]
+        self.sizes(**dict(zip(names, sizes, strict=True)))
+        return names
+
+    def rows(self, sizes: Sequence[int]) -> list[str]:
+        """Merged axes as rows of columns: the outer axes, then both counts; the outer axes' names."""
+        names = self.axes("n", sizes[:-1])
+        self.sizes(rows=math.prod(sizes[:-1]), columns=sizes[-1])
+        return names
 
     def scalar(self, name: str, slot: int, dtype: np.dtype) -> None:
         """A number that changes from run to run."""

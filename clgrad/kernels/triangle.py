@@ -49,9 +49,7 @@ def _plan(device, name, dtype, batch, size, offset, lower, result, *, pack: bool
     signature = Signature(batch * n * n >= 1 << 31)
     signature.array("x", dtype, In(0))
     signature.array("y", dtype, Out(0))
-    sizes = {"batch": batch, "n": n, "size": size, "top": max(-offset, 0), "left": max(offset, 0)}
-    for key, value in sizes.items():
-        signature.fixed(key, value)
+    signature.sizes(batch=batch, n=n, size=size, top=max(-offset, 0), left=max(offset, 0))
     source = template.render(
         "triangle",
         name=name,

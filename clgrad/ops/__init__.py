@@ -9,7 +9,7 @@ module                    ops
 :mod:`.arithmetic`        functions of two arrays, comparisons
 :mod:`.selection`         where
 :mod:`.reduction`         sums, extrema, norms along axes
-:mod:`.axes`              axes as arguments, for the modules below
+:mod:`.arguments`         checks of axes and dtypes, for the modules below
 :mod:`.shape`             reshaping, transposing, slicing, joining
 :mod:`.repetition`        broadcasting along axes, tile, repeat
 :mod:`.parting`           split, slice_like
@@ -66,9 +66,9 @@ module                    ops
 from clgrad.ops import (  # noqa: F401  (importing declares)
     activation,
     adaptive,
+    arguments,
     arithmetic,
     attention,
-    axes,
     blocks,
     cells,
     checks,

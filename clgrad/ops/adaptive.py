@@ -9,7 +9,7 @@ from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
-from clgrad.ops.axes import ones_behind
+from clgrad.ops.arguments import ones_behind
 from clgrad.ops.creation import full
 from clgrad.ops.selection import select
 from clgrad.ops.sgd import limited

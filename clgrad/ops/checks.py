@@ -6,6 +6,7 @@ from itertools import groupby
 from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.arithmetic import add_n
 from clgrad.ops.conversion import cast
 from clgrad.ops.group_sums import group_sums
@@ -38,9 +39,7 @@ def multi_all_finite(*data, num_arrays=None, init_output=True, out=None):
 
 
 def _finite(op: str, arrays, init_output, out):
-    for i, a in enumerate(arrays):
-        if not dtypes.is_floating(a._view.dtype):
-            raise argument_error(op, f"data[{i}]", f"of dtype {a._view.dtype}", "a floating-point dtype")
+    check_floating(op, **{f"data[{i}]": a for i, a in enumerate(arrays)})
     counts = []
     for _, same in groupby(sorted(arrays, key=_dtype_name), _dtype_name):
         sums = group_sums(op, [a.detach() for a in same], None, square=False)

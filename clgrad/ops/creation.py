@@ -11,7 +11,7 @@ from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
-from clgrad.ops.axes import one_axis
+from clgrad.ops.arguments import one_axis
 from clgrad.ops.conversion import as_in_context, cast
 from clgrad.registry import Call, Spec, composite, operator, reads, table
 from clgrad.registry.arrays import checked_out

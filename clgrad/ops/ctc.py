@@ -8,6 +8,7 @@ from clgrad import dtypes, tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import ctc
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.arithmetic import maximum
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import arange, full
@@ -228,8 +229,7 @@ def _check(data, label, lengths: dict, blank_label) -> None:
         raise argument_error("CTCLoss", "blank_label", repr(blank_label), "'first' or 'last'")
     if data.ndim != 3 or data.shape[2] < 1:
         raise argument_error("CTCLoss", "data", f"of shape {data.shape}", "(steps, batch, classes)")
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error("CTCLoss", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating("CTCLoss", data=data)
     steps, batch, _ = data.shape
     if label.ndim != 2 or label.shape[0] != batch or label.shape[1] > steps:
         accepted = f"({batch}, width), of a width up to the {steps} steps of data"

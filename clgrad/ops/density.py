@@ -11,7 +11,7 @@ from typing import Any
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.ops.axes import ones_behind
+from clgrad.ops.arguments import ones_behind
 from clgrad.ops.reduction import sum as total
 from clgrad.ops.selection import select
 from clgrad.ops.shape import with_shape

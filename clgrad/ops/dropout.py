@@ -1,10 +1,10 @@
 """Dropout (Srivastava et al., 2014)."""
 
-from clgrad import dtypes, tape
+from clgrad import tape
 from clgrad.errors import argument_error
 from clgrad.kernels import random
+from clgrad.ops.arguments import check_floating, kept_shape, reduced_axes
 from clgrad.ops.arithmetic import multiply
-from clgrad.ops.axes import kept_shape, reduced_axes
 from clgrad.ops.creation import dtype_of, zeros_like
 from clgrad.ops.generator import generator
 from clgrad.ops.selection import select
@@ -35,8 +35,7 @@ def Dropout(data, p=0.5, mode="training", axes=(), cudnn_off=False):
     ``mode`` ``always`` drops in prediction too; along ``axes`` one draw serves all elements. With p = 1
     the result is 0.
     """
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error("Dropout", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating("Dropout", data=data)
     if not 0 <= p <= 1:
         raise argument_error("Dropout", "p", p, "0 <= p <= 1")
     if mode not in ("training", "always"):

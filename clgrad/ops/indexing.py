@@ -7,7 +7,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels import index as kernels
 from clgrad.kernels.layout import Operand
-from clgrad.ops.axes import kept_shape, reduced_axes
+from clgrad.ops.arguments import kept_shape, reduced_axes
 from clgrad.ops.creation import zeros_like
 from clgrad.ops.selection import select
 from clgrad.ops.shape import reshape, with_shape

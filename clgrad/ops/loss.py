@@ -12,8 +12,8 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.ops import reduction
 from clgrad.ops.activation import sigmoid
+from clgrad.ops.arguments import check_floating, kept_shape
 from clgrad.ops.arithmetic import maximum, not_equal
-from clgrad.ops.axes import kept_shape
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import one_hot
 from clgrad.ops.selection import select
@@ -180,8 +180,7 @@ _mae_regression.gradient(
 
 
 def _regression(op, name: str, data, label, grad_scale):
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error(name, "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating(name, data=data)
     if label.size != data.size or label.shape[:1] != data.shape[:1]:
         raise argument_error(name, "label", f"of shape {label.shape}", f"{data.shape}, as data")
     target = with_shape(label.detach(), shape=data.shape)
@@ -246,8 +245,7 @@ def SVMOutput(data, label, margin=1.0, regularization_coefficient=1.0, use_linea
     The head gradient has no effect.
     """
     shape = data.shape
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error("SVMOutput", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating("SVMOutput", data=data)
     if len(shape) < 2 or label.shape != shape[:-1]:
         given = f"of shapes {shape}, {label.shape}"
         raise argument_error("SVMOutput", "data, label", given, "(n, classes) and (n,)")
@@ -277,8 +275,7 @@ def MakeLoss(data, grad_scale=1.0, valid_thresh=0.0, normalization="null"):
     """
     if normalization not in ("null", "batch", "valid"):
         raise argument_error("MakeLoss", "normalization", repr(normalization), "'null', 'batch', 'valid'")
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error("MakeLoss", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating("MakeLoss", data=data)
     if normalization != "valid":
         rows = data.shape[0] if normalization == "batch" and data.shape else 1
         return _weighted_loss(data, grad_scale / max(1, rows))

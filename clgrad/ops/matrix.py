@@ -11,7 +11,7 @@ from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map, triangle
 from clgrad.kernels.launch import Plan
 from clgrad.kernels.layout import Operand
-from clgrad.ops.axes import one_axis
+from clgrad.ops.arguments import one_axis
 from clgrad.ops.reduction import sum
 from clgrad.ops.shape import copy_step, transpose
 from clgrad.ops.unary import log

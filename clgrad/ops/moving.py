@@ -12,8 +12,8 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, index, layout, map
 from clgrad.kernels.layout import Operand
+from clgrad.ops.arguments import one_axis
 from clgrad.ops.arithmetic import greater_equal, not_equal
-from clgrad.ops.axes import one_axis
 from clgrad.ops.conversion import cast
 from clgrad.ops.scan import cumsum
 from clgrad.ops.selection import select

@@ -11,7 +11,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, index, layout, map
 from clgrad.kernels.launch import In, Out, Plan
 from clgrad.kernels.layout import Operand
-from clgrad.ops.axes import one_axis, per_axis
+from clgrad.ops.arguments import one_axis, per_axis
 from clgrad.ops.creation import shape_of
 from clgrad.ops.indexing import take_rows
 from clgrad.ops.moving import move, winners

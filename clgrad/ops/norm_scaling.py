@@ -6,8 +6,8 @@ from clgrad import dtypes, tape
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, reduce
 from clgrad.ops import reduction
+from clgrad.ops.arguments import check_floating, kept_shape
 from clgrad.ops.arithmetic import power
-from clgrad.ops.axes import kept_shape
 from clgrad.ops.pooling import Pooling
 from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import rsqrt, square
@@ -72,8 +72,7 @@ def L2Normalization(data, eps=1e-10, mode="instance"):
     along all axes behind it, of arrays with at least 3 axes.
     """
     op, ndim = "L2Normalization", data.ndim
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error(op, "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating(op, data=data)
     modes = {"instance": tuple(range(1, ndim)), "channel": (1,), "spatial": tuple(range(2, ndim))}
     if mode not in modes:
         raise argument_error(op, "mode", repr(mode), ", ".join(modes))

@@ -14,7 +14,7 @@ from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.launch import In
 from clgrad.ops import reduction
 from clgrad.ops.activation import relu
-from clgrad.ops.axes import kept_shape, reduced_axes
+from clgrad.ops.arguments import check_floating, kept_shape, reduced_axes
 from clgrad.ops.conversion import cast
 from clgrad.ops.shape import along, with_shape
 from clgrad.ops.unary import rsqrt, sqrt
@@ -62,16 +62,11 @@ def _(d_mean, d_var, data, mean, kept):
 @composite()
 def moments(data, axes=None, keepdims=False):
     """Mean and variance (of the population: the sum of squares is divided by n) along axes."""
-    _check_real("moments", data)
+    check_floating("moments", data=data)
     reduced = reduced_axes("moments", data.ndim, axes)
     kept = tuple(a for a in range(data.ndim) if a not in reduced)
     shape = kept_shape(data.shape, reduced) if keepdims else tuple(data.shape[a] for a in kept) or (1,)
     return _moments(data, kept=kept, shape=shape, wide=False)
-
-
-def _check_real(op: str, data: NDArray) -> None:
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error(op, "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
 
 
 # Standardising
@@ -201,7 +196,7 @@ def LayerNorm(data, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     gamma and beta have one number for each place along the axis. With ``output_mean_var``, mean and
     sqrt(var + eps) are returned as well; no gradient flows through these.
     """
-    _check_real("LayerNorm", data)
+    check_floating("LayerNorm", data=data)
     (axis,) = reduced_axes("LayerNorm", data.ndim, axis)
     _check_vectors("LayerNorm", data, data.shape[axis], f"axis {axis}", gamma=gamma, beta=beta)
     kept = tuple(a for a in range(data.ndim) if a != axis)
@@ -216,7 +211,7 @@ def InstanceNorm(data, gamma, beta, eps=1e-3):
 
     Data is (batch, channel, space...), of three axes or more (Ulyanov, Vedaldi & Lempitsky, 2016).
     """
-    _check_real("InstanceNorm", data)
+    check_floating("InstanceNorm", data=data)
     if data.ndim < 3:
         raise argument_error("InstanceNorm", "data", f"of shape {data.shape}", "at least 3 axes")
     _check_vectors("InstanceNorm", data, data.shape[1], "axis 1", gamma=gamma, beta=beta)
@@ -232,7 +227,7 @@ def GroupNorm(data, gamma, beta, num_groups=1, eps=1e-5, output_mean_var=False):
     (Wu & He, 2018, have one for each channel). With ``output_mean_var``, mean and sqrt(var + eps), of
     shape (batch, num_groups), are returned as well; no gradient flows through these.
     """
-    _check_real("GroupNorm", data)
+    check_floating("GroupNorm", data=data)
     shape, groups = data.shape, int(num_groups)
     if len(shape) < 3:
         raise argument_error("GroupNorm", "data", f"of shape {shape}", "at least 3 axes")
@@ -263,7 +258,7 @@ def _ones_of(data):
 
 def _batch_norm(op: str, data, gamma, beta, moving, eps, momentum, fix_gamma, use_global_stats, axis):
     """The standardised data, and the mean and variance that were used."""
-    _check_real(op, data)
+    check_floating(op, data=data)
     (axis,) = reduced_axes(op, data.ndim, axis)
     vectors = {"gamma": gamma, "beta": beta, "moving_mean": moving[0], "moving_var": moving[1]}
     _check_vectors(op, data, data.shape[axis], f"axis {axis}", **vectors)

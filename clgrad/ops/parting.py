@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.ops.axes import one_axis, per_axis
+from clgrad.ops.arguments import one_axis, per_axis
 from clgrad.ops.shape import slice_axis, squeeze, take_slice
 from clgrad.registry import composite
 

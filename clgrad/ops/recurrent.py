@@ -10,10 +10,11 @@ import itertools
 import math
 from typing import NamedTuple
 
-from clgrad import array, dtypes, tape
+from clgrad import array, tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.ops import reduction
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.cells import GATES, recorded_cell_grad, rnn_cell, rnn_cell_grad, total
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import arange, zeros
@@ -199,8 +200,7 @@ def _sizes(data, state_size, num_layers, bidirectional, mode, projection_size) -
         raise argument_error("RNN", "mode", repr(mode), ", ".join(GATES))
     if data.ndim != 3:
         raise argument_error("RNN", "data", f"of shape {data.shape}", "(steps, batch, inputs)")
-    if not dtypes.is_floating(data._view.dtype):
-        raise argument_error("RNN", "data", f"of dtype {data._view.dtype}", "a floating-point dtype")
+    check_floating("RNN", data=data)
     if projection_size is not None and (mode != "lstm" or projection_size < 1):
         raise argument_error("RNN", "projection_size", projection_size, "a size, for an lstm only; or None")
     for name, number in (("state_size", state_size), ("num_layers", num_layers)):

@@ -14,7 +14,7 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
-from clgrad.ops.axes import kept_shape, reduced_axes
+from clgrad.ops.arguments import kept_shape, reduced_axes
 from clgrad.ops.scan import product_before
 from clgrad.ops.selection import select
 from clgrad.ops.shape import reshape, transpose, with_shape

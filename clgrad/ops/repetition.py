@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.ops.axes import distinct_axes, one_axis, per_axis
+from clgrad.ops.arguments import distinct_axes, one_axis, per_axis
 from clgrad.ops.shape import broadcast_to, strided_slice, with_shape
 from clgrad.registry import composite
 

@@ -6,11 +6,11 @@ gradient is itself with the matrices transposed.
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import separable
 from clgrad.kernels.pool import PoolGeometry
 from clgrad.kernels.separable import AxisMap
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.arithmetic import add_n
 from clgrad.ops.convolution import Deconvolution, sizes
 from clgrad.ops.pooling import sum_pool
@@ -172,5 +172,4 @@ def _check_images(op: str, *arrays) -> None:
     for a in arrays:
         if a.ndim != 4:
             raise argument_error(op, "data", f"of shape {a.shape}", "(batch, channel, height, width)")
-        if not dtypes.is_floating(a._view.dtype):
-            raise argument_error(op, "data", f"of dtype {a._view.dtype}", "a floating dtype")
+        check_floating(op, data=a)

@@ -10,6 +10,7 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, sampler
 from clgrad.kernels.sampler import SampleGeometry
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.convolution import sizes
 from clgrad.ops.product import dot
 from clgrad.ops.reduction import sum
@@ -83,7 +84,7 @@ def BilinearSampler(data, grid, cudnn_off=None):
 
 
 def _sampled(op: str, data, grid):
-    _check_floating(op, "data", data)
+    check_floating(op, data=data)
     if data.ndim != 4 or 0 in data.shape[2:]:
         raise argument_error(
             op, "data", f"of shape {data.shape}", "(batch, channel, height, width), not empty"
@@ -93,11 +94,6 @@ def _sampled(op: str, data, grid):
         accepted = f"{data._view.dtype} ({data.shape[0]}, 2, height, width) for data {data.shape}"
         raise argument_error(op, "grid", given, accepted)
     return _sample(data, grid, order=(0, 0))
-
-
-def _check_floating(op: str, argument: str, array) -> None:
-    if not dtypes.is_floating(array._view.dtype):
-        raise argument_error(op, argument, f"of dtype {array._view.dtype}", "a floating dtype")
 
 
 def _spacing(n: int) -> float:
@@ -154,7 +150,7 @@ def GridGenerator(data, transform_type, target_shape=(0, 0)):
 
 def _generated(op: str, data, transform_type, target_shape):
     argument = "data" if op == "GridGenerator" else "loc"
-    _check_floating(op, argument, data)
+    check_floating(op, **{argument: data})
     if transform_type == "warp":
         if data.ndim != 4 or data.shape[1] != 2:
             raise argument_error(op, argument, f"of shape {data.shape}", "(batch, 2, height, width)")

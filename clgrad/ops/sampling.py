@@ -14,7 +14,7 @@ from clgrad.array import NDArray
 from clgrad.device import Context
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import distributions, random
-from clgrad.ops.axes import ones_behind
+from clgrad.ops.arguments import ones_behind
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import dtype_of, full_like, shape_of
 from clgrad.ops.generator import generator

@@ -4,7 +4,7 @@ import numpy as np
 
 from clgrad import array, dtypes
 from clgrad.kernels import scan
-from clgrad.ops.axes import one_axis
+from clgrad.ops.arguments import one_axis
 from clgrad.ops.shape import reshape
 from clgrad.registry import Call, Spec, composite, operator
 

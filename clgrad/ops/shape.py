@@ -9,7 +9,7 @@ from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import In, Plan, Step
 from clgrad.kernels.layout import Operand
-from clgrad.ops.axes import distinct_axes, one_axis, per_axis
+from clgrad.ops.arguments import distinct_axes, one_axis, per_axis
 from clgrad.registry import Call, RelabelCall, Spec, composite, operator, relabel
 
 

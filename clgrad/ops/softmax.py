@@ -6,7 +6,7 @@ from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import rowwise
 from clgrad.ops import reduction
-from clgrad.ops.axes import reduced_axes
+from clgrad.ops.arguments import check_floating, reduced_axes
 from clgrad.ops.indexing import pick
 from clgrad.ops.shape import with_shape
 from clgrad.ops.unary import exp
@@ -68,8 +68,7 @@ def _(dy, grad, softmax, axis, temperature, log):
 def _apply(op: str, data, axis, temperature, dtype, use_length, log=False, negated=False, length=None):
     """The checks and the choice of dtype that softmax, log_softmax and softmin share."""
     own = data._view.dtype
-    if not dtypes.is_floating(own):
-        raise argument_error(op, "data", f"of dtype {own}", "a floating-point dtype")
+    check_floating(op, data=data)
     target = own if dtype in (None, "None") else dtypes.resolve(dtype, op)
     if not dtypes.is_floating(target):
         raise argument_error(op, "dtype", target, "a floating-point dtype")

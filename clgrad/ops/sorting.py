@@ -10,7 +10,7 @@ from clgrad import array, dtypes
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import sort as sort_kernels
-from clgrad.ops.axes import one_axis
+from clgrad.ops.arguments import one_axis
 from clgrad.ops.conversion import cast
 from clgrad.ops.moving import move, winners
 from clgrad.ops.shape import reshape

@@ -1,10 +1,12 @@
-"""Axes as ops are given them, and shapes that follow from them."""
+"""Arguments as ops are given them: axes, shapes that follow from them, dtypes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from clgrad.errors import argument_error
+from clgrad import dtypes
+from clgrad.array import NDArray
+from clgrad.errors import OperatorTypeError, argument_error
 
 
 def per_axis(value) -> tuple:
@@ -44,3 +46,13 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
 def ones_behind(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     """The shape with axes of size 1 behind, ``ndim`` axes in all: it broadcasts along these."""
     return (*shape, *(1,) * (ndim - len(shape)))
+
+
+def check_floating(op: str, **arrays: NDArray) -> None:
+    """Refuse arrays of whole numbers."""
+    for argument, array in arrays.items():
+        dtype = array._view.dtype
+        if not dtypes.is_floating(dtype):
+            raise OperatorTypeError(
+                f"{op}: {argument} is of dtype {dtype}; accepted: a floating-point dtype"
+            )
