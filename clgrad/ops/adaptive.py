@@ -129,16 +129,17 @@ def _ftml_update(
     beta1: float,
     beta2: float,
     epsilon: float,
-    scale: float,
-    share: float,
+    lr: float,
+    first: float,
+    second: float,
     wd: float,
     rescale_grad: float,
     clip_grad: float,
 ):
-    """-z / d, where d = scale * (sqrt(v * share) + epsilon)."""
+    """-z / d, where d = first / lr * (sqrt(v / second) + epsilon); here, since lr may be 0."""
     step = limited(rescale_grad * grad + wd * weight, clip_grad)
     v = beta2 * v + (1 - beta2) * step * step
-    new = scale * (sqrt(v * share) + epsilon)
+    new = first / lr * (sqrt(v / second) + epsilon)
     z = beta1 * z + (1 - beta1) * step - (new - beta1 * d) * weight
     return -z / new, new, v, z
 
@@ -165,9 +166,9 @@ def ftml_update(
     v = beta2 * v + (1 - beta2) * g^2, d' = (1 - beta1^t) / lr * (sqrt(v / (1 - beta2^t)) + epsilon),
     z = beta1 * z + (1 - beta1) * g - (d' - beta1 * d) * weight, d = d'. ``t`` counts the steps from 1.
     """
-    scale, share = moment_bias("ftml_update", beta1, t) / lr, 1 / moment_bias("ftml_update", beta2, t)
-    states = (weight, grad, d, v, z)
-    return _ftml_update(*states, beta1, beta2, epsilon, scale, share, wd, rescale_grad, clip_grad, out=out)
+    bias = (moment_bias("ftml_update", beta, t) for beta in (beta1, beta2))
+    numbers = (beta1, beta2, epsilon, lr, *bias, wd, rescale_grad, clip_grad)
+    return _ftml_update(weight, grad, d, v, z, *numbers, out=out)
 
 
 def moment_bias(op: str, beta: float, t: int | None) -> float:
