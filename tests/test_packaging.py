@@ -101,7 +101,7 @@ def test_wheel_holds_the_package_and_its_templates_only(wheel: Path) -> None:
 
 def test_import_needs_the_dependencies_only_and_starts_no_opencl(python: Path, tmp_path: Path) -> None:
     imported = set(run(python, "-c", IMPORT, cwd=tmp_path).split())
-    dependencies = {"mako", "numpy", "pyopencl"}
+    dependencies = {"mako", "ml_dtypes", "numpy", "pyopencl"}
     assert imported - set(sys.stdlib_module_names) - dependencies == {"clgrad"}
 
 
