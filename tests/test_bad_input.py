@@ -231,3 +231,27 @@ def test_out_on_another_device_is_refused():
     ):
         with pytest.raises(OperatorError, match=r"out is on .*; accepted: .*, the device of the arguments"):
             call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: mx.autograd.backward("x"),
+        lambda x: mx.autograd.backward(None),
+        lambda x: mx.autograd.backward([x], [1]),
+        lambda x: mx.autograd.backward([x], [x, x]),
+        lambda x: x.backward(np.ones(3)),
+        lambda x: mx.autograd.grad(None, x),
+        lambda x: mx.autograd.grad(x, "x"),
+        lambda x: mx.autograd.mark_variables([x], [1]),
+        lambda x: mx.autograd.mark_variables(["x"], [x]),
+        lambda x: mx.autograd.get_symbol(3),
+        lambda x: x.attach_grad(3),
+        lambda x: x.attach_grad(stype="csr"),
+    ],
+)
+def test_autograd_refuses_what_is_no_array(call):
+    x = nd.ones((3,))
+    x.attach_grad()
+    with pytest.raises(mx.base.MXNetError):
+        call(x)

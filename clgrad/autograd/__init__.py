@@ -23,6 +23,7 @@ from clgrad.autograd.scopes import (
 )
 from clgrad.autograd.sweep import backward, grad
 from clgrad.autograd.variables import mark_variables
+from clgrad.errors import AutogradError
 from clgrad.tape import set_recording, set_training
 
 __all__ = [
@@ -60,4 +61,6 @@ def get_symbol(x: NDArray):
     >>> mx.autograd.get_symbol(y).list_arguments()
     ['var0']
     """
+    if not isinstance(x, NDArray):
+        raise AutogradError(f"get_symbol: {type(x).__name__} given; accepted: NDArray")
     return symbol.from_entry(x._entry)

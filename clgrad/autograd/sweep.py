@@ -100,6 +100,8 @@ def grad(
 
 
 def _target(position: int, variable: NDArray) -> tuple:
+    if not isinstance(variable, NDArray):
+        raise AutogradError(f"grad: variables[{position}] is {type(variable).__name__}; accepted: NDArray")
     entry = variable._entry
     if entry is None or not entry[0].in_graph:
         raise AutogradError(

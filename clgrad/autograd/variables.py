@@ -1,9 +1,9 @@
 """Marking arrays as variables."""
 
 from clgrad.array import NDArray
-from clgrad.autograd.gradients import as_list, filled
+from clgrad.autograd.gradients import as_list, described, filled
 from clgrad.autograd.scopes import pause
-from clgrad.errors import AutogradError
+from clgrad.errors import AbsentError, AutogradError
 from clgrad.tape import Variable, state
 
 GRAD_REQS = ("write", "add", "null")
@@ -36,6 +36,11 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
         if request not in GRAD_REQS:
             raise AutogradError(f"grad_req is {request!r}; accepted: {', '.join(GRAD_REQS)}")
     for variable, gradient, request in zip(variables, gradients, requests, strict=True):
+        if not isinstance(variable, NDArray) or not (request == "null" or isinstance(gradient, NDArray)):
+            raise AutogradError(
+                f"mark_variables: {described(variable)} with gradient {described(gradient)} given; "
+                "accepted: NDArrays"
+            )
         view = variable._view
         if request == "null":
             gradient = None
@@ -58,6 +63,8 @@ def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:
     stype : str, optional
         Only ``'default'`` (dense).
     """
+    if stype not in (None, "default"):
+        raise AbsentError(f"attach_grad: stype is {stype!r}; accepted: 'default', a dense gradient")
     gradient = None
     if grad_req != "null":
         with pause(train_mode=state.training):
