@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from clgrad import dtypes, memory, tape
-from clgrad.device import Context, current_context
+from clgrad.device import Context, as_context
 from clgrad.errors import AutogradError, OperatorError, argument_error
 from clgrad.memory import Stream, View
 
@@ -166,7 +166,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, ctx: Context | None = None) -
     OperatorError
         The dtype is float64 and the device has none.
     """
-    device = (ctx or current_context()).device
+    device = as_context(ctx).device
     check_dtype(dtype, device)
     return NDArray(memory.empty(memory.current_stream(device), shape, dtype))
 

@@ -88,10 +88,11 @@ def resolve(dtype, op: str = "array", argument: str = "dtype") -> np.dtype:
     """
     try:
         resolved = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         resolved = None
     if resolved not in _TABLE:
-        raise OperatorTypeError(f"{op}: {argument}={dtype!r} is not a dtype; accepted: {_ACCEPTED}")
+        given = repr(dtype) if isinstance(dtype, str | type | np.dtype) else type(dtype).__name__
+        raise OperatorTypeError(f"{op}: {argument}={given} is not a dtype; accepted: {_ACCEPTED}")
     return resolved
 
 

@@ -6,11 +6,16 @@ numbers for each element. ``dtype`` is float32 unless given (int32 for :func:`ra
 numbers go there, and its dtype and device count.
 """
 
+import numbers as _numbers
+
+import numpy as _np
+
 from clgrad import absent as _absent
 from clgrad.array import NDArray
+from clgrad.device import as_context as _as_context
+from clgrad.errors import OperatorTypeError as _OperatorTypeError
 from clgrad.ops import choice as _choice
 from clgrad.ops.generator import generator as _generator
-from clgrad.ops.sampling import context_of as _context_of
 from clgrad.ops.sampling import draw as _draw
 from clgrad.ops.sampling import draw_integers as _draw_integers
 from clgrad.ops.sampling import draw_like as _draw_like
@@ -40,7 +45,7 @@ __all__ = [
 ]
 
 
-def seed(seed_state: int, ctx="all") -> None:
+def seed(seed_state, ctx="all") -> None:
     """Start the random numbers over from a seed: the same ones follow, on any device.
 
     Parameters
@@ -59,8 +64,11 @@ def seed(seed_state: int, ctx="all") -> None:
     >>> bool((mx.nd.random.uniform(shape=(3,)).asnumpy() == a).all())
     True
     """
-    context = None if ctx == "all" else _context_of(ctx)
-    _generator.reset(seed_state, None if context is None else context.device)
+    if not isinstance(seed_state, int | _np.integer):
+        given = type(seed_state).__name__
+        raise _OperatorTypeError(f"random.seed: seed_state is {given}; accepted: a whole number")
+    everywhere = isinstance(ctx, str) and ctx == "all"
+    _generator.reset(int(seed_state), None if everywhere else _as_context(ctx).device)
 
 
 def uniform(low=0, high=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
@@ -126,12 +134,12 @@ def exponential(scale=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -
     Differentiable with respect to ``scale`` where this is an array, the chance being fixed. The other
     parameters are those of :func:`uniform`.
     """
-    lam = scale if isinstance(scale, str) or _is_zero(scale) else 1 / scale
+    lam = 1 / scale if isinstance(scale, NDArray) or (_is_number(scale) and scale != 0) else scale
     return _draw("exponential", {"lam": lam}, shape, dtype, ctx, out)
 
 
-def _is_zero(scale) -> bool:
-    return not isinstance(scale, NDArray) and scale == 0
+def _is_number(value) -> bool:
+    return isinstance(value, _numbers.Real)
 
 
 def gamma(alpha=1, beta=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:

@@ -6,6 +6,7 @@ Importing this starts no OpenCL; the first use of a device does.
 from clgrad.device.capabilities import Capabilities
 from clgrad.device.context import (
     Context,
+    as_context,
     cpu,
     current_context,
     device,
@@ -19,6 +20,7 @@ __all__ = [
     "Capabilities",
     "Context",
     "Device",
+    "as_context",
     "cpu",
     "current_context",
     "device",

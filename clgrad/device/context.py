@@ -283,6 +283,27 @@ def current_context() -> Context:
     return stack[-1] if stack else _default or _settle_default()
 
 
+def as_context(given: "Context | str | None") -> Context:
+    """A context, also from MXNet's spelling of one, such as ``'cpu(0)'``; the current one for None.
+
+    Raises
+    ------
+    DeviceError
+        Neither of these.
+    """
+    if given is None:
+        return current_context()
+    if isinstance(given, Context):
+        return given
+    kind, number = "", "0"
+    if isinstance(given, str):
+        kind, _, number = given.rstrip(")").partition("(")
+    if kind not in _KINDS or not (number or "0").isdecimal():
+        shown = repr(given) if isinstance(given, str) else type(given).__name__
+        raise DeviceError(f"ctx is {shown}; accepted: a Context, such as cpu(0), or its name")
+    return Context(kind, int(number or 0))
+
+
 _default: Context | None = None
 
 

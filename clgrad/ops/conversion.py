@@ -2,8 +2,8 @@
 
 from clgrad import array, dtypes, tape
 from clgrad.array import NDArray
-from clgrad.device import Context
-from clgrad.errors import OperatorError
+from clgrad.device import Context, as_context
+from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, layout, map
 from clgrad.ops.unary import identity
 from clgrad.registry import Call, Operator, Spec, operator
@@ -55,10 +55,13 @@ def _to(data: NDArray, context: Context) -> NDArray:
     return _transfer(data, source=data.context, target=context)
 
 
-def copyto(data: NDArray, other: NDArray | Context) -> NDArray:
+def copyto(data: NDArray, other) -> NDArray:
     """Copy into another array (of the same shape; on any device), or onto another device."""
     if isinstance(other, Context):
         return identity(data) if other == data.context else _to(data, other)
+    if not isinstance(other, NDArray):
+        given = type(other).__name__
+        raise OperatorTypeError(f"copyto: argument 'other' is {given}; accepted: NDArray or Context")
     if other.shape != data.shape:
         raise OperatorError(f"copyto: other has shape {other.shape}; accepted: {data.shape}")
     if other.context != data.context:
@@ -70,4 +73,5 @@ def copyto(data: NDArray, other: NDArray | Context) -> NDArray:
 
 def as_in_context(data: NDArray, context: Context) -> NDArray:
     """The array itself if it is on that device, else a copy there."""
+    context = as_context(context)
     return data if data.context == context else _to(data, context)

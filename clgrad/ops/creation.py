@@ -6,7 +6,7 @@ import numpy as np
 
 from clgrad import array, dtypes
 from clgrad.array import NDArray
-from clgrad.device import Context, current_context
+from clgrad.device import Context, as_context
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
@@ -19,6 +19,8 @@ from clgrad.registry.arrays import checked_out
 
 def shape_of(op: str, shape) -> tuple[int, ...]:
     """A shape from a number or a sequence of numbers."""
+    if not isinstance(shape, int | np.integer | list | tuple | np.ndarray):
+        raise argument_error(op, "shape", repr(shape), "whole numbers not below 0")
     sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
         raise argument_error(op, "shape", shape, "whole numbers not below 0")
@@ -197,7 +199,7 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
 def empty(shape, ctx: Context | None = None, dtype=None, stype=None) -> NDArray:
     """An array whose elements have no particular value yet."""
     _check_dense("empty", stype)
-    call = Call((ctx or current_context()).device, "empty")
+    call = Call(as_context(ctx).device, "empty")
     return array.empty(shape_of(call.op, shape), dtype_of(call, dtype), ctx)
 
 

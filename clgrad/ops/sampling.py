@@ -11,7 +11,7 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.array import NDArray
-from clgrad.device import Context
+from clgrad.device import as_context
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import distributions, random
 from clgrad.ops.arguments import ones_behind
@@ -228,7 +228,7 @@ def draw(distribution: str, parameters: dict, shape=None, dtype=None, ctx=None, 
     if out is not None:
         shape, dtype, ctx = out.shape if shape is None else shape, out._view.dtype, out.context
     dtype = real_dtype(op, dtype)
-    ctx = context_of(ctx)
+    ctx = as_context(ctx)
     sizes = shape_of(op, (1,) if shape is None else shape)
     drawn = generator.next(ctx)
     return _RANDOM[distribution][0].create(
@@ -270,18 +270,20 @@ def draw_integers(low, high, shape=None, dtype=None, ctx=None, out=None) -> NDAr
     op = "random.randint"
     if out is not None:
         shape, dtype, ctx = out.shape if shape is None else shape, out._view.dtype, out.context
-    dtype = dtypes.resolve("int32" if dtype in (None, "None") else dtype, op)
+    dtype = dtypes.resolve(
+        "int32" if (dtype is None or (isinstance(dtype, str) and dtype == "None")) else dtype, op
+    )
     if dtype not in (dtypes.int32, dtypes.int64):
         raise OperatorTypeError(f"{op}: dtype is {dtype}; accepted: int32, int64")
     for name, value in (("low", low), ("high", high)):
-        if not isinstance(value, numbers.Real) or value != math.floor(value):
+        if not isinstance(value, numbers.Real) or not math.isfinite(value) or value != math.floor(value):
             raise argument_error(op, name, value, "a whole number")
     low, high, limits = int(low), int(high), np.iinfo(dtype)
     if not limits.min <= low <= limits.max:
         raise argument_error(op, "low", low, f"{limits.min} to {limits.max}, the range of {dtype}")
     if not low < high <= limits.max + 1:
         raise argument_error(op, "high", high, f"{low + 1} to {limits.max + 1}")
-    ctx = context_of(ctx)
+    ctx = as_context(ctx)
     return _random_randint.create(
         ctx,
         out=out,
@@ -301,17 +303,16 @@ def _check_number(op: str, name: str, value, accepted: str) -> None:
         raise argument_error(op, name, value, which)
 
 
+def _is_none(dtype) -> bool:
+    """Whether no dtype was given: None, or its name, as MXNet has it."""
+    return dtype is None or (isinstance(dtype, str) and dtype == "None")
+
+
 def real_dtype(op: str, dtype) -> np.dtype:
     """The dtype of random numbers: float32 where none is asked for."""
-    resolved = dtypes.resolve("float32" if dtype is None or dtype == "None" else dtype, op)
+    resolved = dtypes.resolve(
+        "float32" if dtype is None or (isinstance(dtype, str) and dtype == "None") else dtype, op
+    )
     if not dtypes.is_floating(resolved):
         raise OperatorTypeError(f"{op}: dtype is {resolved}; accepted: {_REAL}")
     return resolved
-
-
-def context_of(ctx) -> Context | None:
-    """A context, also from MXNet's spelling of one, such as ``'cpu(0)'``."""
-    if not isinstance(ctx, str):
-        return ctx
-    kind, _, number = ctx.rstrip(")").partition("(")
-    return Context(kind, int(number or 0))

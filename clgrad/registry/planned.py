@@ -6,7 +6,7 @@ from typing import Any
 
 from clgrad import tape
 from clgrad.array import NDArray
-from clgrad.device import Context, Device, current_context
+from clgrad.device import Context, Device, as_context
 from clgrad.errors import OperatorError, argument_error
 from clgrad.kernels.launch import Plan
 from clgrad.memory import current_stream
@@ -52,7 +52,7 @@ class Planned(Operator):
 
     def create(self, ctx: Context | None, out=None, **attributes):
         """Run an op without array arguments on a device."""
-        stream = current_stream((ctx or current_context()).device)
+        stream = current_stream(as_context(ctx).device)
         return self._run(stream, (), [], self._attributes(attributes), out)
 
     def _run(self, stream, names, arrays, attributes, out):
