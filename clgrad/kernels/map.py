@@ -88,10 +88,8 @@ def step(
     ``sources`` says which argument holds each array operand, ``targets`` each output; by default the
     plan's inputs and outputs in order.
     """
-    if sources is None:
-        sources = [In(i) for i in range(len(operands))]
-    if targets is None:
-        targets = [Out(i) for i in range(len(outputs))]
+    sources = [In(i) for i in range(len(operands))] if sources is None else sources
+    targets = [Out(i) for i in range(len(outputs))] if targets is None else targets
     used = sorted(expr.inputs_of(o.value for o in outputs))
     everything = [o.operand for o in outputs] + [operands[slot] for slot in used]
     sizes, strides = layout.merge_axes(shape, [o.strides for o in everything])

@@ -56,3 +56,18 @@ def check_floating(op: str, **arrays: NDArray) -> None:
             raise OperatorTypeError(
                 f"{op}: {argument} is of dtype {dtype}; accepted: a floating-point dtype"
             )
+
+
+def sizes(op: str, argument: str, value, rank: int | None) -> tuple[int, ...]:
+    """One number for each spatial axis, of one number for all or of a sequence.
+
+    Nothing where nothing is given; without ``rank``, any number of them.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, int | np.integer):
+        return (int(value),) * (1 if rank is None else rank)
+    given = tuple(int(v) for v in value)
+    if rank is not None and len(given) not in (0, rank):
+        raise argument_error(op, argument, given, f"{rank} numbers, one for each spatial axis")
+    return given

@@ -4,7 +4,8 @@ import math
 
 from clgrad.errors import argument_error
 from clgrad.kernels.separable import AxisMap
-from clgrad.ops.convolution import LAYOUTS, sizes
+from clgrad.ops.arguments import sizes
+from clgrad.ops.convolution import LAYOUTS
 from clgrad.ops.resize import separable_map
 from clgrad.ops.shape import transpose, with_shape
 from clgrad.registry import composite

@@ -5,14 +5,11 @@ differentiation: the gradient of each is made of the other two, which gives ever
 convolution (deconvolution) is the gradient of the data.
 """
 
-import ast
-
-import numpy as np
-
 from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import conv
 from clgrad.kernels.conv import ConvGeometry
+from clgrad.ops.arguments import sizes
 from clgrad.ops.conversion import cast
 from clgrad.ops.reduction import sum
 from clgrad.registry import Call, Spec, composite, operator
@@ -216,23 +213,3 @@ def _bias(op: str, data, bias, filters: int, no_bias):
         raise argument_error(op, "bias", given, f"shape ({filters},), or None with no_bias=True")
     _check_shape(op, "bias", bias, data, (filters,))
     return bias
-
-
-def sizes(op: str, argument: str, value, rank: int | None) -> tuple[int, ...]:
-    """One number for each spatial axis, of one number for all, of a sequence or of MXNet's string of one.
-
-    Nothing where nothing is given; without ``rank``, any number of them.
-    """
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            raise argument_error(op, argument, repr(value), "numbers such as '(1, 2)'") from None
-    if value is None:
-        return ()
-    if isinstance(value, int | np.integer):
-        return (int(value),) * (1 if rank is None else rank)
-    given = tuple(int(v) for v in value)
-    if rank is not None and len(given) not in (0, rank):
-        raise argument_error(op, argument, given, f"{rank} numbers, one for each spatial axis")
-    return given

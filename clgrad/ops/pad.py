@@ -5,7 +5,7 @@ from clgrad.kernels import layout
 from clgrad.kernels.launch import Plan
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.separable import AxisMap
-from clgrad.ops.convolution import sizes
+from clgrad.ops.arguments import sizes
 from clgrad.ops.resize import separable_map
 from clgrad.ops.shape import copy_step, strided_slice, take_slice
 from clgrad.registry import Call, Spec, composite, operator

@@ -9,8 +9,9 @@ import numpy as np
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, pool
 from clgrad.kernels.pool import PoolGeometry
+from clgrad.ops.arguments import sizes
 from clgrad.ops.arithmetic import equal, not_equal
-from clgrad.ops.convolution import LAYOUTS, sizes
+from clgrad.ops.convolution import LAYOUTS
 from clgrad.ops.selection import select
 from clgrad.ops.shape import transpose
 from clgrad.ops.unary import square

@@ -10,9 +10,9 @@ from clgrad.errors import argument_error
 from clgrad.kernels import separable
 from clgrad.kernels.pool import PoolGeometry
 from clgrad.kernels.separable import AxisMap
-from clgrad.ops.arguments import check_floating
+from clgrad.ops.arguments import check_floating, sizes
 from clgrad.ops.arithmetic import add_n
-from clgrad.ops.convolution import Deconvolution, sizes
+from clgrad.ops.convolution import Deconvolution
 from clgrad.ops.pooling import sum_pool
 from clgrad.ops.shape import broadcast_to, concat, with_shape
 from clgrad.registry import Call, Spec, composite, kernel_name, operator

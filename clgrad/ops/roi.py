@@ -8,7 +8,7 @@ from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import roi
 from clgrad.kernels.roi import RoiGeometry
-from clgrad.ops.convolution import sizes
+from clgrad.ops.arguments import sizes
 from clgrad.registry import Call, Spec, composite, operator
 
 

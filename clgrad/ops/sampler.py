@@ -10,8 +10,7 @@ from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, sampler
 from clgrad.kernels.sampler import SampleGeometry
-from clgrad.ops.arguments import check_floating
-from clgrad.ops.convolution import sizes
+from clgrad.ops.arguments import check_floating, sizes
 from clgrad.ops.product import dot
 from clgrad.ops.reduction import sum
 from clgrad.ops.shape import concat, with_shape

@@ -125,6 +125,8 @@ def SoftmaxActivation(data, mode="instance"):
         if data.ndim < 3:
             raise argument_error("SoftmaxActivation", "data", f"of shape {data.shape}", "at least 3 axes")
         return _apply("SoftmaxActivation", data, 1, None, None, False)
+    if not data.ndim:
+        raise argument_error("SoftmaxActivation", "data", "of shape ()", "at least 1 axis")
     rows = with_shape(data, shape=(data.shape[0], math.prod(data.shape[1:])))
     return with_shape(_apply("SoftmaxActivation", rows, -1, None, None, False), shape=data.shape)
 
