@@ -21,7 +21,7 @@ from sphinx.ext.napoleon import NumpyDocstring
 import clgrad as mx
 from clgrad import dtypes, memory
 from clgrad.kernels import program
-from clgrad.registry import Composite, Elementwise, table
+from clgrad.registry import Composite, Elementwise, Operator, table
 
 #: Longest kernel source that a page shows, in lines.
 LONGEST = 400
@@ -145,16 +145,19 @@ class Page:
         """The source of the gradient rules."""
         op = self.op
         if isinstance(op, Composite):
-            return "A program of other ops, whose rules apply:\n\n" + code("python", source(op.function))
+            program_ = "A program of other ops, whose rules apply:\n\n" + code(
+                "python", source(op.function)
+            )
+            own = [f"Of ``{part.name}``:\n\n{rules(part)}" for part in hidden_parts(op.function)]
+            return "\n\n".join([program_, *own])
         if not op.gradients:
             return "None: the result does not change smoothly with the arguments, or is a whole number."
-        sources = dict.fromkeys(source(rule.function) for rule in op.gradients.values())
         kind = (
-            "One generated kernel each, or, recorded, these ops:"
+            "One generated kernel each, or, recorded, these ops"
             if isinstance(op, Elementwise)
-            else "These ops:"
+            else "These ops"
         )
-        return kind + "\n\n" + "\n\n".join(code("python", s) for s in sources)
+        return f"{kind}:\n\n{rules(op)}"
 
     def example(self) -> str:
         """The case as a program, with what it answers."""
@@ -192,6 +195,29 @@ class Page:
         if not forward:
             parts.append("No launch: the result is the argument's memory under another shape.")
         return "\n\n".join(parts)
+
+
+def rules(op) -> str:
+    """The source of an op's gradient rules."""
+    sources = dict.fromkeys(source(rule.function) for rule in op.gradients.values())
+    return "\n\n".join(code("python", s) for s in sources)
+
+
+def hidden_parts(function) -> list[Operator]:
+    """The ops without a page of their own, but with gradient rules, that a function comes to call.
+
+    Functions of :mod:`clgrad.ops` that it calls by name are followed.
+    """
+    seen, parts, waiting = {function}, {}, [function]
+    while waiting:
+        at = waiting.pop()
+        for called in (at.__globals__.get(name) for name in at.__code__.co_names):
+            if isinstance(called, Operator) and called.name.startswith("_") and called.gradients:
+                parts[called.name] = called
+            elif inspect.isfunction(called) and called not in seen and "clgrad.ops" in called.__module__:
+                seen.add(called)
+                waiting.append(called)
+    return list(parts.values())
 
 
 def answers_error(case: Case, dtype: str) -> bool:
