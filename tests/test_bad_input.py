@@ -210,6 +210,7 @@ def test_attributes_may_be_numpys_or_spelled_as_symbols_have_them():
         (lambda x: nd.random.exponential(None), "random.exponential: lam is NoneType; accepted: NDArray"),
         (lambda x: nd.random.randint(float("nan"), 3), "random.randint: low is nan; accepted: a whole"),
         (lambda x: mx.random.seed("x"), "random.seed: seed_state is str; accepted: a whole number"),
+        (lambda x: nd.SoftmaxActivation(x[0, 0].reshape(())), "SoftmaxActivation: data is of shape ()"),
         (lambda x: nd.zeros((2**40, 2**40)), "full: sizes or steps are beyond 64 bits"),
     ],
 )

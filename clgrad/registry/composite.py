@@ -74,9 +74,11 @@ class Composite:
         read = read_all(self.name, self._kinds, bound.arguments)
         read |= self._read_arrays(bound.arguments)
         self._check_variadic(bound.arguments)
-        bound.arguments.update(read)
+        if read:
+            bound.arguments.update(read)
+            args, kwargs = bound.args, bound.kwargs
         try:
-            results = self.function(*bound.args, **bound.kwargs)
+            results = self.function(*args, **kwargs)
             return results if out is None else self._write(results, out)
         except (OperatorError, OperatorTypeError, DeviceMemoryError) as error:
             if self.short not in str(error):  # the part that raised says what is wrong, but not where

@@ -99,6 +99,14 @@ _READERS: dict[str, Callable] = {
 _READERS |= {"list of NDArray": lambda value: list(_elements(_of(NDArray), sole=False)(value))}
 #: Types whose values need no reading; a look at the type is all that most calls pay.
 _PLAIN: dict[str, set[type]] = {"float": {int, float}, "bool": {bool}, "str": {str}}
+#: Kinds that take one whole number.
+_WHOLE = {
+    "int",
+    "int or tuple of int",
+    "int, None or tuple of them",
+    "size or tuple of sizes",
+    "tuple of int",
+}
 #: Annotations that stand above the glossary; others mean that the op itself looks at the value.
 _ANNOTATED: dict[Any, str] = {
     int: "int",
@@ -124,11 +132,14 @@ class Kind:
         Whether None is accepted as well.
     plain : set of type
         Types whose values are taken as they are.
+    whole : bool
+        Whether a whole number is taken as it is.
     """
 
     name: str
     optional: bool
     plain: frozenset[type]
+    whole: bool
 
     def read(self, op: str, argument: str, value: Any) -> Any:
         """The value in its plain form.
@@ -168,7 +179,7 @@ def kind_of(parameter: inspect.Parameter) -> Kind | None:
         return None
     optional = default is None or default == () or parameter.annotation in (int | None, Context | None)
     plain = frozenset(_PLAIN.get(name, ()))
-    return Kind(name, optional, plain | {type(None)} if optional else plain)
+    return Kind(name, optional, plain | {type(None)} if optional else plain, name in _WHOLE)
 
 
 def _kind_name(name: str, annotation, default) -> str:
@@ -194,16 +205,24 @@ def kinds_of(parameters) -> dict[str, Kind]:
 def reads(function: Callable) -> Callable:
     """Decorate a function that is no op: its arguments are read as those of ops are."""
     signature, op = inspect.signature(function), function.__name__
-    kinds = kinds_of(signature.parameters.values())
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    kinds, names = kinds_of(parameters), [p.name for p in parameters]
 
     @functools.wraps(function)
     def call(*args, **kwargs):
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        read = read_all(op, kinds, given)
+        if read:
+            args = tuple([read.get(n, v) for n, v in zip(names, args, strict=False)]) + args[len(names) :]
+            kwargs = {n: read.get(n, v) for n, v in kwargs.items()}
         try:
-            bound = signature.bind(*args, **kwargs)
+            return function(*args, **kwargs)
         except TypeError as error:
-            raise OperatorTypeError(f"{op}: {error}; accepted: {signature}") from None
-        bound.arguments.update(read_all(op, kinds, bound.arguments))
-        return function(*bound.args, **bound.kwargs)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError:
+                raise OperatorTypeError(f"{op}: {error}; accepted: {signature}") from None
+            raise
 
     return call
 
@@ -213,6 +232,9 @@ def read_all(op: str, kinds: dict[str, Kind], given: dict[str, Any]) -> dict[str
     read = {}
     for argument, value in given.items():
         kind = kinds.get(argument)
-        if kind is not None and type(value) not in kind.plain:
-            read[argument] = kind.read(op, argument, value)
+        if kind is None or type(value) in kind.plain:
+            continue
+        if type(value) is int and kind.whole and -(2**31) <= value < 2**31:
+            continue  # the usual case, without a call
+        read[argument] = kind.read(op, argument, value)
     return read
