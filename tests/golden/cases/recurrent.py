@@ -40,10 +40,10 @@ CASES = []
 for name in GATES:
     CASES += [
         rnn(name, "main", sweep=True, dtypes=REAL),
-        rnn(name, "states", state_outputs=True),
+        rnn(name, "last states", state_outputs=True),
         rnn(name, "both directions", directions=2, state_outputs=True),
         rnn(name, "two layers", layers=2, state_outputs=True),
-        rnn(name, "stacked", layers=2, directions=2, state_outputs=True, orders=1),
+        rnn(name, "stacked both ways", layers=2, directions=2, state_outputs=True, orders=1),
         rnn(name, "dropout in prediction", layers=2, p=0.5, train=False, orders=1),
     ]
 CASES += [
