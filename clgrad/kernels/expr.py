@@ -173,7 +173,7 @@ def promote(a, b) -> tuple[Expr, Expr]:
 
 
 def _literal(value, dtype: np.dtype) -> Expr:
-    fractional = dtype.kind != "f" and float(value) != int(value)
+    fractional = dtype.kind != "f" and not float(value).is_integer()  # infinity and NaN are none
     return constant(value, dtypes.float32 if fractional else dtype)
 
 

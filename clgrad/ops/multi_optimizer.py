@@ -76,6 +76,7 @@ def _zero(data):
 
 
 _reset = MultiUpdate(_zero, "_reset_arrays", (), label="reset_arrays")
+_reset.real = False
 
 
 @composite()

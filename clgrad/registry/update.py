@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import array, memory
+from clgrad import array, dtypes, memory
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, groups, layout, map
@@ -53,7 +53,14 @@ class _Step(Operator):
     def _check_state(self, state: NDArray) -> None:
         array.begin_write(state, self.label)
 
-    def _same_shape(self, argument: str, spec: Spec, shape: tuple[int, ...]) -> None:
+    #: Whether the arrays have to be real.
+    real = True
+
+    def _check(self, argument: str, spec: Spec, shape: tuple[int, ...]) -> None:
+        if self.real and not dtypes.is_floating(spec.dtype):
+            raise OperatorTypeError(
+                f"{self.label}: {argument} has dtype {spec.dtype}; accepted: a floating-point dtype"
+            )
         if spec.shape not in (shape, (1,)):
             raise OperatorError(
                 f"{self.label}: {argument} has shape {spec.shape}; accepted: {shape}, as the weight"
@@ -90,7 +97,7 @@ class Update(_Step):
         shape, dtype = specs[0]
         by_name = dict(zip(names, specs, strict=True))
         for argument, spec in by_name.items():
-            self._same_shape(argument, spec, shape)
+            self._check(argument, spec, shape)
         symbols = {n: expr.operand(i, s.dtype) for i, (n, s) in enumerate(by_name.items())}
         symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(attributes)}
         stored = [dtype, *(by_name[s].dtype for s in self.states)]
@@ -184,7 +191,7 @@ class MultiUpdate(_Step):
         dtypes_ = [s.dtype for s in members[0]]
         for i, member in enumerate(members):
             for part, spec, dtype in zip(self.parts, member, dtypes_, strict=True):
-                self._same_shape(f"{part} {i}", spec, member[0].shape)
+                self._check(f"{part} {i}", spec, member[0].shape)
                 if spec.dtype != dtype:
                     raise OperatorTypeError(
                         f"{self.label}: {part} {i} has dtype {spec.dtype}; accepted: {dtype}, as the first"
