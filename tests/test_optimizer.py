@@ -301,3 +301,11 @@ def test_adamw_of_many_in_two_precisions(rng):
 def test_errors_of_steps(call, error, message):
     with pytest.raises(error, match=message):
         call(nd.ones((3,)), nd.ones((4,)))
+
+
+@pytest.mark.parametrize("op", [nd.sgd_update, nd.multi_sgd_update])
+def test_steps_of_whole_numbers_are_refused(op):
+    weight = nd.array([1, 2], dtype="int32")
+    rate = {"lr": 0.1} if op is nd.sgd_update else {"lrs": (0.1,), "wds": (0,), "num_weights": 1}
+    with pytest.raises(OperatorTypeError, match=r"sgd_update: weight.* has dtype int32"):
+        op(weight, weight, **rate)
