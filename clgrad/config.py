@@ -7,7 +7,9 @@ variable                   meaning
 =========================  =========================================================================
 ``CLGRAD_DEVICE``          default device: ``gpu``, ``cpu:1``, part of a platform or device name
                            (``intel``), or ``platform:device`` indices (``0:1``)
-``CLGRAD_CACHE_DIR``       folder of the on-disk kernel cache; empty string: no disk cache
+``CLGRAD_CACHE_DIR``       folder of the on-disk kernel cache (PoCL, which has its own, keeps it in ``pocl``
+                           there, unless ``POCL_CACHE_DIR`` says otherwise; what holds at the first call
+                           counts); empty string: no disk cache
 ``CLGRAD_DUMP_KERNELS``    folder that receives the source of every kernel that is built
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``

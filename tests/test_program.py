@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,9 @@ __kernel void answer(__global int *y, const ulong y_offset) { y[y_offset] = %d; 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A disk cache of this test's own, and a memory cache without entries."""
+    """A disk cache of this test's own, whatever the runtime has, and a memory cache without entries."""
+    device = current_context().device
+    monkeypatch.setattr(device, "quirks", replace(device.quirks, caches_programs=False))
     monkeypatch.setenv("CLGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(program, "_programs", {})
     return tmp_path
@@ -100,6 +103,30 @@ def test_processes_share_the_cache_safely(tmp_path):
     workers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(4)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0, 0]
     assert not [path for path in entries(tmp_path) if path.name.startswith("tmp")]
+
+
+def test_a_runtime_with_a_cache_of_its_own_is_left_to_it(cache, monkeypatch):
+    """Asking PoCL for a binary makes it compile a second time, for nothing."""
+    device = current_context().device
+    monkeypatch.setattr(device, "quirks", replace(device.quirks, caches_programs=True))
+    build()
+    assert entries(cache) == []
+
+
+@pytest.mark.parametrize("place", ["folder", "file", ""])
+def test_processes_start_with_any_cache_folder(tmp_path, place):
+    """PoCL has no devices where it cannot write its cache."""
+    (tmp_path / "file").write_text("")
+    folder = str(tmp_path / place) if place else ""
+    script = "import clgrad as mx; print(mx.nd.ones(1).asnumpy(), mx.current_context().device.name)"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("POCL_")}
+    environment["CLGRAD_CACHE_DIR"] = folder
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "[1.]"
+    if place == "folder":
+        ours = [p for p in entries(tmp_path / place) if not p.is_relative_to(tmp_path / place / "pocl")]
+        assert bool(ours) is not current_context().device.quirks.caches_programs
 
 
 def test_every_source_is_dumped_on_request(cache, tmp_path, monkeypatch):

@@ -1,12 +1,18 @@
 """Finding OpenCL devices: once per process, on first use, in order of preference."""
 
+import atexit
 import os
+import shutil
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pyopencl as cl
 
+from clgrad import config
 from clgrad.device.capabilities import Capabilities, read_capabilities
 from clgrad.device.host import cpu_fingerprint
 from clgrad.device.icd import vendor_folder
@@ -165,7 +171,7 @@ def devices() -> list[Device]:
 
 
 def _discover() -> list[Device]:
-    with vendor_folder():
+    with vendor_folder(), _driver_caches():
         try:
             platforms = cl.get_platforms()
         except cl.Error as error:  # how a loader says that it found no driver
@@ -189,6 +195,40 @@ def _discover() -> list[Device]:
         for index, device in enumerate(device for device in found if device.kind == kind):
             device.index = index
     return found
+
+
+@contextmanager
+def _driver_caches() -> Iterator[None]:
+    """Within, runtimes that keep built programs themselves learn where, unless the user has told them.
+
+    PoCL reads its variables once, when its devices are asked for. Nothing is left for other processes.
+    """
+    folder = config.cache_dir()
+    name = "POCL_CACHE_DIR" if folder else "POCL_KERNEL_CACHE"
+    if name in os.environ:
+        yield
+        return
+    if folder is None:
+        value = "0"
+    elif _writable(folder / "pocl"):
+        value = str(folder / "pocl")
+    else:  # without a folder, PoCL has no devices
+        value = tempfile.mkdtemp(prefix="clgrad-pocl-")
+        atexit.register(shutil.rmtree, value, ignore_errors=True)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _usable_devices(platform: cl.Platform) -> list[cl.Device]:

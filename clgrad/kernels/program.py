@@ -3,6 +3,7 @@
 The disk cache keeps one file for each (device, driver, options, source): a checksum and the binary that
 the driver gave. A stale, truncated or foreign file fails its checksum or its build and is replaced by a
 build from source. Files are written beside their place and renamed, so processes can share the folder.
+A runtime that keeps such a cache itself (PoCL) is left to it, in a folder beside ours (``device/discovery.py``).
 """
 
 import hashlib
@@ -115,7 +116,7 @@ def _store(device: Device, source: str, program: cl.Program) -> None:
 
 def _cache_path(device: Device, source: str) -> Path | None:
     folder = config.cache_dir()
-    if folder is None:
+    if folder is None or device.quirks.caches_programs:
         return None
     key = "\0".join((device.fingerprint, *device.build_options, source))
     digest = hashlib.sha256(key.encode()).hexdigest()
