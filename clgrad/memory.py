@@ -13,11 +13,16 @@ import numpy as np
 import pyopencl as cl
 from pyopencl.tools import ImmediateAllocator, MemoryPool
 
+from clgrad.bounded import Bounded
 from clgrad.device import Device
 from clgrad.errors import DeviceMemoryError
 
 #: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
 LAUNCHES_IN_FLIGHT = 512
+
+#: Plans that a stream keeps. More than a large net has; but a program with ever other shapes must not grow:
+#: Intel's CPU runtime takes 3 MB of memory for a kernel.
+PLANS_KEPT = 2_000
 
 
 class Stream:
@@ -34,7 +39,7 @@ class Stream:
         #: Identifier of the thread that opened the stream, and alone enqueues to it.
         self.thread = threading.get_ident()
         #: Plans that this thread has made for the device (their kernel objects hold arguments).
-        self.plans: dict = {}
+        self.plans: Bounded = Bounded(PLANS_KEPT)
         self._launches = 0
         self._marker: cl.Event | None = None
 

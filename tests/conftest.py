@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from report import Table, report  # noqa: F401  (a fixture)
 
+from clgrad import memory
 from clgrad.device import Context, current_context
 from clgrad.errors import DeviceError
+from clgrad.kernels import program
+
+#: Plans and programs that a test process keeps: few tests share them, and thousands would fill the memory.
+KEPT = 200
 
 # The first call with new shapes may compile a kernel, so examples differ in time by nature.
 hypothesis.settings.register_profile("clgrad", deadline=None)
@@ -26,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Table(), "report of ops")
+    memory.PLANS_KEPT = program._programs.limit = KEPT
     # Set before pytest-xdist starts its workers, which get the options of this process.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+import clgrad as mx
+from clgrad import memory
+from clgrad.bounded import Bounded
 from clgrad.device import current_context
 from clgrad.errors import KernelError
 from clgrad.kernels import program, template
@@ -32,6 +35,27 @@ def entries(folder):
 
 def build(source=SOURCE % 1):
     return program.kernel(current_context().device, "answer", source)
+
+
+def test_caches_in_memory_are_bounded():
+    """Shapes that never repeat must not fill the memory: a program takes up to 3 MB."""
+    cache = Bounded(4)
+    for number in range(5):
+        cache[number] = str(number)
+    assert cache == {2: "2", 3: "3", 4: "4"}
+    cache[5] = "5"
+    cache[3] = "again"
+    assert cache == {2: "2", 3: "again", 4: "4", 5: "5"}
+
+
+def test_streams_keep_a_bounded_number_of_plans(monkeypatch):
+    """And an op whose plan was let go of plans anew."""
+    stream = memory.current_stream(current_context().device)
+    monkeypatch.setattr(stream, "plans", Bounded(8))
+    for size in range(1, 20):
+        assert (mx.nd.ones(size) + 1).asnumpy().tolist() == [2] * size
+        assert len(stream.plans) <= 8
+    assert (mx.nd.ones(1) + 1).asnumpy().tolist() == [2]
 
 
 def test_a_program_is_built_once_and_kernels_are_not_shared(cache):

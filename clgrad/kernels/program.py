@@ -17,13 +17,18 @@ from pathlib import Path
 import pyopencl as cl
 
 from clgrad import config
+from clgrad.bounded import Bounded
 from clgrad.device import Device
 from clgrad.errors import KernelError
 
 _log = logging.getLogger(__name__)
-_programs: dict[tuple[Device, str], cl.Program] = {}
 _lock = threading.Lock()
 _CHECKSUM_BYTES = 32
+
+#: Programs that stay in memory, besides those of which a plan has kernels. They cost up to 3 MB each (see
+#: ``memory.PLANS_KEPT``).
+PROGRAMS_KEPT = 1_000
+_programs: Bounded[tuple[Device, str], cl.Program] = Bounded(PROGRAMS_KEPT)
 
 
 def kernel(device: Device, name: str, source: str) -> cl.Kernel:
@@ -39,12 +44,6 @@ def kernel(device: Device, name: str, source: str) -> cl.Kernel:
         return cl.Kernel(program, name)
     except cl.Error as error:  # a driver's own cache holds something broken, say
         raise _failure(device, name, source, f"{name} was built without an error, but: {error}") from error
-
-
-def forget() -> None:
-    """Let go of the programs in memory: the next kernels are loaded from disk, or built, again."""
-    with _lock:
-        _programs.clear()
 
 
 def _program(device: Device, name: str, source: str) -> cl.Program:

@@ -33,10 +33,6 @@ def kernel_name(label: str, what: str, dtype) -> str:
     return f"{label.replace('.', '_')}_{what}_{dtype}"
 
 
-#: Plans that a stream keeps; programs whose shapes never repeat would otherwise fill the memory.
-PLANS_KEPT = 10_000
-
-
 class Spec(NamedTuple):
     """Shape and dtype of an array argument: what a plan depends on."""
 
@@ -280,8 +276,6 @@ class Operator:
         full_key = (self, names, key, *[v.layout for v in views])
         plan = stream.plans.get(full_key)
         if plan is None:
-            if len(stream.plans) >= PLANS_KEPT:
-                stream.plans.clear()
             specs = [Spec(*view.layout) for view in views]
             try:
                 plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
