@@ -27,9 +27,9 @@ _RANK_SIMULATOR = 6
 #: tangent of all the others, by up to 0.016: they are reduced by the steps that the largest one needs.
 _POCL_SCALAR_FUNCTIONS = frozenset({"sin", "cos", "tan"})
 
-#: PoCL compiles a kernel when it is first enqueued, for the very work-group size. To be asked for a binary makes it
-#: compile another, for any size, that it then leaves aside: of 428 kernels' builds that took 80 s of 197, and with
-#: these binaries the next process took 63 s, with PoCL's own cache 18.
+#: PoCL compiles a kernel when it is first enqueued, for the very work-group size. To be asked for a binary
+#: makes it compile another, for any size, that it then leaves aside: of 428 kernels' builds that took 80 s
+#: of 197, and with these binaries the next process took 63 s, with PoCL's own cache 18.
 _POCL_CACHES_PROGRAMS = True
 
 

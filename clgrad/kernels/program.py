@@ -3,7 +3,7 @@
 The disk cache keeps one file for each (device, driver, options, source): a checksum and the binary that
 the driver gave. A stale, truncated or foreign file fails its checksum or its build and is replaced by a
 build from source. Files are written beside their place and renamed, so processes can share the folder.
-A runtime that keeps such a cache itself (PoCL) is left to it, in a folder beside ours (``device/discovery.py``).
+A runtime with a cache of its own (PoCL) keeps it, in a folder of ours (``device/discovery.py``).
 """
 
 import hashlib
