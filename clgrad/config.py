@@ -11,6 +11,9 @@ variable                   meaning
                            there, unless ``POCL_CACHE_DIR`` says otherwise; what holds at the first call
                            counts); empty string: no disk cache
 ``CLGRAD_DUMP_KERNELS``    folder that receives the source of every kernel that is built
+``CLGRAD_TUNING``          file of the user's own tuned parameters, in the place of
+                           ``~/.config/clgrad/tuning.json`` (or ``XDG_CONFIG_HOME`` for ``~/.config``);
+                           ``off``: neither these nor those that clgrad brings along (docs/tuning.md)
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``
 =========================  =========================================================================
@@ -43,6 +46,15 @@ def dump_dir() -> Path | None:
     """Folder that receives generated kernel sources, or None."""
     configured = os.environ.get("CLGRAD_DUMP_KERNELS")
     return Path(configured) if configured else None
+
+
+def tuning_file() -> Path | None:
+    """File of the user's tuned parameters, which need not exist, or None when tuning is off."""
+    configured = os.environ.get("CLGRAD_TUNING")
+    if configured:
+        return None if configured == "off" else Path(configured)
+    root = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(root, "clgrad", "tuning.json")
 
 
 def limits() -> dict[str, int]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from clgrad.device import Device
-from clgrad.kernels import expr, layout, template
+from clgrad.kernels import expr, layout, template, tuning
 from clgrad.kernels.access import Access, vector_width
 from clgrad.kernels.expr import Emitter, Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
+from clgrad.kernels.parameters import MapCpu, MapGpu
 from clgrad.kernels.signature import Signature
 
 #: Elements below which a further CPU work-item costs more than it brings.
@@ -142,7 +143,8 @@ def array_argument(
 def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) -> int:
     if any(w.inner != 1 for w in writes):
         return 1
-    target = device.capabilities.vector_bytes if device.kind == "cpu" else GPU_VECTOR_BYTES
+    tuned = tuning.of(device, MapCpu) if device.kind == "cpu" else tuning.of(device, MapGpu)
+    target = tuned.vector_bytes
     storages, values = [_storage(o.operand) for o in outputs], [o.value for o in outputs]
     return vector_width(target, storages, values, device.capabilities.scalar_functions)
 
@@ -163,10 +165,12 @@ def _body(width, outputs, writes, reads) -> tuple[list[str], set]:
 
 def ranges(device: Device, blocks: int, elements: int) -> tuple[tuple[int], tuple[int]]:
     """Global and local size for ``blocks`` independent blocks that hold ``elements`` elements."""
-    capabilities = device.capabilities
+    units = device.capabilities.compute_units
     if device.kind == "cpu":
-        wanted = min(blocks, -(-elements // CPU_GRAIN), 4 * capabilities.compute_units)
+        cpu = tuning.of(device, MapCpu)
+        wanted = min(blocks, -(-elements // cpu.grain), cpu.items_per_unit * units)
         return (max(1, wanted),), (1,)
-    local = min(256, capabilities.max_work_group_size)
-    groups = min(-(-blocks // local), 32 * capabilities.compute_units)
+    gpu = tuning.of(device, MapGpu)
+    local = gpu.group
+    groups = min(-(-blocks // local), gpu.groups_per_unit * units)
     return (max(1, groups) * local,), (local,)

@@ -6,8 +6,9 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.device import Device
-from clgrad.kernels import template
+from clgrad.kernels import template, tuning
 from clgrad.kernels.launch import Step
+from clgrad.kernels.parameters import MatmulCpu
 from clgrad.kernels.product import (
     Product,
     Roles,
@@ -20,10 +21,6 @@ from clgrad.kernels.product import (
     sum_step,
 )
 from clgrad.kernels.signature import Signature
-
-#: Accumulator vectors that fit the register file beside the operands, by vector width in bytes.
-_ACCUMULATORS = {64: 24, 32: 12, 16: 12}
-
 
 #: Columns of A that a work-item of the packing kernel takes.
 _PACK_DEPTH = 64
@@ -54,20 +51,20 @@ def _power_of_two(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def _depth(k: int) -> int:
-    """Depth of the blocks that k is cut into: some 512, about equal, of few different values."""
+def _depth(k: int, wanted: int) -> int:
+    """Depth of the blocks that k is cut into: about what is wanted, equal, of few different values."""
     if k <= 64:
         return max(_power_of_two(k), 16)
-    blocks = max(1, round(k / 512))
+    blocks = max(1, round(k / wanted))
     return ceil_div(ceil_div(k, blocks), 64) * 64
 
 
 def _tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, int]:
     """Lanes, vectors and rows of the register tile."""
-    vector_bytes = device.capabilities.vector_bytes
-    lanes = min(vector_bytes // compute.itemsize, 16)
-    accumulators = _ACCUMULATORS[vector_bytes]
-    widest = 2 if m > accumulators // 4 else 4
+    tuned = tuning.of(device, MatmulCpu)
+    lanes = min(tuned.vector_bytes // compute.itemsize, 16)
+    accumulators = tuned.accumulators
+    widest = tuned.vectors if m > accumulators // 4 else max(4, tuned.vectors)
     if m == 1 and n >= 2048:  # long contiguous pieces of B's rows, for the prefetcher
         widest = 8
     vectors = min(ceil_div(n, lanes), widest)
@@ -93,22 +90,23 @@ def better_swapped(device: Device, product: Product) -> bool:
 
 def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     m, n, k = product.m, product.n, product.k
+    tuned = tuning.of(device, MatmulCpu)
     compute = dtypes.compute_type(product.dtype)
     lanes, vectors, rows = _tile(device, compute, m, n)
     width = lanes * vectors
     row_bytes = width * compute.itemsize
     local_rows = device.capabilities.local_memory // row_bytes  # of panel and sums together
-    depth = min(_depth(k), max(local_rows // 2 // lanes * lanes, lanes))
+    depth = min(_depth(k, tuned.depth), max(local_rows // 2 // lanes * lanes, lanes))
     blocked = k > depth
     row_panels = ceil_div(m, rows)
-    most_panels = max(min(local_rows - depth, 768) // rows, 1) if blocked else row_panels
+    most_panels = max(min(local_rows - depth, tuned.chunk) // rows, 1) if blocked else row_panels
     items = ceil_div(n, width) * product.batch
-    wanted = 4 * device.capabilities.compute_units
+    wanted = tuned.items_per_unit * device.capabilities.compute_units
     # Too few panels for the cores: cut k, which costs a sum, rather than m, which packs B again.
     splits = max(1, min(ceil_div(wanted, items), k // 1024))
     chunks = min(ceil_div(wanted, items * splits), max(row_panels // 4, 1))
     chunk_panels = ceil_div(row_panels, max(chunks, ceil_div(row_panels, most_panels)))
-    packed_a = not product.a.plain or (ceil_div(n, width) >= 8 and m * k >= 1 << 15)
+    packed_a = not product.a.plain or (ceil_div(n, width) >= tuned.pack_panels and m * k >= 1 << 15)
     direct_b = product.b.unit == "column" and chunk_panels <= 2
     # Positions of a window cost time to find: do it once for many groups, if there is work for all.
     items *= ceil_div(row_panels, chunk_panels)

@@ -1,11 +1,10 @@
 """Matrix products on GPUs: tilings and launches of templates/matmul_gpu.cl.mako."""
 
-from dataclasses import dataclass
-
 from clgrad import dtypes
 from clgrad.device import Device
-from clgrad.kernels import template
+from clgrad.kernels import template, tuning
 from clgrad.kernels.launch import Step
+from clgrad.kernels.parameters import MatmulGpu
 from clgrad.kernels.product import (
     Product,
     Roles,
@@ -18,51 +17,25 @@ from clgrad.kernels.product import (
 from clgrad.kernels.signature import Signature
 
 
-@dataclass(frozen=True)
-class GpuTiling:
-    """Tunables of templates/matmul_gpu.cl.mako; their meaning is explained there."""
-
-    tile_m: int
-    tile_n: int
-    depth: int
-    item_m: int
-    item_n: int
-
-    @property
-    def group(self) -> int:
-        """Work-items in a work-group."""
-        return (self.tile_m // self.item_m) * (self.tile_n // self.item_n)
-
-    def local_bytes(self, itemsize: int) -> int:
-        """Local memory of a work-group: two slabs of A and of B, padded."""
-        return 2 * self.depth * (self.tile_m + self.tile_n + 8) * itemsize
-
-    def tiles(self, product: Product) -> int:
-        """Work-groups that the product makes."""
-        return product.batch * ceil_div(product.m, self.tile_m) * ceil_div(product.n, self.tile_n)
+def _tiles(tiling: MatmulGpu, product: Product) -> int:
+    """Work-groups that the product makes."""
+    return product.batch * ceil_div(product.m, tiling.tile_m) * ceil_div(product.n, tiling.tile_n)
 
 
-#: Largest first. The last one runs with 64 work-items and 16 KiB of local memory, doubles included.
-_GPU_TILINGS = (
-    GpuTiling(128, 128, 8, 8, 8),
-    GpuTiling(64, 128, 8, 4, 8),
-    GpuTiling(64, 64, 8, 4, 4),
-    GpuTiling(64, 64, 8, 8, 8),
-    GpuTiling(32, 32, 8, 4, 4),
-)
-
-
-def _gpu_tiling(device: Device, product: Product) -> GpuTiling:
+def _gpu_tiling(device: Device, product: Product) -> MatmulGpu:
     """The largest tile that the device can hold and that keeps its compute units busy."""
     capabilities = device.capabilities
     itemsize = dtypes.compute_type(product.dtype).itemsize
+    first = tuning.of(device, MatmulGpu)
+    area = first.tile_m * first.tile_n
+    smaller = [t for t in MatmulGpu.ladder() if t.tile_m * t.tile_n <= area]
     fitting = [
         t
-        for t in _GPU_TILINGS
+        for t in (first, *smaller)
         if t.group <= capabilities.max_work_group_size
         and t.local_bytes(itemsize) <= capabilities.local_memory
     ]
-    busy = (t for t in fitting if t.tiles(product) >= capabilities.compute_units)
+    busy = (t for t in fitting if _tiles(t, product) >= capabilities.compute_units)
     return next(busy, fitting[-1])
 
 
@@ -71,8 +44,8 @@ def add_steps(
 ) -> None:
     """Append the launches of a product, and the bytes of the temporary memory that they need."""
     tiling = _gpu_tiling(device, product)
-    wanted = 2 * device.capabilities.compute_units
-    splits = max(1, min(wanted // tiling.tiles(product), product.k // 256))
+    wanted = tuning.of(device, MatmulGpu).groups_per_unit * device.capabilities.compute_units
+    splits = max(1, min(wanted // _tiles(tiling, product), product.k // 256))
     final = product
     if splits > 1:
         product, roles["partial"] = partial(product, splits, scratch)
@@ -83,7 +56,7 @@ def add_steps(
 
 
 def _gpu_step(
-    device: Device, name: str, product: Product, roles: Roles, tiling: GpuTiling, splits: int
+    device: Device, name: str, product: Product, roles: Roles, tiling: MatmulGpu, splits: int
 ) -> Step:
     compute = dtypes.compute_type(product.dtype)
     split = splits > 1

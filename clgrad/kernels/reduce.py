@@ -8,20 +8,17 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.device import Device
-from clgrad.kernels import expr, layout, template
+from clgrad.kernels import expr, layout, template, tuning
 from clgrad.kernels.access import Access, vector_width
 from clgrad.kernels.expr import Emitter, Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
-from clgrad.kernels.map import CPU_GRAIN, GPU_VECTOR_BYTES, array_argument
+from clgrad.kernels.map import GPU_VECTOR_BYTES, array_argument
+from clgrad.kernels.parameters import ReduceCpu, ReduceGpu
 from clgrad.kernels.signature import Signature
 
 #: Terms that are added up before their sum is added to the total.
 BLOCK = 256
-#: Work-items that join on one output on a GPU, where the device allows.
-GPU_TEAM = 256
-#: Work-group of the GPU's one-work-item-per-output loop.
-GPU_GROUP = 64
 
 
 @dataclass(frozen=True)
@@ -207,7 +204,7 @@ class _Space:
         self.outputs = math.prod(self.kept_sizes)
         self.terms = math.prod(self.reduced_sizes)
         self.gpu = device.kind != "cpu"
-        register = GPU_VECTOR_BYTES if self.gpu else device.capabilities.vector_bytes
+        register = GPU_VECTOR_BYTES if self.gpu else tuning.of(device, ReduceCpu).vector_bytes
         self.width = vector_width(
             register,
             [r.dtype for r in reductions],
@@ -241,8 +238,7 @@ class _Space:
     def _team(self) -> int:
         if not self.gpu or self.order == "columns" or self.terms < 64:
             return 1
-        limit = min(GPU_TEAM, self.device.capabilities.max_work_group_size)
-        return 1 << (limit.bit_length() - 1)
+        return tuning.of(self.device, ReduceGpu).team
 
     def loader(self, width: int) -> Callable[[int], str]:
         """How an :class:`Emitter` of this width reads an operand."""
@@ -258,7 +254,9 @@ class _Space:
         """Parts that the reduced axes are cut into, so that few outputs still fill the device."""
         units, cores = self.units(), self.device.capabilities.compute_units
         if not self.gpu:
-            parts, least = 2 * cores // units, CPU_GRAIN // min(self.outputs, self.width)
+            cpu = tuning.of(self.device, ReduceCpu)
+            parts = cpu.parts_per_unit * cores // units
+            least = max(1, cpu.grain // min(self.outputs, self.width))
         elif self.team > 1:
             parts, least = 8 * cores // units, 8 * self.team
         else:
@@ -269,13 +267,14 @@ class _Space:
         """Global and local size."""
         units, cores = self.units(), self.device.capabilities.compute_units
         if not self.gpu:
-            work = self.outputs * self.terms
-            items = min(units, -(-work // CPU_GRAIN), 4 * cores)
+            cpu, work = tuning.of(self.device, ReduceCpu), self.outputs * self.terms
+            items = min(units, -(-work // cpu.grain), cpu.items_per_unit * cores)
             return (max(1, items), splits), (1, 1)
+        gpu = tuning.of(self.device, ReduceGpu)
         if self.team > 1:
-            return (min(units, 64 * cores) * self.team, splits), (self.team, 1)
-        local = min(GPU_GROUP, self.device.capabilities.max_work_group_size)
-        return (min(-(-units // local), 64 * cores) * local, splits), (local, 1)
+            return (min(units, gpu.groups_per_unit * cores) * self.team, splits), (self.team, 1)
+        local = gpu.group
+        return (min(-(-units // local), gpu.groups_per_unit * cores) * local, splits), (local, 1)
 
 
 def _step(
