@@ -45,8 +45,8 @@ format: $(VENV)/.installed-dev ## Mend what ruff can mend
 docs: $(VENV)/.installed-docs ## Make the pages of docs/site, one for each op, in docs/site/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs/site docs/site/_build
 
-bench: $(VENV)/.installed-bench ## Measure this machine's OpenCL devices against the bar
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-bench ## Measure this machine's OpenCL devices, briefly (benchmarks/README.md)
+	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
 
 clean: ## Remove environments, caches and build outputs
 	rm -rf .venv* .cache docs/site/_build docs/site/guide docs/site/ops .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

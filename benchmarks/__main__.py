@@ -7,30 +7,45 @@ import importlib
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
-from statistics import median as _median
 
-from benchmarks.contender import Contender
+from benchmarks import report
+from benchmarks.contender import Contender, ContenderError, differ
 from clgrad.device import devices
 
-BENCHMARKS = ("launch_overhead", "gemm", "conv", "elementwise")
+BENCHMARKS = (
+    "launch_overhead",
+    "gemm",
+    "map",
+    "elementwise",
+    "reduce",
+    "rowwise",
+    "movement",
+    "pool",
+    "conv",
+    "train",
+)
+PEERS = ("mxnet", "torch", "tinygrad")
 RESULTS = Path(__file__).parent / "results"
 
-#: Seconds between two measurements: threads that spin for more work go to sleep meanwhile.
-PAUSE = 0.2
+#: Rounds, seconds of each measurement, and seconds between two: threads that spin for work go to sleep.
+THOROUGH, QUICK = (21, 0.02, 0.2), (5, 0.01, 0.05)
 
 
 def main() -> None:
     args = _options()
     with contextlib.ExitStack() as stack:
         contenders = [stack.enter_context(c) for c in _contenders(args)]
+        kept = []
         for name in args.benchmarks or BENCHMARKS:
-            module = importlib.import_module(f"benchmarks.{name}")
-            able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
-            times = {case: _alternately(able, name, case, args) for case in module.CASES}
-            _print_table(module, name, times)
-            _save(module, name, able, times)
+            result = _run(name, contenders, args)
+            report.print_table(result)
+            kept.append(result)
+            if args.results:
+                _save(result, args.results)
+    report.print_summary(kept)
 
 
 def _options() -> argparse.Namespace:
@@ -41,14 +56,26 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="of " + ", ".join(BENCHMARKS))
     parser.add_argument("--device", action="append", help="OpenCL device, again for more (default: all)")
-    parser.add_argument("--mxnet-python", metavar="PYTHON", help="interpreter that has MXNet")
-    parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=21, help="measurements of each contender")
-    parser.add_argument("--seconds", type=float, default=0.02, help="that each of them takes, or more")
+    for peer in PEERS:
+        parser.add_argument(f"--{peer}-python", metavar="PYTHON", help=f"interpreter that has {peer}")
+    parser.add_argument("--torch-device", metavar="NAME", help="device of PyTorch's, such as cuda")
+    parser.add_argument("--match", metavar="TEXT", help="only cases whose name holds this")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds, and nothing kept unless --results asks"
+    )
+    parser.add_argument("--rounds", type=int, help="measurements of each contender")
+    parser.add_argument("--seconds", type=float, help="that each of them takes, or more")
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="for the numbers (benchmarks/results)"
+    )
     args = parser.parse_args()
     for name in args.benchmarks:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+    rounds, seconds, args.pause = QUICK if args.quick else THOROUGH
+    args.rounds, args.seconds = args.rounds or rounds, args.seconds or seconds
+    if not (args.quick or args.match):
+        args.results = args.results or RESULTS
     return args
 
 
@@ -56,48 +83,24 @@ def _contenders(args):
     for device in args.device or [f"{d.kind}:{d.index}" for d in devices()]:
         yield Contender("clgrad", device=device)
     yield Contender("numpy")
-    if args.mxnet_python:
-        yield Contender("mxnet", args.mxnet_python)
-    if args.torch_python:
-        yield Contender("torch", args.torch_python)
+    for peer in PEERS:
+        if python := getattr(args, f"{peer}_python"):
+            yield Contender(peer, python, device=args.torch_device if peer == "torch" else None)
 
 
-def _alternately(contenders, benchmark: str, case: str, args) -> dict[str, list[float]]:
-    """Seconds for a call in each round, by contender; every other round goes in reverse order."""
-    times: dict[str, list[float]] = {c.name: [] for c in contenders}
-    for number in range(args.rounds):
-        for contender in contenders[:: -1 if number % 2 else 1]:
-            time.sleep(PAUSE)
-            times[contender.name].append(contender.measure(benchmark, case, args.seconds))
-    return times
-
-
-def _print_table(module, name: str, times: dict[str, dict[str, list[float]]]) -> None:
-    print(f"\n{name}: {module.__doc__.strip()}")
-    width = max(len(contender) for of_case in times.values() for contender in of_case)
-    for case, of_case in times.items():
-        print(f"\n  {case}: {module.CASES[case]}")
-        reference = of_case.get(module.REFERENCE)
-        for contender, seconds in of_case.items():
-            low, middle, high = (
-                _shown(module, case, t) for t in (max(seconds), _median(seconds), min(seconds))
-            )
-            line = f"    {contender:{width}}  {middle:8.1f} {module.UNIT} ({low:.1f} to {high:.1f})"
-            if reference:
-                line += f"  {_median(reference) / _median(seconds):6.2f}"
-                line += f"  {min(reference) / min(seconds):6.2f}"
-            print(line)
-    print("\n  Median, worst and best; by medians and by the best, the speed relative to")
-    print(f"  {module.REFERENCE}, where that was measured.")
-
-
-def _shown(module, case: str, seconds: float) -> float:
-    return seconds * 1e6 if module.UNIT == "us" else module.work(case) / seconds / 1e9
-
-
-def _save(module, name: str, contenders, times) -> None:
-    result = {
+def _run(name: str, contenders: list[Contender], args) -> dict:
+    """All that is kept of one benchmark; see `report`."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    cases = {c: what for c, what in module.CASES.items() if args.match is None or args.match in c}
+    able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
+    times = {}
+    for number, case in enumerate(cases, 1):
+        _progress(f"{name} {number}/{len(cases)} {case}")
+        times[case] = _alternately(_prepared(able, name, case), args)
+    _progress("")
+    return {
         "benchmark": name,
+        "title": module.__doc__.strip().partition("\n")[0],
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": {
             "processor": _processor(),
@@ -105,18 +108,50 @@ def _save(module, name: str, contenders, times) -> None:
             "system": platform.platform(),
             "load": os.getloadavg(),
         },
-        "contenders": {c.name: c.about for c in contenders},
-        "reference": module.REFERENCE,
-        "cases": module.CASES,
+        "contenders": {c.name: c.about for c in able},
+        "cases": cases,
+        "work": {case: module.work(case) for case in cases} if hasattr(module, "work") else {},
+        "bars": {case: report.bars(module, case) for case in cases},
         "seconds": times,
-        "medians": {
-            case: {contender: _median(seconds) for contender, seconds in of_case.items()}
-            for case, of_case in times.items()
-        },
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text[:79]:79}", end="\r", file=sys.stderr, flush=True)
+
+
+def _prepared(contenders: list[Contender], benchmark: str, case: str) -> list[Contender]:
+    """Those that have the case, once what they compute was seen to be the same."""
+    able, digests = [], {}
+    for contender in contenders:
+        try:
+            digest = contender.prepare(benchmark, case)
+        except ContenderError as error:
+            print(f"{contender.name} fails in {benchmark} {case}: {error}", file=sys.stderr)
+            continue
+        if digest is not None:
+            able.append(contender)
+            digests[contender.name] = digest
+    for line in differ(digests):
+        print(f"{benchmark} {case}: {line}", file=sys.stderr)
+    return able
+
+
+def _alternately(contenders: list[Contender], args) -> dict[str, list[float]]:
+    """Seconds for a call in each round, by contender; every other round goes in reverse order."""
+    times: dict[str, list[float]] = {c.name: [] for c in contenders}
+    for number in range(args.rounds):
+        for contender in contenders[:: -1 if number % 2 else 1]:
+            time.sleep(args.pause)
+            times[contender.name].append(contender.measure(args.seconds))
+    return times
+
+
+def _save(result: dict, folder: Path) -> None:
+    folder.mkdir(exist_ok=True, parents=True)
+    path = folder / f"{result['benchmark']}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"  {path}")
 
 

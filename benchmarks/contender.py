@@ -4,9 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+#: By how much digests may differ, relative to the mean of absolute values: float32 in another order.
+TOLERANCE = 2e-3
+
+
+class ContenderError(Exception):
+    """A framework could not do what was asked; the message is its error."""
 
 
 class Contender:
@@ -15,17 +23,20 @@ class Contender:
     Parameters
     ----------
     framework : str
-        Module to import: clgrad, numpy, mxnet or torch.
+        Module to import: clgrad, numpy, mxnet, torch or tinygrad.
     python : str
         Interpreter that has it.
     device : str, optional
-        For clgrad, the device, as CLGRAD_DEVICE takes it.
+        For clgrad, the device, as CLGRAD_DEVICE takes it; for PyTorch, one of its own.
     """
 
     def __init__(self, framework: str, python: str = sys.executable, device: str | None = None):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         if device is not None:
-            environment["CLGRAD_DEVICE"] = device
+            variable = "BENCHMARKS_TORCH_DEVICE" if framework == "torch" else "CLGRAD_DEVICE"
+            environment[variable] = device
+        if framework == "tinygrad":
+            environment.setdefault("DEV", "CL")
         self.framework = framework
         self._process = subprocess.Popen(
             [python, "-W", "ignore", "-m", "benchmarks.worker", framework],
@@ -36,7 +47,7 @@ class Contender:
             cwd=ROOT,
         )
         self.about = self._answer()
-        where = f" on {self.about['platform']} {self.about['driver']}" if device is not None else ""
+        where = f" on {self.about['platform']} {self.about['driver']}" if framework == "clgrad" else ""
         self.name = framework + where
 
     def __enter__(self) -> "Contender":
@@ -47,13 +58,40 @@ class Contender:
         self._process.stdout.close()
         self._process.wait()
 
-    def measure(self, benchmark: str, case: str, seconds: float) -> float:
-        """Seconds that one call of the case takes, on average over a while."""
-        print(json.dumps([benchmark, case, seconds]), file=self._process.stdin, flush=True)
-        return self._answer()
+    def prepare(self, benchmark: str, case: str) -> list[list[float]] | None:
+        """Get a case ready, and a digest of what it computes; None if the framework has no such case."""
+        return self._ask("prepare", benchmark, case)
+
+    def measure(self, seconds: float) -> float:
+        """Seconds that one call of the prepared case takes, on average over a while."""
+        return self._ask("measure", seconds)
+
+    def _ask(self, *request):
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        answer = self._answer()
+        if isinstance(answer, dict):
+            raise ContenderError(answer["error"])
+        return answer
 
     def _answer(self):
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"benchmarks: the worker for {self.framework} ended; its error is above")
         return json.loads(line)
+
+
+def differ(digests: dict[str, list[list[float]]]) -> Iterator[str]:
+    """A line for each contender that computes something else than the first one does."""
+    if not digests:
+        return
+    (first, expected), *others = digests.items()
+    for name, found in others:
+        if len(found) != len(expected):
+            yield f"{name} gives {len(found)} arrays, {first} {len(expected)}"
+            continue
+        for number, (ours, theirs) in enumerate(zip(expected, found, strict=True)):
+            scale = TOLERANCE * max(ours[2], theirs[2])
+            if ours[0] != theirs[0] or not all(
+                abs(a - b) <= scale for a, b in zip(ours[1:], theirs[1:], strict=True)
+            ):
+                yield f"array {number} of {name} differs: {theirs}; of {first}: {ours}"

@@ -1,33 +1,50 @@
 """A process of its own for one framework, which measures when it is told to.
 
-``python -m benchmarks.worker FRAMEWORK``, in an environment that has the framework. Each line of
-the input is a JSON list: benchmark, case, and seconds to measure for; a line of the output answers.
-Only the standard library and the framework are imported.
+``python -m benchmarks.worker FRAMEWORK``, in an environment that has the framework and numpy. Each line of
+the input is a JSON list, and a line of the output answers:
+
+["prepare", benchmark, case]
+    A digest of what the case computes, for comparison with what others answer; null if the framework has no
+    such case; ``{"error": ...}`` if it fails.
+["measure", seconds]
+    Seconds that one call of the case last prepared takes, on average over a while.
 """
 
 import importlib
+import importlib.metadata
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 
 def main(name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what frameworks print is no answer
     framework = importlib.import_module(name)
+    if name == "torch" and os.environ.get("BENCHMARKS_TORCH_DEVICE"):
+        framework.set_default_device(os.environ["BENCHMARKS_TORCH_DEVICE"])
     print(json.dumps(_describe(name, framework)), file=answers, flush=True)
-    steps: dict[tuple[str, str], Callable[[int], float]] = {}
+    call, wait = None, _waiter(name, framework)
     for line in sys.stdin:
-        benchmark, case, seconds = json.loads(line)
-        if (benchmark, case) not in steps:
-            steps[benchmark, case] = _prepare(framework, benchmark, case)
-        print(json.dumps(_measure(steps[benchmark, case], seconds)), file=answers, flush=True)
+        request, *arguments = json.loads(line)
+        if request == "prepare":
+            call = None  # the arrays of the last case go first
+            try:
+                call = _setup(name, framework, *arguments)
+                answer = call and _digest(name, call)
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        else:
+            answer = _measure(call, wait, *arguments)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _describe(name: str, framework) -> dict[str, str]:
-    about = {"version": framework.__version__}
+    about = {"version": getattr(framework, "__version__", None) or importlib.metadata.version(name)}
     if name == "clgrad":
         device = framework.current_context().device
         about |= {
@@ -35,6 +52,10 @@ def _describe(name: str, framework) -> dict[str, str]:
             "platform": device.platform_name,
             "driver": device.driver_version,
         }
+    elif name == "torch":
+        about |= {"threads": framework.get_num_threads(), "device": str(framework.get_default_device())}
+    elif name == "tinygrad":
+        about |= {"device": framework.Device.DEFAULT}
     elif name == "numpy":
         blas = importlib.import_module("threadpoolctl").threadpool_info()[0]
         keys = ("internal_api", "version", "architecture", "num_threads")
@@ -42,33 +63,63 @@ def _describe(name: str, framework) -> dict[str, str]:
     return about
 
 
-def _prepare(framework, benchmark: str, case: str) -> Callable[[int], float]:
-    """A function that takes a number of calls and returns the seconds that they took."""
+def _waiter(name: str, framework) -> Callable[[], None]:
+    """What waits until all that was enqueued is done."""
+    if name in ("clgrad", "mxnet"):
+        return framework.nd.waitall
+    if name == "torch" and framework.get_default_device().type == "cuda":
+        return framework.cuda.synchronize
+    if name == "tinygrad":
+        return framework.Device[framework.Device.DEFAULT].synchronize
+    return lambda: None
+
+
+def _setup(name: str, framework, benchmark: str, case: str) -> Callable | None:
     module = importlib.import_module(f"benchmarks.{benchmark}")
-    name = framework.__name__
-    # MXNet and clgrad run the same code.
-    setup = getattr(module, "mxnet" if name == "clgrad" else name)
-    call = setup(framework, case)
-    wait = framework.nd.waitall if name in ("clgrad", "mxnet") else lambda: None
-
-    def run(calls: int) -> float:
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        wait()
-        return time.perf_counter() - start
-
-    for _ in range(3):  # kernels are built and caches filled
-        run(1)
-    return run
+    # clgrad runs what is written for MXNet, unless there is something of its own.
+    setup = getattr(module, name, None) or (module.mxnet if name == "clgrad" else None)
+    return setup and setup(framework, case)
 
 
-def _measure(run: Callable[[int], float], seconds: float) -> float:
+def _digest(name: str, call: Callable) -> list[list[float]]:
+    """Of each array that a call returns: size, mean, mean of absolute values, and a weighted mean.
+
+    The third call answers. The first two have built kernels, and steps of training have moved by then.
+    """
+    call()
+    call()
+    result = call()
+    digests = []
+    for array in result if isinstance(result, list | tuple) else [result]:
+        values = np.asarray(_values(name, array), np.float64).ravel()
+        weights = np.cos(np.arange(values.size))
+        means = (values.mean(), np.abs(values).mean(), (values * weights).mean())
+        digests.append([float(values.size), *(float(v) for v in means)])
+    return digests
+
+
+def _values(name: str, array):
+    if name in ("clgrad", "mxnet"):
+        return array.asnumpy()
+    if name == "torch":
+        return array.detach().cpu().numpy()
+    return array.numpy() if name == "tinygrad" else array
+
+
+def _measure(call: Callable, wait: Callable[[], None], seconds: float) -> float:
     """Seconds for one call: calls are doubled until they take long enough together."""
     calls = 1
-    while (taken := run(calls)) < seconds:
+    while (taken := _run(call, wait, calls)) < seconds:
         calls *= 2
     return taken / calls
+
+
+def _run(call: Callable, wait: Callable[[], None], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    wait()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
