@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clgrad.cli import doctor, probe
+from clgrad.cli import child, doctor, probe
+from clgrad.cli.child import Outcome
 from clgrad.cli.main import main
-from clgrad.cli.probe import Outcome
 from clgrad.device import current_context, devices, icd
 from clgrad.device.icd import Driver
 from clgrad.errors import DeviceError
@@ -219,32 +219,32 @@ class TestChild:
             path = tmp_path / "python"
             path.write_text(f"#!/bin/sh\n{script}\n")
             path.chmod(0o755)
-            monkeypatch.setattr(probe.sys, "executable", str(path))
+            monkeypatch.setattr(child.sys, "executable", str(path))
 
         return install
 
     def test_that_crashes(self, python):
         python("kill -SEGV $$")
-        assert "Segmentation fault" in (probe.in_child("list_devices").error or "")
+        assert "Segmentation fault" in (child.in_child("list_devices").error or "")
 
     def test_that_hangs(self, python):
         python("exec sleep 600")
-        assert "hangs" in (probe.in_child("list_devices", timeout=0.5).error or "")
+        assert "hangs" in (child.in_child("list_devices", timeout=0.5).error or "")
 
     def test_that_says_nothing(self, python):
         python("echo some complaint >&2; exit 3")
-        error = probe.in_child("list_devices").error or ""
+        error = child.in_child("list_devices").error or ""
         assert "status 3" in error
         assert "some complaint" in error
 
     def test_that_a_driver_makes_chatty(self, python):
         python("""echo 'a warning'; echo; echo '{"result": ["a device"]}'""")
-        assert probe.in_child("list_devices") == Outcome(result=["a device"])
+        assert child.in_child("list_devices") == Outcome(result=["a device"])
 
     def test_that_raises(self):
-        error = probe.in_child("run_kernel", "no such device").error or ""
+        error = child.in_child("run_kernel", "no such device").error or ""
         assert "there is no device 'no such device'" in error
 
     def test_that_works(self):
-        found = probe.in_child("list_devices").result
+        found = child.in_child("list_devices").result
         assert [entry["context"] for entry in found] == [f"{d.kind}({d.index})" for d in devices()]

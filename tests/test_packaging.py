@@ -89,8 +89,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-def test_wheel_holds_the_package_and_its_templates_only(wheel: Path) -> None:
+def test_wheel_holds_the_package_and_its_data_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
+    assert {f"clgrad/tuned/{path.name}" for path in (ROOT / "clgrad/tuned").glob("*.json")} <= set(names)
     templates = {path.name for path in (ROOT / "templates").iterdir()}
     assert any(name.endswith(".cl.mako") for name in templates)
     assert templates <= {path.removeprefix("clgrad/templates/") for path in names}

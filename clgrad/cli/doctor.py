@@ -6,7 +6,7 @@ import platform
 import re
 from pathlib import Path
 
-from clgrad.cli.probe import in_child
+from clgrad.cli.child import in_child
 from clgrad.device import icd
 from clgrad.device.icd import Driver
 

@@ -1,24 +1,16 @@
-"""What ``clgrad doctor`` tries in child processes, where a crashing driver costs nothing.
-
-``python -m clgrad.cli.probe NAME ARGUMENT...`` runs one of the probes below, and prints its result
-as JSON in the last line of its output.
-"""
+"""What ``clgrad doctor`` tries in child processes (``child.py``)."""
 
 import ctypes
-import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyopencl as cl
 
+from clgrad.cli.child import answer
 from clgrad.device import device, devices, icd
 from clgrad.errors import DeviceError
 
@@ -32,56 +24,6 @@ __kernel void probe(__global const float *x, __global float *y, __local float *s
 }
 """
 _GROUP = 16
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a probe: a result, or else why there is none."""
-
-    result: Any = None
-    error: str | None = None
-
-
-def in_child(probe: str, *arguments: str, timeout: float = 120) -> Outcome:
-    """Run a probe in a child process.
-
-    Parameters
-    ----------
-    probe : str
-        Name of a probe.
-    *arguments : str
-        What it is called with.
-    timeout : float, default 120
-        Seconds until the child is killed.
-
-    Returns
-    -------
-    Outcome
-        With an error where the probe raised, crashed, or did not end.
-    """
-    # The child imports the same clgrad, even one that is not installed.
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-W", "ignore", "-m", "clgrad.cli.probe", probe, *arguments]
-    try:
-        child = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(error=f"it hangs: no answer within {timeout:.0f} seconds")
-    if child.returncode < 0:
-        return Outcome(error=f"it crashes: {signal.strsignal(-child.returncode)}")
-    try:
-        return Outcome(**json.loads(child.stdout.splitlines()[-1]))
-    except (IndexError, ValueError, TypeError):
-        return Outcome(error=f"it ends with status {child.returncode}: {child.stderr.strip()}")
 
 
 def try_driver(library: str, source: str) -> list[str]:
@@ -172,14 +114,5 @@ _PROBES: dict[str, Callable[..., object]] = {
 }
 
 
-def _main(name: str, *arguments: str) -> None:
-    try:
-        answer = {"result": _PROBES[name](*arguments)}
-    except Exception as error:  # whatever it is, it is the answer
-        answer = {"error": str(error) or repr(error)}
-    print("\n" + json.dumps(answer), flush=True)
-    os._exit(0)  # drivers that crash when they are unloaded have done what was asked of them
-
-
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    answer(_PROBES, *sys.argv[1:])

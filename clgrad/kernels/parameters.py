@@ -81,18 +81,19 @@ class Tunables:
         """Names and values, as files hold them."""
         return dataclasses.asdict(self)
 
-    def neighbours(self: P, capabilities: Capabilities) -> list[P]:
-        """The sets that differ in one parameter, or in a group that only makes sense together.
+    def with_change(self: P, change: Mapping[str, int], capabilities: Capabilities) -> P | None:
+        """The same with other values for some names; None if the device cannot run that."""
+        other: P = dataclasses.replace(self, **change)
+        return None if other.problem(capabilities) else other
 
-        Those that differ least come first, for a search that has little time.
-        """
+    def tries(self) -> list[dict[str, int]]:
+        """The changes that ``clgrad tune`` tries; those that change least come first."""
         mine = self.as_dict().items()
-        others: list[P] = [dataclasses.replace(self, **change) for change in self.changes()]
-        usable = [other for other in others if other != self and not other.problem(capabilities)]
-        return sorted(usable, key=lambda other: -len(mine & other.as_dict().items()))
+        apart = [(len(change.items() - mine), change) for change in self.changes()]
+        return [change for count, change in sorted(apart, key=lambda pair: pair[0]) if count]
 
     def changes(self) -> list[dict[str, int]]:
-        """What :meth:`neighbours` tries."""
+        """Changes worth a try: of one parameter, or of a group that only makes sense together."""
         return [{f.name: value} for f in dataclasses.fields(self) for value in f.metadata["tries"]]
 
 

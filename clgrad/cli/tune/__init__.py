@@ -1,0 +1,1 @@
+"""``clgrad tune``: the search for a device's parameters."""
