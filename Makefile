@@ -13,7 +13,7 @@ export CLGRAD_CACHE_DIR ?= $(CURDIR)/.cache/kernels
 
 DEVICE_TESTS := $(subst :,\:,$(DEVICES:%=test-%))
 
-.PHONY: help demo test $(DEVICE_TESTS) test-packaging lint format docs bench clean
+.PHONY: help demo test $(DEVICE_TESTS) test-once lint format docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,16 +21,16 @@ help: ## List the targets
 demo: $(VENV)/.installed-examples ## Train a convolutional net on handwritten digits
 	$(BIN)/python examples/digits.py
 
-test: $(DEVICE_TESTS) test-packaging ## Run the tests on each of DEVICES, and those of the wheel once
+test: $(DEVICE_TESTS) test-once ## Run the tests on each of DEVICES, and once those that no device matters to
 
 $(DEVICE_TESTS): test-%: $(VENV)/.installed-test
-	CLGRAD_DEVICE=$* $(BIN)/python -m pytest -m "not packaging" $(PYTEST_ARGS)
+	CLGRAD_DEVICE=$* $(BIN)/python -m pytest -m "not once" $(PYTEST_ARGS)
 
 # The runtimes that pip installs, even where the system has its own.
-test-pocl test-intel: export OPENCL_VENDOR_PATH := $(VENV)/no-system-drivers
+test-pocl test-intel test-once: export OPENCL_VENDOR_PATH := $(VENV)/no-system-drivers
 
-test-packaging: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m packaging
+test-once: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m once $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types and layers
 	$(BIN)/ruff check

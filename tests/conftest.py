@@ -27,6 +27,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="seed of all random numbers (default: a new one each run, shown in the header)",
     )
+    parser.addoption(
+        "--dtypes",
+        type=lambda text: text.split(","),
+        metavar="NAME,NAME...",
+        help="hold the table of ops against MXNet in these dtypes only (default: all)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.dtypes is None:
+        return
+    others = [
+        i for i in items if i.path.name == "test_golden.py" and not _in_dtypes(i, config.option.dtypes)
+    ]
+    kept = set(items) - set(others)
+    items[:] = [i for i in items if i in kept]
+    config.hook.pytest_deselected(items=others)
+
+
+def _in_dtypes(item: pytest.Item, dtypes: list[str]) -> bool:
+    """Whether a test is of none or of one of these dtypes."""
+    call = getattr(item, "callspec", None)
+    return call is None or call.params.get("dtype", dtypes[0]) in dtypes
 
 
 def pytest_configure(config: pytest.Config) -> None:

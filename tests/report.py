@@ -60,6 +60,8 @@ class Table:
         write("S: by finite differences, in the widest dtype that the device computes in")
         write("lower case: failed; -: refused, as MXNet does; ~: skipped, for a reason below")
         write("blank: does not apply (whole numbers, and what jumps, have no gradient)")
+        if terminalreporter.config.option.dtypes:
+            write(f"asked for by --dtypes: {', '.join(terminalreporter.config.option.dtypes)}")
         for reason, skipped in self._skipped.items():
             write(f"~ {reason}: {len(skipped)} ops")
         for reason, others in self._elsewhere.items():

@@ -9,6 +9,8 @@ from golden.record_files import FOLDER
 from clgrad import absent, nd
 from clgrad.errors import AbsentError, MXNetError
 
+pytestmark = pytest.mark.once
+
 NAMES = json.loads((FOLDER / "names.json").read_text())
 SPACES = {space: space.removeprefix("nd.") for space in NAMES if space != "nd.NDArray"}
 PRESENT = {

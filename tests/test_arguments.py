@@ -10,6 +10,8 @@ from golden.record_files import FOLDER
 import clgrad as mx
 from clgrad.registry import table
 
+pytestmark = pytest.mark.once
+
 ARGUMENTS = {
     f"{space}.{name}": accepted
     for space, functions in json.loads((FOLDER / "arguments.json").read_text()).items()

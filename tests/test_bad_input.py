@@ -18,6 +18,8 @@ from clgrad.device import Context, devices
 from clgrad.errors import OperatorError
 from clgrad.registry import table
 
+pytestmark = pytest.mark.once
+
 #: Values given for each argument; which ones differs from run to run.
 TRIES = 4
 

@@ -53,11 +53,11 @@ def check(device, x, axis, keep, ascending, index_dtype=I32):
     np.testing.assert_array_equal(mask, expected)
 
 
-@pytest.mark.parametrize("ascending", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("case", CASES)
-def test_sort(case, shape, ascending, rng):
-    """Half of the elements have a tie."""
+def test_sort(case, shape, rng):
+    """Half of the elements have a tie. Each kernel shape sorts half of the cases downwards."""
+    ascending = (list(CASES).index(case) + SHAPES.index(shape)) % 2 == 0
     data_shape, axis, keep = CASES[case]
     count = int(np.prod(data_shape))
     x = rng.integers(-count, count, data_shape).astype(F32)
@@ -68,11 +68,10 @@ def test_sort(case, shape, ascending, rng):
 @pytest.mark.parametrize("case", ["middle", "long"])
 def test_64_bit_positions(case, shape, rng, monkeypatch):
     monkeypatch.setattr(layout, "needs_long", lambda *arguments: True)
-    test_sort(case, shape, True, rng)
+    test_sort(case, shape, rng)
 
 
-@pytest.mark.parametrize("ascending", [True, False])
-@pytest.mark.parametrize("n", [29, 5003])
+@pytest.mark.parametrize(("n", "ascending"), [(29, True), (5003, False)])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(dtype, shape, n, ascending, rng):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.packaging
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parent.parent
 
