@@ -148,16 +148,13 @@ def _tinygrad(tinygrad, op: Op):
     arrays = [tensor(array).realize() for array in op.arrays()]
     if not op.gradients:
         return lambda: op.tinygrad(tensor, *arrays).realize()
-    marked = op.marked(arrays)
-    for array in marked:
-        array.requires_grad_()
     head = tensor(_head(op.tinygrad(tensor, *arrays).shape)).realize()
+    marked = op.marked(arrays)
 
     def step():
-        for array in marked:
-            array.grad = None
-        op.tinygrad(tensor, *arrays).backward(head)
-        return [array.grad.realize() for array in marked]
+        gradients = op.tinygrad(tensor, *arrays).gradient(*marked, gradient=head)
+        tensor.realize(*gradients)
+        return gradients
 
     return step
 

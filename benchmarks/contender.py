@@ -1,5 +1,6 @@
 """What is compared: frameworks, each in a process of its own that stays alive."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-#: By how much digests may differ, relative to the mean of absolute values: float32 in another order.
-TOLERANCE = 2e-3
+#: By how much digests may differ, relative to the value or the mean of absolute values, the larger. Sums in
+#: float32 differ by much less, but MXNet's norm of 4M numbers is off by 0.002.
+TOLERANCE = 4e-3
 
 
 class ContenderError(Exception):
@@ -54,7 +56,8 @@ class Contender:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
@@ -67,7 +70,8 @@ class Contender:
         return self._ask("measure", seconds)
 
     def _ask(self, *request):
-        print(json.dumps(request), file=self._process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # its end is seen below
+            print(json.dumps(request), file=self._process.stdin, flush=True)
         answer = self._answer()
         if isinstance(answer, dict):
             raise ContenderError(answer["error"])
@@ -90,8 +94,15 @@ def differ(digests: dict[str, list[list[float]]]) -> Iterator[str]:
             yield f"{name} gives {len(found)} arrays, {first} {len(expected)}"
             continue
         for number, (ours, theirs) in enumerate(zip(expected, found, strict=True)):
-            scale = TOLERANCE * max(ours[2], theirs[2])
-            if ours[0] != theirs[0] or not all(
-                abs(a - b) <= scale for a, b in zip(ours[1:], theirs[1:], strict=True)
-            ):
+            if not _agree(ours, theirs):
                 yield f"array {number} of {name} differs: {theirs}; of {first}: {ours}"
+
+
+def _agree(ours: list[float], theirs: list[float]) -> bool:
+    """Whether two arrays may be the same: of one size, and near in all that the digests say."""
+    if ours[0] != theirs[0]:
+        return False
+    magnitude = ours[1]
+    return all(
+        abs(a - b) <= TOLERANCE * max(magnitude, abs(a)) for a, b in zip(ours[1:], theirs[1:], strict=True)
+    )

@@ -42,7 +42,19 @@ def _mlp_torch(torch, p, x, label):
     return torch.nn.functional.cross_entropy(_linear(torch, p, "last", x), label)
 
 
-MLP = Net(_mlp_parameters, lambda: [numbers(128, 784), labels(10, 128)], _mlp_mxnet, _mlp_torch)
+def _mlp_tinygrad(tensor, p, x, label):
+    for name in ("first", "second"):
+        x = x.linear(p[f"{name}_weight"].T, p[f"{name}_bias"]).relu()
+    return x.linear(p["last_weight"].T, p["last_bias"]).cross_entropy(label)
+
+
+MLP = Net(
+    _mlp_parameters,
+    lambda: [numbers(128, 784), labels(10, 128)],
+    _mlp_mxnet,
+    _mlp_torch,
+    tinygrad_loss=_mlp_tinygrad,
+)
 
 
 # LeNet
@@ -74,7 +86,20 @@ def _lenet_torch(torch, p, x, label):
     return functional.cross_entropy(_linear(torch, p, "last", x), label)
 
 
-LENET = Net(_lenet_parameters, lambda: [numbers(64, 1, 28, 28), labels(10, 64)], _lenet_mxnet, _lenet_torch)
+def _lenet_tinygrad(tensor, p, x, label):
+    for name in ("conv1", "conv2"):
+        x = x.conv2d(p[f"{name}_weight"], p[f"{name}_bias"]).relu().max_pool2d(2)
+    x = x.flatten(1).linear(p["dense_weight"].T, p["dense_bias"]).relu()
+    return x.linear(p["last_weight"].T, p["last_bias"]).cross_entropy(label)
+
+
+LENET = Net(
+    _lenet_parameters,
+    lambda: [numbers(64, 1, 28, 28), labels(10, 64)],
+    _lenet_mxnet,
+    _lenet_torch,
+    tinygrad_loss=_lenet_tinygrad,
+)
 
 
 # LSTM

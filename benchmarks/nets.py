@@ -61,6 +61,8 @@ class Net:
         ``loss(nd, parameters, *inputs)`` and ``loss(torch, parameters, *inputs)``.
     torch_layout : callable
         Parameters as PyTorch wants them.
+    tinygrad_loss : callable, optional
+        ``loss(Tensor, parameters, *inputs)``.
     """
 
     parameters: Callable[[], Arrays]
@@ -68,6 +70,7 @@ class Net:
     mxnet_loss: Callable
     torch_loss: Callable
     torch_layout: Callable[[Arrays], Arrays] = lambda arrays: arrays
+    tinygrad_loss: Callable | None = None
 
     def mxnet(self, mx) -> Callable:
         """A step of training, which returns the loss."""
@@ -102,6 +105,25 @@ class Net:
             loss = self.torch_loss(torch, parameters, *inputs)
             loss.backward()
             optimizer.step()
+            return loss
+
+        return step
+
+    def tinygrad(self, tinygrad) -> Callable | None:
+        """The same, or None if it is not written."""
+        if self.tinygrad_loss is None:
+            return None
+        tensor = tinygrad.Tensor
+        parameters = {name: tensor(array).realize() for name, array in self.parameters().items()}
+        inputs = [tensor(array).realize() for array in self.inputs()]
+        learned = _learned(parameters)
+
+        def step():
+            loss = self.tinygrad_loss(tensor, parameters, *inputs)
+            gradients = loss.gradient(*learned)
+            for parameter, gradient in zip(learned, gradients, strict=True):
+                parameter.assign(parameter - RATE * gradient)
+            tensor.realize(loss, *learned)
             return loss
 
         return step

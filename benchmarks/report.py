@@ -18,8 +18,8 @@ from statistics import geometric_mean, median
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("torch", "mxnet", "tinygrad", "numpy")
 
-#: Bars that hold for each case of each family (issue 4); PyTorch's are those of the families.
-EVERYWHERE = {"mxnet": 1.2, "tinygrad": 10.0}
+#: Bars that hold for each case of each family; PyTorch's are those of the families.
+EVERYWHERE = {"mxnet": 1.2}
 #: How many of the slowest cases the summary names, for each peer.
 NAMED = 8
 

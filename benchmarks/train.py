@@ -30,3 +30,7 @@ def mxnet(mx, case: str):
 
 def torch(torch, case: str):
     return NETS[case].torch(torch)
+
+
+def tinygrad(tinygrad, case: str):
+    return NETS[case].tinygrad(tinygrad)

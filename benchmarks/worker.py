@@ -20,6 +20,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+#: How many values of an array a digest holds.
+PICKED = 16
+
 
 def main(name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -27,8 +30,8 @@ def main(name: str) -> None:
     framework = importlib.import_module(name)
     if name == "torch" and os.environ.get("BENCHMARKS_TORCH_DEVICE"):
         framework.set_default_device(os.environ["BENCHMARKS_TORCH_DEVICE"])
-    print(json.dumps(_describe(name, framework)), file=answers, flush=True)
     call, wait = None, _waiter(name, framework)
+    print(json.dumps(_describe(name, framework)), file=answers, flush=True)
     for line in sys.stdin:
         request, *arguments = json.loads(line)
         if request == "prepare":
@@ -55,7 +58,8 @@ def _describe(name: str, framework) -> dict[str, str]:
     elif name == "torch":
         about |= {"threads": framework.get_num_threads(), "device": str(framework.get_default_device())}
     elif name == "tinygrad":
-        about |= {"device": framework.Device.DEFAULT}
+        device = framework.Device[framework.Device.DEFAULT]
+        about |= {"device": f"{device.device} {getattr(device, 'device_name', '')}".strip()}
     elif name == "numpy":
         blas = importlib.import_module("threadpoolctl").threadpool_info()[0]
         keys = ("internal_api", "version", "architecture", "num_threads")
@@ -82,7 +86,7 @@ def _setup(name: str, framework, benchmark: str, case: str) -> Callable | None:
 
 
 def _digest(name: str, call: Callable) -> list[list[float]]:
-    """Of each array that a call returns: size, mean, mean of absolute values, and a weighted mean.
+    """Of each array that a call returns: size, mean of absolute values, mean, and some of the values.
 
     The third call answers. The first two have built kernels, and steps of training have moved by then.
     """
@@ -92,9 +96,8 @@ def _digest(name: str, call: Callable) -> list[list[float]]:
     digests = []
     for array in result if isinstance(result, list | tuple) else [result]:
         values = np.asarray(_values(name, array), np.float64).ravel()
-        weights = np.cos(np.arange(values.size))
-        means = (values.mean(), np.abs(values).mean(), (values * weights).mean())
-        digests.append([float(values.size), *(float(v) for v in means)])
+        some = values[:: max(1, values.size // PICKED)][:PICKED]
+        digests.append([float(values.size), *map(float, (np.abs(values).mean(), values.mean(), *some))])
     return digests
 
 

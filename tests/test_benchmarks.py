@@ -27,7 +27,7 @@ def test_families_say_what_they_measure(name):
 def test_a_contender_prepares_measures_and_reports_failures():
     with Contender("clgrad") as contender:
         digest = contender.prepare("launch_overhead", "eager add")
-        assert digest == [[32 * 64, 2, 2, pytest.approx(2 * np.cos(np.arange(32 * 64)).mean())]]
+        assert digest == [[32 * 64] + [2] * (2 + worker.PICKED)]
         assert contender.measure(0.001) > 0
         with pytest.raises(ContenderError, match="KeyError"):
             contender.prepare("train", "no such net")
@@ -128,7 +128,7 @@ def test_tables_and_summaries_hold_the_ratios(capsys):
 
 def test_bars_of_a_family_and_of_a_case():
     family = SimpleNamespace(BAR={"torch": 0.5, "mxnet": 1.0})
-    assert report.bars(family, "any") == {"torch": 0.5, "mxnet": 1.0, "tinygrad": 10.0}
+    assert report.bars(family, "any") == {"torch": 0.5, "mxnet": 1.0}
     conv = importlib.import_module("benchmarks.conv")
     assert report.bars(conv, "64 3x3 32, gradients")["torch"] == 0.7
     assert "torch" not in report.bars(conv, "64 3x3 32")
