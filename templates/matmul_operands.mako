@@ -216,8 +216,13 @@ ${expr.load(storage, "b_image0", at, lanes)}
 
 ## Store the transpose of the lanes x lanes block whose rows `row(i)` spells to aligned local memory, with
 ## row distance `pitch`.
-## log2(lanes) perfect shuffles: each interleaves row i with row i + lanes/2.
 <%def name="transpose_block(row, target, pitch)">\
+${transposed(row, lambda i, value: f"*(__local {T}{lanes} *)({target} + {i} * {pitch}) = {value};")}\
+</%def>
+
+## The same, with `put(i, name)` to spell what becomes of row i of the transpose.
+## log2(lanes) perfect shuffles: each interleaves row i with row i + lanes/2.
+<%def name="transposed(row, put)">\
 <%
     V = lanes
     low = lambda x, y: ", ".join(f"{x}.s{i:x}, {y}.s{i:x}" for i in range(V // 2))
@@ -235,6 +240,6 @@ ${expr.load(storage, "b_image0", at, lanes)}
 % endfor
 % endfor
 % for i in range(V):
-  *(__local ${T}${V} *)(${target} + ${i} * ${pitch}) = r${rounds}_${i};
+  ${put(i, f"r{rounds}_{i}")}
 % endfor
 </%def>

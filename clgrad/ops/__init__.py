@@ -40,6 +40,7 @@ module                    ops
 :mod:`.norm_scaling`      division by a norm: L2Normalization, LRN
 :mod:`.dropout`           dropout
 :mod:`.attention`         attention on interleaved projections
+:mod:`.flash_attention`   attention that never stores the matrix of scores
 :mod:`.estimators`        functions whose gradient is chosen
 :mod:`.checks`            all_finite, allclose
 :mod:`.mixed_precision`   casts of automatic mixed precision
@@ -83,6 +84,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     dropout,
     estimators,
     factorisation,
+    flash_attention,
     group_sums,
     histogram,
     indexing,

@@ -113,6 +113,7 @@ _ANNOTATED: dict[Any, str] = {
     int | None: "int",
     NDArray: "NDArray",
     float | NDArray: "float or NDArray",
+    float | None: "float",
     list: "list of NDArray",
     Context | None: "Context",
 }
