@@ -1,4 +1,4 @@
-"""The convolution planner: geometry, the three products, both kernel shapes, against plain numpy.
+"""The convolution planner: geometry, the three products, all kernel shapes, against plain numpy.
 
 Operands are small integers, so results are exact in any order of summation.
 """
@@ -11,7 +11,7 @@ import pytest
 
 from clgrad.device import current_context
 from clgrad.errors import OperatorError
-from clgrad.kernels import conv, matmul_cpu, matmul_gpu, product
+from clgrad.kernels import conv, conv_direct, matmul_cpu, matmul_gpu, product
 from clgrad.kernels.conv import ConvGeometry
 
 FLOAT = np.dtype("float32")
@@ -31,6 +31,14 @@ GEOMETRIES = {
     "pad_beyond_image": ConvGeometry(1, 2, 2, (2, 2), (2, 2), (1, 1), (1, 1), (4, 4)),
     "3d": ConvGeometry(2, 2, 3, (5, 6, 7), (2, 3, 3), (1, 2, 1), (1, 1, 2), (1, 0, 2)),
     "long_sum": ConvGeometry(2, 130, 70, (5, 5), (3, 3), (1, 1), (1, 1), (1, 1)),
+}
+
+#: Shapes of which at least one product is direct.
+DIRECT = {
+    "stride_2": ConvGeometry(3, 4, 4, (15, 37), (4, 3), (2, 1), (1, 2), (2, 1), groups=4),
+    "dilated": ConvGeometry(2, 6, 9, (11, 20), (3, 2), (1, 1), (2, 3), (2, 1), groups=3),
+    "1d": ConvGeometry(2, 2, 4, (1100,), (7,), (2,), (1,), (3,), groups=2),
+    "grey_images": ConvGeometry(9, 1, 3, (12, 13), (5, 5)),
 }
 
 
@@ -91,9 +99,48 @@ def check_all(kernel_shape, g, rng, dtype=FLOAT):
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_forward_and_gradients(kernel_shape, name, rng):
+def test_forward_and_gradients(kernel_shape, name, rng, monkeypatch):
     """A tap off by one, a wrong mask or phase, or groups that mix break this."""
+    monkeypatch.setattr(conv_direct, "takes", lambda device, product: False)
     check_all(kernel_shape, GEOMETRIES[name], rng)
+
+
+def is_direct(plan):
+    return any("planes[" in step.source for step in plan.steps)
+
+
+@pytest.mark.parametrize("name", DIRECT)
+def test_direct(name, rng):
+    """What lies behind the ends of rows, a plane of the wrong phase, or a part of the images would show."""
+    g, cpu = DIRECT[name], device("cpu")
+    assert is_direct(conv.plan_grad_data(cpu, "test_conv_data", FLOAT, g))
+    assert is_direct(conv.plan_grad_weight(cpu, "test_conv_weight", FLOAT, g))
+    check_all("cpu", g, rng)
+
+
+@pytest.mark.parametrize("name", ["stride_2", "grey_images"])
+def test_direct_by_small_tiles(name, rng, monkeypatch):
+    """Edges of tiles, tiles of different sizes, and blocks of channels, which large images have."""
+    for budget, elements in (("_FEW", 300), ("_MANY", 300), ("_COLUMNS", 8)):
+        monkeypatch.setattr(conv_direct, budget, elements)
+    check_all("cpu", DIRECT[name], rng)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_direct_dtypes(dtype, rng):
+    if dtype == "float64" and not current_context().device.capabilities.fp64:
+        pytest.skip("the device has no fp64")
+    check_all("cpu", DIRECT["dilated"], rng, np.dtype(dtype))
+
+
+def test_direct_leaves_infinity_where_it_is_seen(rng):
+    """Column 0 is seen by the first tap of a row only; behind the row before there is no zero times it."""
+    g = ConvGeometry(1, 2, 2, (6, 9), (3, 3), groups=2)
+    x, dy = integers(rng, g.data_shape), np.abs(integers(rng, g.output_shape)) + 1
+    x[0, :, 3, 0], x[0, 1, 4, 8] = np.inf, np.nan
+    _, _, dw = reference(x, integers(rng, g.weight_shape), dy, g)
+    (out,) = plan_harness.run(conv.plan_grad_weight(device("cpu"), "test_conv_weight", FLOAT, g), [x, dy])
+    np.testing.assert_array_equal(out, dw)
 
 
 @pytest.mark.parametrize("name", ["same", "stride_2", "groups", "long_sum"])
@@ -149,7 +196,7 @@ def test_bias_is_by_channel_of_each_group(kernel_shape, rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
     """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
-    for module in (product, matmul_cpu, matmul_gpu):
+    for module in (product, conv_direct, matmul_cpu, matmul_gpu):
         monkeypatch.setattr(module, "index_wide", lambda product, splits=1: True)
     check_all(kernel_shape, GEOMETRIES["groups"], rng)
 

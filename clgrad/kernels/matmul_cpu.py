@@ -59,7 +59,12 @@ def _depth(k: int, wanted: int) -> int:
     return ceil_div(ceil_div(k, blocks), 64) * 64
 
 
-def _tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, int]:
+def accumulators(device: Device) -> int:
+    """How many vectors of sums a kernel may keep in registers."""
+    return tuning.of(device, MatmulCpu).accumulators
+
+
+def register_tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, int]:
     """Lanes, vectors and rows of the register tile."""
     tuned = tuning.of(device, MatmulCpu)
     lanes = min(tuned.vector_bytes // compute.itemsize, 16)
@@ -76,7 +81,7 @@ def _tile(device: Device, compute: np.dtype, m: int, n: int) -> tuple[int, int, 
 def _padded_area(device: Device, product: Product) -> int:
     """Elements of C that are computed, those beyond its edges included."""
     compute = dtypes.compute_type(product.dtype)
-    lanes, vectors, rows = _tile(device, compute, product.m, product.n)
+    lanes, vectors, rows = register_tile(device, compute, product.m, product.n)
     width = lanes * vectors
     return ceil_div(product.m, rows) * rows * ceil_div(product.n, width) * width
 
@@ -92,7 +97,7 @@ def _cpu_tiling(device: Device, product: Product) -> CpuTiling:
     m, n, k = product.m, product.n, product.k
     tuned = tuning.of(device, MatmulCpu)
     compute = dtypes.compute_type(product.dtype)
-    lanes, vectors, rows = _tile(device, compute, m, n)
+    lanes, vectors, rows = register_tile(device, compute, m, n)
     width = lanes * vectors
     row_bytes = width * compute.itemsize
     local_rows = device.capabilities.local_memory // row_bytes  # of panel and sums together
@@ -127,7 +132,7 @@ def add_steps(
         elements = product.batch * _packed_elements(product, tiling)
         itemsize = dtypes.compute_type(product.dtype).itemsize
         roles["packed"] = new_scratch(scratch, elements * itemsize)
-        steps.append(_pack_step(device, name, product, roles, tiling))
+        steps.append(pack_step(device, name, product, roles, tiling.rows))
     final = product
     if tiling.splits > 1:
         product, roles["partial"] = partial(product, tiling.splits, scratch)
@@ -170,9 +175,10 @@ def _packed_elements(product: Product, tiling: CpuTiling) -> int:
     return ceil_div(product.m, tiling.rows) * tiling.rows * product.k
 
 
-def _pack_step(device: Device, name: str, product: Product, roles: Roles, tiling: CpuTiling) -> Step:
+def pack_step(device: Device, name: str, product: Product, roles: Roles, rows: int) -> Step:
+    """The launch that packs A in panels of ``rows`` rows."""
     compute = dtypes.compute_type(product.dtype)
-    panels = ceil_div(product.m, tiling.rows)
+    panels = ceil_div(product.m, rows)
     blocks = ceil_div(product.k, _PACK_DEPTH)
     wanted = 4 * device.capabilities.compute_units
     span = ceil_div(panels, min(panels, ceil_div(wanted, blocks * product.batch)))
@@ -187,7 +193,7 @@ def _pack_step(device: Device, name: str, product: Product, roles: Roles, tiling
         signature.fixed(key, value)
     source = template.render(
         "matmul_pack",
-        name=f"{name}_pack", signature=signature, rows=tiling.rows, **description(product),
+        name=f"{name}_pack", signature=signature, rows=rows, **description(product),
     )  # fmt: skip
     groups = (ceil_div(panels, span), blocks, product.batch)
     return Step(f"{name}_pack", source, groups, (1, 1, 1), signature.args)

@@ -51,6 +51,14 @@ class Axis:
         """Whether neighbours are neighbours in memory (within the fastest digit)."""
         return self.digits[0][1] == 1
 
+    def at(self, index: int) -> int:
+        """The offset of ``index``."""
+        offset = 0
+        for extent, stride in self.digits[:-1]:
+            offset += index % extent * stride
+            index //= extent
+        return offset + index * self.digits[-1][1]
+
     def offset(self, prefix: str, index: str) -> str:
         """C expression of the offset of ``index``, in terms of :meth:`parameters`."""
         terms, rest = [], index
