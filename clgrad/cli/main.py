@@ -5,9 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from clgrad.cli.bench.command import Options as BenchOptions
+from clgrad.cli.bench.command import bench
 from clgrad.cli.devices import show_devices
 from clgrad.cli.doctor import examine
-from clgrad.cli.tune.command import KINDS, Options, tune
+from clgrad.cli.tune.command import KINDS, tune
+from clgrad.cli.tune.command import Options as TuneOptions
 from clgrad.errors import MXNetError
 
 
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     doctor.set_defaults(run=lambda given: examine())
     _add_tune(commands)
+    _add_bench(commands)
     given = parser.parse_args(arguments)
     try:
         status: int = given.run(given)
@@ -62,14 +66,50 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     parser.add_argument("--family", action="append", choices=KINDS, help="may be repeated; otherwise all")
     parser.add_argument(
-        "--seconds", type=_duration, default=Options.seconds, help="of search in all (%(default)g)"
+        "--seconds", type=_duration, default=TuneOptions.seconds, help="of search in all (%(default)g)"
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="where to write, if not to the user's file"
     )
     parser.add_argument("--show", action="store_true", help="only show the parameters in force")
     names = ("device", "family", "seconds", "output", "show")
-    parser.set_defaults(run=lambda given: tune(Options(**{name: getattr(given, name) for name in names})))
+    parser.set_defaults(
+        run=lambda given: tune(TuneOptions(**{name: getattr(given, name) for name in names}))
+    )
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure ops on a device beside its own limits: what a copy moves, what multiply-adds reach",
+        description="Everything is measured alternately with the limits. Quit other programs first.",
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="as in CLGRAD_DEVICE; the default device otherwise"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=BenchOptions.rounds, help="measurements of each (%(default)d)"
+    )
+    parser.add_argument(
+        "--elements", type=_positive, default=BenchOptions.elements,
+        help="of large arrays; less, on a device with little memory (%(default)d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, action="append", default=[], metavar="FILE",
+        help="a .json file, or an .html page with a roofline plot; may be repeated",
+    )  # fmt: skip
+    parser.set_defaults(
+        run=lambda given: bench(
+            BenchOptions(given.device, given.rounds, given.elements, tuple(given.output))
+        )
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
 
 
 def _duration(text: str) -> float:
