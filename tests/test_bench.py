@@ -42,7 +42,7 @@ def test_every_workload_runs_and_counts_its_traffic():
 
 
 def test_the_copy_copies(rng):
-    """Every part of the buffer, whatever the number of cores: else the limit is one that nothing can reach."""
+    """Every part of the buffer, whatever the number of cores: else nothing can reach that limit."""
     device = current_context().device
     stream = memory.current_stream(device)
     count = 1003 * 64  # no multiple of the number of work-items
