@@ -25,3 +25,24 @@ index_t ${prefix}_rest = ${row};
 % endif
 % endfor
 </%def>
+
+## STREAM(kind, width, value, at): vstore that leaves the caches as they are, where the compiler has such a
+## store and the address is aligned to the vector, as those of whole arrays are. Such stores are ordered
+## with nothing but a fence, which streamed() puts behind the last of them.
+<%def name="streaming()">\
+#ifdef __has_builtin
+#if __has_builtin(__builtin_nontemporal_store)
+#define ALIGNED(kind, at) (((size_t)(at) & (sizeof(kind) - 1)) == 0)
+#define STREAM_ALIGNED(kind, value, at) __builtin_nontemporal_store(value, (__global kind *)(at))
+#define STREAM(kind, width, value, at) \
+if (ALIGNED(kind##width, at)) STREAM_ALIGNED(kind##width, value, at); else vstore##width(value, 0, at)
+#endif
+#endif
+#ifndef STREAM
+#define STREAM(kind, width, value, at) vstore##width(value, 0, at)
+#endif
+</%def>
+
+<%def name="streamed()">\
+mem_fence(CLK_GLOBAL_MEM_FENCE);
+</%def>

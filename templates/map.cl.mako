@@ -2,13 +2,16 @@
 ##
 ## Layout: operands are addressed by strides over the merged axes; the innermost axis is cut into blocks
 ##   of WIDTH elements (vector loads where its stride is 1, a splat where it is 0, gathers elsewhere),
-##   and what is left of a row runs through the scalar body.
+##   and what is left of a row runs through the scalar body. With STREAMS, vectors are stored past the caches.
 ## CPU shape: each work-item takes one contiguous range of blocks and loops over it.
 ## GPU shape: neighbouring work-items take neighbouring blocks, in a grid-stride loop.
 ## Assumes: outputs do not overlap inputs, unless position by position.
 ## Tunables: width, and the number of work-items (clgrad/kernels/map.py).
 <%namespace name="common" file="common.mako"/>\
 ${common.prologue(signature, helpers)}
+% if streams:
+${common.streaming()}
+% endif
 __kernel void ${name}(
     ${signature})
 {
@@ -49,4 +52,7 @@ __kernel void ${name}(
 % endfor
     }
   }
+% if streams:
+  ${common.streamed()}
+% endif
 }

@@ -1,11 +1,14 @@
 """The elementwise planner: strides, vector tails, dtypes, index operands, both kernel shapes."""
 
+import dataclasses
+
 import numpy as np
 import plan_harness
 import pytest
 
+from clgrad import memory
 from clgrad.device import current_context
-from clgrad.kernels import expr, layout, map
+from clgrad.kernels import expr, layout, map, parameters, tuning
 from clgrad.kernels.layout import Operand
 
 FLOAT = np.dtype("float32")
@@ -34,6 +37,31 @@ def test_every_element_once_at_any_size(kernel_shape, size, rng):
         plan(kernel_shape, (size,), expr.operand(0, FLOAT) * 2 + 1, [dense((size,))]), [x]
     )
     np.testing.assert_array_equal(y, x * 2 + 1)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 4096), (3, 1003)])
+def test_large_results_are_stored_past_the_caches(rows, columns, rng):
+    """Stores to an address that is not aligned, a row's tail left out: fault, or wrong values."""
+    cpu, shape = device("cpu"), (rows, columns)
+    default = parameters.MapCpu.default(cpu.capabilities)
+    x = rng.standard_normal(shape).astype(FLOAT)
+    source = Operand(FLOAT, (columns + 2, 1))  # so that the rows stay apart
+    outputs = [
+        map.Output(expr.operand(0, FLOAT) * 2, dense(shape)),
+        map.Output(expr.operand(0, FLOAT) > 0, dense(shape, np.dtype(np.float16))),
+        map.Output(expr.cast(expr.operand(0, FLOAT), np.dtype(np.int32)), dense(shape, np.dtype(np.int32))),
+    ]
+    with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 14)):
+        made = map.plan(cpu, "test", shape, outputs, [source])
+    assert "STREAM(float," in made.steps[0].source
+    padded = np.pad(x, ((0, 0), (0, 2)))
+    stream = memory.current_stream(current_context().device)
+    view = memory.empty(stream, padded.shape, FLOAT)
+    memory.upload(stream, padded, view)
+    aligned = [memory.download(stream, y) for y in made.run(stream, [view])]
+    for results in (aligned, plan_harness.run(made, [padded])):
+        for found, expected in zip(results, (x * 2, x > 0, x.astype(int)), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)

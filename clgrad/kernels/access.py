@@ -84,12 +84,15 @@ class Access:
         lanes = ", ".join(f"{i}" for i in range(width))
         return f"(long{width})({first}) + (long{width})((long)({inner})) * (long{width})({lanes})"
 
-    def store(self, value: str, source: np.dtype, column: str, width: int) -> str:
-        """C statement that stores ``width`` values; the inner stride is 1 unless width is 1."""
+    def store(self, value: str, source: np.dtype, column: str, width: int, streams: bool = False) -> str:
+        """C statement that stores ``width`` values; the inner stride is 1 unless width is 1.
+
+        With ``streams``, a store of a whole vector goes past the caches (``common.streaming``).
+        """
         assert self.operand.dtype is not None
         inner = self.step(len(self.strides) - 1)
         position = f"{self.name}_row + {column} * {inner}"
-        return expr.store(self.operand.dtype, value, source, self.name, position, width)
+        return expr.store(self.operand.dtype, value, source, self.name, position, width, streams)
 
 
 def vector_width(

@@ -417,9 +417,18 @@ def load(storage: np.dtype, pointer: str, position: str, width: int = 1) -> str:
 
 
 def store(
-    storage: np.dtype, value: str, source: np.dtype, pointer: str, position: str, width: int = 1
+    storage: np.dtype,
+    value: str,
+    source: np.dtype,
+    pointer: str,
+    position: str,
+    width: int = 1,
+    streams: bool = False,
 ) -> str:
-    """C statement that converts a value of compute dtype ``source`` and stores it."""
+    """C statement that converts a value of compute dtype ``source`` and stores it.
+
+    With ``streams`` it calls ``STREAM`` (``common.streaming``) where a whole vector needs no other steps.
+    """
     if storage == dtypes.bool_:
         kind = dtypes.c_type(source, width)
         if width == 1:
@@ -434,6 +443,8 @@ def store(
         return _store_bfloat16(value, f"{pointer} + ({position})", width)
     if width == 1:
         return f"{pointer}[{position}] = {value};"
+    if streams:
+        return f"STREAM({dtypes.describe(storage).storage}, {width}, {value}, {pointer} + ({position}));"
     return f"vstore{width}({value}, 0, {pointer} + ({position}));"
 
 

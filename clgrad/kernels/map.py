@@ -112,7 +112,8 @@ def step(
     outer_sizes = signature.rows(sizes)
 
     width = _width(device, writes, outputs)
-    vector_body, vector_helpers = _body(width, outputs, writes, reads)
+    streams = width > 1 and _streams(device, math.prod(sizes), writes)
+    vector_body, vector_helpers = _body(width, outputs, writes, reads, streams)
     scalar_body, scalar_helpers = _body(1, outputs, writes, reads)
     source = template.render(
         "map",
@@ -121,6 +122,7 @@ def step(
         signature=signature,
         helpers=sorted(vector_helpers | scalar_helpers, key=str),
         width=width,
+        streams=streams,
         outer_sizes=outer_sizes,
         accesses=[*writes, *reads.values()],
         vector_body=vector_body,
@@ -149,7 +151,19 @@ def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) 
     return vector_width(target, storages, values, device.capabilities.scalar_functions)
 
 
-def _body(width, outputs, writes, reads) -> tuple[list[str], set]:
+def _streams(device: Device, elements: int, writes: Sequence[Access]) -> bool:
+    """Whether results are stored past the caches.
+
+    A CPU reads a line before it writes to it, unless it is told that all of the line will be written; so
+    results that are too large to be found in a cache later cost half as much again as they need to.
+    """
+    if device.kind != "cpu":
+        return False
+    written = elements * sum(_storage(w.operand).itemsize for w in writes)
+    return written >= tuning.of(device, MapCpu).stream_bytes
+
+
+def _body(width, outputs, writes, reads, streams=False) -> tuple[list[str], set]:
     emitter = Emitter(
         width,
         lambda slot: reads[slot].load("column", width),
@@ -157,7 +171,7 @@ def _body(width, outputs, writes, reads) -> tuple[list[str], set]:
         lambda slot, address: reads[slot].lookup(address, width),
     )
     stores = [
-        access.store(emitter.value(output.value), output.value.dtype, "column", width)
+        access.store(emitter.value(output.value), output.value.dtype, "column", width, streams)
         for output, access in zip(outputs, writes, strict=True)
     ]
     return emitter.lines + stores, emitter.helpers

@@ -241,11 +241,14 @@ class MapCpu(Tunables):
     grain: int = _parameter(64, 1 << 24, (2048, 4096, 8192, 16384, 32768, 65536))
     #: Work-items for each compute unit, at most.
     items_per_unit: int = _parameter(1, 256, (1, 2, 4, 8, 16))
+    #: Bytes of results from which on they are stored past the caches. Not tried by ``clgrad tune``, which
+    #: repeats one kernel and cannot see what the next one finds in the caches.
+    stream_bytes: int = _parameter(1 << 16, 1 << 62, ())
 
     @classmethod
     def default(cls, capabilities: Capabilities) -> "MapCpu":
         """A few long loops for each core."""
-        return cls(capabilities.vector_bytes, 8192, 4)
+        return cls(capabilities.vector_bytes, 8192, 4, 8 << 20)
 
     def problem(self, capabilities: Capabilities) -> str | None:
         """Vectors must be the device's."""
