@@ -1,4 +1,4 @@
-"""Softmax and log-softmax against numpy in float64, in both kernel shapes."""
+"""Softmax, log-softmax and cross-entropy against numpy in float64, in both kernel shapes."""
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ F32 = np.dtype(np.float32)
 CASES = {
     "rows": ((7, 333), 1),
     "short_rows": ((130, 5), -1),
+    "rows_of_10": ((37, 10), 1),
     "one_row": ((1000,), 0),
     "rows_of_one": ((6, 1), 1),
     "columns": ((3, 40, 37), 1),
@@ -85,11 +86,11 @@ def test_64_bit_positions(shape, case, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("axis", "n"), [(0, 83), (1, 83), (1, 10)])
 @pytest.mark.parametrize("log", [False, True])
-def test_infinity_and_nan(shape, axis, log, rng):
-    rows = rng.standard_normal((6, 83)).astype(F32)
-    rows[0, 80] = np.nan
+def test_infinity_and_nan(shape, axis, n, log, rng):
+    rows = rng.standard_normal((6, n)).astype(F32)
+    rows[0, -3] = np.nan
     rows[1, 5] = np.inf
     rows[2, :] = -np.inf
     rows[3, 1:] = -np.inf
@@ -140,3 +141,58 @@ def test_lengths(shape, case, kind, rng):
     e = np.where(kept, np.exp(x.astype(np.float64) - x.max()), 0)
     total = e.sum(axis, keepdims=True)
     np.testing.assert_allclose(y, e / np.where(total == 0, 1, total), rtol=1e-5, atol=1e-12)
+
+
+#: Rows and classes: short and long rows, one class, and rows for more than one work-item of a CPU.
+CROSS_ENTROPIES = {
+    "short_rows": (130, 5),
+    "rows": (7, 333),
+    "one_class": (3, 1),
+    "many_rows": (600, 43),
+}
+
+
+def labels_of(kind: str, rows: int, classes: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, some of them of no class, and the places that they stand for."""
+    label = rng.integers(0, classes, rows).astype(kind)
+    label[:2] = [0, 200]
+    if np.dtype(kind).kind == "f":
+        label[:4] = [classes - 0.5, -7, np.nan, np.inf][:rows]
+    whole = np.where(np.isnan(label), 0, label)
+    return label, np.clip(whole, 0, classes - 1).astype(int)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("case", "kind", "dtype"),
+    [(case, "int32", "float32") for case in CROSS_ENTROPIES]
+    + [("short_rows", "float32", "float32"), ("rows", "uint8", "float16")]
+    + [pytest.param("rows", "int64", "float64", marks=FP64)],
+)
+def test_cross_entropy_and_its_gradient(shape, case, kind, dtype, rng):
+    size, dtype = CROSS_ENTROPIES[case], np.dtype(dtype)
+    x = (4 * rng.standard_normal(size)).astype(dtype)
+    label, places = labels_of(kind, *size, rng)
+    chosen = np.eye(size[1])[places]
+    tolerance = {"float16": 1e-3, "float32": 5e-6, "float64": 1e-14}[dtype.name]
+
+    arguments = device_of_shape(shape), "cross_entropy", size, dtype, label.dtype
+    (total,) = run(rowwise.plan_cross_entropy(*arguments), [x, label])
+    expected = -(softmax(x, 1, True, 1.0) * chosen).sum()
+    assert total.shape == (1,)
+    np.testing.assert_allclose(total, [expected], rtol=tolerance, atol=tolerance)
+
+    grad = np.array([-1.5], dtype)
+    (dx,) = run(rowwise.plan_cross_entropy_grad(*arguments), [grad, x, label])
+    np.testing.assert_allclose(dx, -1.5 * (softmax(x, 1, False, 1.0) - chosen), rtol=1e-3, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cross_entropy_of_infinity_and_nan(shape, rng):
+    """A row with NaN or infinity makes the sum NaN; a class of probability 0 costs infinity."""
+    for value, expected in ((np.nan, np.nan), (np.inf, np.nan), (-np.inf, np.inf)):
+        x, label = rng.standard_normal((9, 5)).astype(F32), np.zeros(9, np.int32)
+        x[4, 0] = value
+        x[5] += 1e30  # nothing may overflow
+        plan = rowwise.plan_cross_entropy(device_of_shape(shape), "loss", x.shape, F32, label.dtype)
+        np.testing.assert_array_equal(run(plan, [x, label])[0], [np.float32(expected)])

@@ -22,7 +22,7 @@ COVERS = {
     "softmax": ("_softmax", "_softmax_grad"),
     "log_softmax": (),
     "softmin": (),
-    "softmax_cross_entropy": (),
+    "softmax_cross_entropy": ("_cross_entropy", "_cross_entropy_grad"),
     "Dropout": ("_dropout", "_dropout_mask"),
     "Convolution": ("_conv", "_conv_grad_data", "_conv_grad_weight"),
     "Pooling": (

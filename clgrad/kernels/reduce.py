@@ -165,14 +165,25 @@ def plan(
     outputs = math.prod(kept_shape)
     steps = [
         _step(space, name, partial, operands, scalars, Scratch, splits, sources),
-        _join(device, f"{name}_join", reductions, splits, outputs, scalars),
+        join(device, f"{name}_join", reductions, splits, outputs, scalars),
     ]
     scratch = [splits * outputs * r.value.dtype.itemsize for r in reductions for _ in r.states]
     return Plan(device, steps, allocations, count, scratch)
 
 
-def _join(device, name, reductions, splits, outputs, scalars) -> Step:
-    """Second launch: combine the partial results of the splits."""
+def join(
+    device: Device,
+    name: str,
+    reductions: Sequence[Reduction],
+    splits: int,
+    outputs: int,
+    scalars: Sequence[np.dtype],
+) -> Step:
+    """Second launch: combine the partial results of ``splits``, which lie in the plan's scratch memory.
+
+    Reduction ``i`` writes output ``i``. The scratch memory holds one array of (splits, outputs) for each,
+    or for each of its accumulator's variables, in order.
+    """
     operands: list[Operand] = []
     totals = []
     for r in reductions:

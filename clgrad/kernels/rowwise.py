@@ -1,15 +1,19 @@
-"""Planners of softmax and log-softmax over one axis, and of their gradients; one launch each."""
+"""Planners of softmax, log-softmax and the cross-entropy with labels, and of their gradients.
+
+One launch each; the sum of the cross-entropies of many rows has a second.
+"""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
-from clgrad.kernels import layout, template
+from clgrad.kernels import expr, layout, reduce, template
 from clgrad.kernels.access import vector_width
-from clgrad.kernels.launch import In, Out, Plan, Step
+from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.map import ranges
 from clgrad.kernels.signature import Signature
 
@@ -43,10 +47,10 @@ def plan_softmax(
         The axis does not exist, or the temperature is 0.
     """
     rowwise = _Rowwise(device, name, shape, axis, dtype, log, temperature, gradient=False, lengths=lengths)
-    rowwise.signature.array("x", dtype, In(0))
-    rowwise.signature.array("y", dtype, Out(0))
+    rowwise.array("x", dtype, In(0))
+    rowwise.array("y", dtype, Out(0))
     if lengths is not None:
-        rowwise.signature.array("lengths", lengths, In(1))
+        rowwise.array("lengths", lengths, In(1))
     return rowwise.plan(inputs=1 if lengths is None else 2)
 
 
@@ -66,16 +70,55 @@ def plan_softmax_grad(
     ``(dy - exp(y) * sum(dy)) / temperature``.
     """
     rowwise = _Rowwise(device, name, shape, axis, dtype, log, temperature, gradient=True)
-    rowwise.signature.array("dy", dtype, In(0))
-    rowwise.signature.array("y", dtype, In(1))
-    rowwise.signature.array("dx", dtype, Out(0))
+    rowwise.array("dy", dtype, In(0))
+    rowwise.array("y", dtype, In(1))
+    rowwise.array("dx", dtype, Out(0))
     return rowwise.plan(inputs=2)
+
+
+def plan_cross_entropy(
+    device: Device, name: str, shape: Sequence[int], dtype: np.dtype, labels: np.dtype
+) -> Plan:
+    """Plan the sum over rows of ``-log softmax(x)[label]``.
+
+    Inputs: x, of two axes and not empty; labels, one number for each row, of their dtype: truncated, moved
+    to the nearest class where there is no such class, NaN as 0. Outputs: the sum, of shape (1,).
+    """
+    rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=False, labels=labels)
+    parts = rowwise.parts()
+    rowwise.losses = dtype if parts == 1 else dtypes.compute_type(dtype)
+    rowwise.array("x", dtype, In(0))
+    rowwise.array("labels", labels, In(1))
+    rowwise.array("losses", rowwise.losses, Out(0) if parts == 1 else Scratch(0))
+    steps, scratch = [rowwise.step()], []
+    if parts > 1:
+        total = reduce.Reduction(expr.operand(0, rowwise.losses), "sum", dtype)
+        steps.append(reduce.join(device, f"{name}_join", [total], parts, 1, []))
+        scratch.append(parts * rowwise.losses.itemsize)
+    return Plan(device, steps, [((1,), dtype)], 2, scratch)
+
+
+def plan_cross_entropy_grad(
+    device: Device, name: str, shape: Sequence[int], dtype: np.dtype, labels: np.dtype
+) -> Plan:
+    """Plan the gradient of :func:`plan_cross_entropy`.
+
+    Inputs: dy, of shape (1,); x; labels. Outputs: dx, ``(softmax(x) - one_hot(label)) * dy``.
+    """
+    rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=True, labels=labels)
+    rowwise.array("grad", dtype, In(0))
+    rowwise.array("x", dtype, In(1))
+    rowwise.array("labels", labels, In(2))
+    rowwise.array("y", dtype, Out(0))
+    return rowwise.plan(inputs=3)
 
 
 class _Rowwise:
     """A kernel over an array seen as (outer, n, inner): each (outer, inner) is a row of its own."""
 
-    def __init__(self, device, name, shape, axis, dtype, log, temperature, *, gradient, lengths=None):
+    def __init__(
+        self, device, name, shape, axis, dtype, log, temperature, *, gradient, lengths=None, labels=None
+    ):
         rank = len(shape)
         if not -rank <= axis < rank:
             raise OperatorError(f"{name}: axis={axis}; accepted: {-rank} to {rank - 1}")
@@ -84,43 +127,54 @@ class _Rowwise:
         axis %= rank
         self.device, self.name, self.dtype = device, name, dtype
         self.log, self.gradient, self.scale = log, gradient, 1 / temperature
-        self.lengths = lengths
+        self.lengths, self.labels = lengths, labels
+        self.losses = dtype
         self.shape = tuple(shape)
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
         self.gpu = device.kind != "cpu"
         scalar = self.gpu or (lengths is not None and self.inner > 1)  # neighbours end at different places
-        self.width = 1 if scalar else self._fitting(self.n if self.inner == 1 else self.inner)
+        register = vector_width(device.capabilities.vector_bytes, [dtype])
+        #: Whether a column is one vector, with padding.
+        self.short = self.inner == 1 and not scalar and 1 < self.n <= register
+        most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
+        self.width = 1 if scalar else _fitting(register, most)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
         self.signature = Signature(layout.needs_long(self.shape, []))
+        #: Names of the arrays in the kernel.
+        self.arrays: list[str] = []
+
+    def array(self, name: str, dtype: np.dtype, argument: In | Out | Scratch) -> None:
+        """Add an array to the kernel's parameters."""
+        self.arrays.append(name)
+        self.signature.array(name, dtype, argument)
 
     def plan(self, inputs: int) -> Plan:
         """The plan of this one launch."""
         outputs = [(self.shape, self.dtype)]
-        elements = math.prod(self.shape)
-        if elements == 0:
-            return Plan(self.device, [], outputs, inputs)
+        steps = [self.step()] if math.prod(self.shape) else []
+        return Plan(self.device, steps, outputs, inputs)
+
+    def step(self) -> Step:
+        """The launch itself."""
         for size in ("outer", "n", "inner"):
             self.signature.fixed(size, getattr(self, size))
         source = template.render("softmax", k=self)
-        step = Step(self.name, source, *self._ranges(elements), self.signature.args)
-        return Plan(self.device, [step], outputs, inputs)
+        return Step(self.name, source, *self._ranges(), self.signature.args)
 
-    def _ranges(self, elements: int) -> tuple[tuple[int], tuple[int]]:
+    def parts(self) -> int:
+        """How many sums of losses there are: one for each work-item of a CPU, for each row on a GPU."""
+        return self.outer if self.gpu else self._ranges()[0][0]
+
+    def _ranges(self) -> tuple[tuple[int], tuple[int]]:
         if not self.gpu:
+            elements = math.prod(self.shape)
             lanes = 1 if self.inner == 1 else self.width
             # exp costs several times what an addition does: fewer elements are worth a work-item.
             return ranges(self.device, self.outer * -(-self.inner // lanes), 4 * elements)
         group = self.team * self.columns
         groups = -(-self.outer * self.inner // self.columns)
         return (groups * group,), (group,)
-
-    def _fitting(self, elements: int) -> int:
-        """The widest vector that the device has and the elements fill."""
-        width = vector_width(self.device.capabilities.vector_bytes, [self.dtype])
-        while width > max(1, elements):
-            width //= 2
-        return width
 
     def _work_group(self) -> tuple[int, int]:
         """Work-items for each column, and columns, of a GPU work-group; powers of two."""
@@ -131,6 +185,13 @@ class _Rowwise:
         else:
             team = min(max(1, group // GPU_COLUMNS), _power_of_two(-(-self.n // 8)))
         return team, group // team
+
+
+def _fitting(width: int, elements: int) -> int:
+    """The widest vector, of at most a width, that the elements fill."""
+    while width > max(1, elements):
+        width //= 2
+    return width
 
 
 def _power_of_two(number: int) -> int:

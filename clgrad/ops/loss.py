@@ -123,9 +123,13 @@ def SoftmaxOutput(
     if not multi_output and not preserve_shape and len(shape) > 2 and label.size != math.prod(shape[:-1]):
         axis, data = 1, with_shape(data, shape=(shape[0], math.prod(shape[1:])))
         label = with_shape(label, shape=data.shape) if label.shape == shape else label
+    _check_class_label(op, label, data.shape, axis)
+    if not tape.state.recording:
+        y = _softmax(data, axis=axis, temperature=1.0, log=False)
+        return y if y.shape == shape else with_shape(y, shape=shape)
     y = _softmax_output(
         data,
-        _class_label(op, label, data.shape, axis),
+        _class_label(label, data.shape, axis),
         axis=axis,
         grad_scale=float(grad_scale),
         ignored=float(ignore_label) if use_ignore else None,
@@ -136,15 +140,15 @@ def SoftmaxOutput(
     return y if y.shape == shape else with_shape(y, shape=shape)
 
 
-def _class_label(op: str, label: NDArray, shape, axis: int) -> NDArray:
+def _check_class_label(op: str, label: NDArray, shape, axis: int) -> None:
+    rows = (*shape[:axis], *shape[axis + 1 :])
+    if label.shape not in (shape, rows, kept_shape(shape, (axis,))):
+        raise argument_error(op, "label", f"of shape {label.shape}", f"{rows} or {shape}")
+
+
+def _class_label(label: NDArray, shape, axis: int) -> NDArray:
     """A label of data's shape, or one number for each row, with the axis as size 1."""
-    kept = kept_shape(shape, (axis,))
-    if label.shape == shape:
-        return label
-    if label.shape not in (kept, tuple(n for a, n in enumerate(shape) if a != axis)):
-        accepted = f"{tuple(n for a, n in enumerate(shape) if a != axis)} or {shape}"
-        raise argument_error(op, "label", f"of shape {label.shape}", accepted)
-    return with_shape(label, shape=kept)
+    return label if label.shape == shape else with_shape(label, shape=kept_shape(shape, (axis,)))
 
 
 # Regression

@@ -131,6 +131,32 @@ def SoftmaxActivation(data, mode="instance"):
     return with_shape(_apply("SoftmaxActivation", rows, -1, None, None, False), shape=data.shape)
 
 
+@operator(name="_cross_entropy", label="softmax_cross_entropy")
+def _cross_entropy(call: Call, data: Spec, label: Spec):
+    """The sum over rows of -log softmax(data)[label]."""
+    name = call.kernel(data.dtype)
+    return rowwise.plan_cross_entropy(call.device, name, data.shape, data.dtype, label.dtype)
+
+
+@operator(name="_cross_entropy_grad", label="softmax_cross_entropy")
+def _cross_entropy_grad(call: Call, grad: Spec, data: Spec, label: Spec):
+    """(softmax(data) - one_hot(label)) * grad, grad being one number."""
+    name = call.kernel(data.dtype, "grad_data")
+    return rowwise.plan_cross_entropy_grad(call.device, name, data.shape, data.dtype, label.dtype)
+
+
+_cross_entropy.gradient(data=lambda dy, data, label: _cross_entropy_grad(dy, data, label))
+
+
+@_cross_entropy_grad.joint_gradient("grad", "data")
+def _(dy, grad, data, label):
+    """The gradient is linear in ``grad``, and in data it is a softmax with constants."""
+    p = _softmax(data, axis=-1, temperature=1.0, log=False)
+    chosen = pick(dy, label, keepdims=True)
+    d_grad = reduction.sum(dy * p) - reduction.sum(chosen)
+    return d_grad, _softmax_grad(dy * grad, p, axis=-1, temperature=1.0, log=False)
+
+
 @composite()
 def softmax_cross_entropy(data, label):
     """The sum over rows of -log softmax(data)[label], as shape (1,)."""
@@ -141,4 +167,6 @@ def softmax_cross_entropy(data, label):
             f"of shapes {data.shape}, {label.shape}",
             "(n, classes) and (n,)",
         )
-    return -reduction.sum(pick(log_softmax(data), label))
+    if not data.size or not dtypes.is_floating(data._view.dtype):
+        return -reduction.sum(pick(log_softmax(data), label))
+    return _cross_entropy(data, label)
