@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels import transpose as transposes
 from clgrad.kernels.launch import In, Plan, Step
 from clgrad.kernels.layout import Operand
 from clgrad.ops.arguments import distinct_axes, one_axis, per_axis
@@ -338,7 +339,8 @@ def transpose(call: Call, data: Spec, *, axes=()):
         raise call.error("axes", axes, f"each of the {ndim} axes once")
     strides = layout.contiguous_strides(data.shape)
     shape = tuple(data.shape[a] for a in order)
-    return _gather(call, shape, Operand(data.dtype, tuple(strides[a] for a in order)))
+    moved = [strides[a] for a in order]
+    return transposes.plan(call.device, call.kernel(data.dtype), shape, moved, data.dtype)
 
 
 @transpose.joint_gradient("data")
