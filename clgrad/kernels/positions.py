@@ -203,6 +203,7 @@ def _copy(
         signature=signature,
         helpers=[],
         width=width,
+        streams=False,
         outer_sizes=outer_sizes,
         accesses=[y, x, at],
         vector_body=_copy_lines(y, x, at, width, read),
