@@ -8,6 +8,7 @@
 ## at(): truncation towards zero, then `clip` to the ends of the axis, or `wrap` modulo its size.
 ## take, both shapes: like an elementwise kernel over (outer * taken, inner), WIDTH columns at a time; a
 ##   CPU work-item takes a contiguous range, GPU work-items take neighbouring blocks in a grid-stride loop.
+##   On CPUs, rows of one element have a loop without anything else in it.
 ## grad: each work-item owns a block of rows i and of columns c of one a. It clears them, then reads all
 ##   indices in order and adds the rows that fall into its block ("owner computes"): no atomics, and the same
 ##   sum in every run. A CPU owner has many columns, WIDTH at a time; a GPU owner has one column, and its
@@ -51,6 +52,21 @@ __kernel void ${name}(
   indices += indices_offset;
   __global const ${bits} *from = (__global const ${bits} *)data + data_offset;
   __global ${bits} *to = (__global ${bits} *)y + y_offset;
+% if cpu and t.inner == 1:
+  const index_t count = outer * taken;
+  const index_t share = (count + get_global_size(0) - 1) / get_global_size(0);
+  index_t p = get_global_id(0) * share;
+  const index_t last = min(count, p + share);
+  while (p < last) {
+    const index_t a = p / taken, row = a * taken, stop = min(last, row + taken);
+    for (; p < stop; ++p) {
+      const index_t j = p - row;
+      to[p] = from[a * n + at(${expr.load(t.index_dtype, "indices", "j")}, n)];
+    }
+  }
+}
+<% return STOP_RENDERING %>\
+% endif
   const index_t row_blocks = (inner + ${W - 1}) / ${W};
   const index_t blocks = outer * taken * row_blocks;
 % if cpu:
