@@ -22,6 +22,7 @@ BENCHMARKS = (
     "elementwise",
     "reduce",
     "rowwise",
+    "attention",
     "movement",
     "pool",
     "conv",

@@ -206,17 +206,22 @@ ${operands.transposed(
         {
           const index_t mask_row = mask_first + (other0 + ${j}) * mask_${n_other};
 % for v in vectors_of:
-<% element = (lambda row: expr.load(mask, "mask", f"mask_row + {row} * mask_{n_own}")) %>\
-% if mask_own == 0:
-          const ${T if mask_adds else M}${V} m${v} = (${T if mask_adds else M}${V})(${expr.load(mask, "mask", "mask_row")});
-% elif mask_own == 1:
-          const ${T if mask_adds else M}${V} m${v} = whole
-            ? ${"" if mask_adds else f"convert_{MV}"}(${expr.load(mask, "mask", f"mask_row + own0 + {v * V}", V)})
-            : ${of_own(f"{T if mask_adds else M}{V}", element, v)};
+<%
+element = lambda row: expr.load(mask, "mask", f"mask_row + {row} * mask_{n_own}")
+kind_ = TV if mask_adds else MV
+%>\
+% if mask_own == 0 and mask_adds:
+          s${v} += (${TV})(${expr.load(mask, "mask", "mask_row")});
+% elif mask_own == 0:
+          s${v} = mask[mask_row] ? s${v} : (${TV})(-INFINITY);
 % else:
-          const ${T if mask_adds else M}${V} m${v} = ${of_own(f"{T if mask_adds else M}{V}", element, v)};
+          const ${kind_} m${v} = \
+% if mask_own == 1:
+whole ? ${"" if mask_adds else f"convert_{MV}"}(${expr.load(mask, "mask", f"mask_row + own0 + {v * V}", V)}) : \
 % endif
+${of_own(kind_, element, v)};
           s${v} = ${f"s{v} + m{v}" if mask_adds else f"select(({TV})(-INFINITY), s{v}, m{v} != ({MV})(0))"};
+% endif
 % endfor
         }
 % endif
@@ -374,7 +379,7 @@ void ${name}(
 % endfor
 % for own, _, into in tiles:
   __local ${T} ${own}_own[${D * W}] __attribute__((aligned(64)));
-  __local ${T} ${into}[${block * W}] __attribute__((aligned(64)));
+  __local ${T} ${into}[${-(-block // rows) * rows * W}] __attribute__((aligned(64)));
 % endfor
 % for _, _, result in sums:
   __local ${T} ${result}_sums[${sum_height * W}] __attribute__((aligned(64)));

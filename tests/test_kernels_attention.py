@@ -1,12 +1,15 @@
 """Attention and its gradients against numpy in float64, in both kernel shapes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from attention_reference import attention as reference
 from helpers import normal
-from plan_harness import device_of_shape, run
+from plan_harness import PoorestGpu, device_of_shape, run
 
 from clgrad import dtypes
+from clgrad.device import current_context
 from clgrad.kernels import attention, layout, random
 
 SHAPES = ("cpu", "gpu")
@@ -37,9 +40,9 @@ def masks(rng, kind: str | None, size) -> np.ndarray | None:
     return mask.astype(np.float32)
 
 
-def check(shape, size, rng, dtype="float32", causal=False, mask=None, keep=None):
-    """Results and gradients of one problem; the same bits again from another run."""
-    device, dtype = device_of_shape(shape), np.dtype(getattr(dtypes, dtype))
+def check(shape, size, rng, dtype="float32", causal=False, mask=None, keep=None, device=None):
+    """Results and gradients of one problem."""
+    device, dtype = device or device_of_shape(shape), np.dtype(getattr(dtypes, dtype))
     batch, heads, queries, keys, width = size
     mask = masks(rng, mask, size)
     own, other = (batch, heads, queries, width), (batch, heads, keys, width)
@@ -70,9 +73,9 @@ def check(shape, size, rng, dtype="float32", causal=False, mask=None, keep=None)
 @pytest.mark.parametrize(
     ("size", "causal", "mask"),
     [
-        (TALL, True, "pairs"),
-        (SMALL, False, "keys"),
-        (LONG, True, "added"),
+        pytest.param(TALL, True, "pairs", id="tall"),
+        pytest.param(SMALL, False, "keys", id="small"),
+        pytest.param(LONG, True, "added", id="long"),
     ],
 )
 def test_results_and_gradients(shape, size, causal, mask, rng):
@@ -100,6 +103,17 @@ def test_other_dtypes(shape, dtype, rng):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dropout_draws_the_mask_of_dropout(shape, rng):
     check(shape, LONG, rng, causal=True, keep=0.7)
+
+
+def test_large_tiles_of_gpus(rng):
+    """Work-groups of 256, with their own rows in local memory throughout."""
+    device = PoorestGpu(current_context().device)
+    device.capabilities = dataclasses.replace(
+        device.capabilities,
+        max_work_group_size=min(256, current_context().device.capabilities.max_work_group_size),
+        local_memory=min(49152, current_context().device.capabilities.local_memory),
+    )
+    check("gpu", LONG, rng, causal=True, mask="pairs", device=device)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -16,7 +16,7 @@ from clgrad.kernels.product import ceil_div
 from clgrad.kernels.signature import Signature
 
 #: Rows of a register tile on CPUs, by vector width in bytes: with two vectors each, they fit the registers.
-_ROWS = {64: 8, 32: 4, 16: 4}
+_ROWS = {64: 8, 32: 6, 16: 6}
 #: Other rows that a work-item of a CPU takes at a time, where local memory allows.
 _BLOCKS = (64, 32, 16)
 
@@ -213,7 +213,8 @@ def _cpu_tiling(device: Device, problem: Problem, kind: str) -> CpuTiling | None
         for vectors in (2, 1) if lanes * itemsize > 16 else (2,):
             width = lanes * vectors
             for block in _BLOCKS:
-                elements = width * (tiles * (problem.size + block) + sums * height) + block * staged
+                scores = ceil_div(block, rows) * rows
+                elements = width * (tiles * (problem.size + scores) + sums * height) + block * staged
                 if elements * itemsize <= capabilities.local_memory:
                     return CpuTiling(lanes, vectors, rows, block)
         lanes //= 2
