@@ -1,14 +1,14 @@
 ## Pieces that the direct convolutions share: tiles of an image, padded, in local memory.
 ##
 ## A tile of `rows` by `columns` positions sees a part of the image. It is packed row after row, `pitch`
-## elements apart, with zeros outside the image; with a stride, each residue of the coordinates modulo the
-## stride is a plane of its own. A tap then sees, from position (y, x) at the flat index y * pitch + x, the
+## elements apart, with zeros outside the image. With a stride, each residue of the coordinates modulo the
+## stride is a plane of its own (`phases`; 1 leaves them together). A tap then sees, from position (y, x) at the flat index y * pitch + x, the
 ## element at this index plus a distance of its own: vectors run along the flat index and need neither
 ## masks nor ends of rows. The pitch - columns indices behind each row are computed and not used.
 
-## The kernel, strides and steps of a window as two axes.
+## Where the plane of a phase begins.
 <%def name="plane(phase0, phase1)" buffered="True" filter="trim">
-${f"(({phase0}) * {scale[1]} + ({phase1})) * plane" if scale != (1, 1) else "0"}
+${f"(({phase0}) * {phases[1]} + ({phase1})) * plane" if phases != (1, 1) else "0"}
 </%def>
 
 ## How far the element that tap (t0, t1) sees lies from the position's flat index.
@@ -17,13 +17,13 @@ ${distance_of_row(t0)} + ${distance_in_row(t1)}
 </%def>
 
 <%def name="distance_of_row(t0)" buffered="True" filter="trim">
-<% phase, shift = (f"({t0}) * {step[0]} % {scale[0]}", f"({t0}) * {step[0]} / {scale[0]}") %>\
-${f"{phase} * {scale[1]} * plane + " if scale[0] > 1 else ""}${shift if scale[0] > 1 else f"({t0}) * {step[0]}"} * pitch
+<% phase, shift = (f"({t0}) * {step[0]} % {phases[0]}", f"({t0}) * {step[0]} / {phases[0]}") %>\
+${f"{phase} * {phases[1]} * plane + " if phases[0] > 1 else ""}${shift if phases[0] > 1 else f"({t0}) * {step[0]}"} * pitch
 </%def>
 
 <%def name="distance_in_row(t1)" buffered="True" filter="trim">
 <% at = t1 * step[1] %>\
-${f"{at % scale[1]} * plane + " if at % scale[1] else ""}${at // scale[1]}
+${f"{at % phases[1]} * plane + " if at % phases[1] else ""}${at // phases[1]}
 </%def>
 
 ## Where a work-item's tile lies: its first position, rows and columns, and the number of flat indices.
@@ -31,7 +31,7 @@ ${f"{at % scale[1]} * plane + " if at % scale[1] else ""}${at // scale[1]}
     const int first_row = (${index}) / tiles1 * tile_rows, first_column = (${index}) % tiles1 * tile_columns;
     const int rows = min((int)tile_rows, (int)positions0 - first_row);
     const int columns = min((int)tile_columns, (int)positions1 - first_column);
-    const int count = (rows - 1) * pitch + columns, lines = rows + ${(kernel[0] - 1) * step[0] // scale[0]};
+    const int count = (rows - 1) * pitch + columns, lines = ((rows - 1) * ${scale[0]} + ${(kernel[0] - 1) * step[0]}) / ${phases[0]} + 1;
     const int y0 = first_row * ${scale[0]} + (${origin[0]}), x0 = first_column * ${scale[1]} + (${origin[1]});
 </%def>
 
@@ -42,20 +42,20 @@ ${f"{at % scale[1]} * plane + " if at % scale[1] else ""}${at // scale[1]}
 
 ## Pack what the tile sees of the channel at `source` to `target`, which holds zeros elsewhere.
 <%def name="pack_channel(source, target)">\
-% for p0 in range(scale[0]):
-% for p1 in range(scale[1]):
+% for p0 in range(phases[0]):
+% for p1 in range(phases[1]):
       {
         // Lines and elements that lie within the image.
         const int y = y0 + ${p0}, x = x0 + ${p1};
-        const int line_low = clamp((${scale[0] - 1} - y) / ${scale[0]}, 0, lines);
-        const int line_high = clamp(((int)size0 - y + ${scale[0] - 1}) / ${scale[0]}, line_low, lines);
-        const int low = clamp((${scale[1] - 1} - x) / ${scale[1]}, 0, (int)pitch);
-        const int high = clamp(((int)size1 - x + ${scale[1] - 1}) / ${scale[1]}, low, (int)pitch);
+        const int line_low = clamp((${phases[0] - 1} - y) / ${phases[0]}, 0, lines);
+        const int line_high = clamp(((int)size0 - y + ${phases[0] - 1}) / ${phases[0]}, line_low, lines);
+        const int low = clamp((${phases[1] - 1} - x) / ${phases[1]}, 0, (int)pitch);
+        const int high = clamp(((int)size1 - x + ${phases[1] - 1}) / ${phases[1]}, low, (int)pitch);
         for (int line = line_low; line < line_high; ++line) {
           __local ${T} *const to = ${target} + ${plane(p0, p1)} + line * pitch;
-          __global const ${expr.dtypes.describe(storage).storage} *const from = ${source} + ((index_t)(y + line * ${scale[0]}) * size1 + x);
+          __global const ${expr.dtypes.describe(storage).storage} *const from = ${source} + ((index_t)(y + line * ${phases[0]}) * size1 + x);
           int i = low;
-${copy("high", lambda at, width: f"vstore{width}({from_image(at, width)}, 0, to + {at});", lambda at: f"to[{at}] = {expr.load(storage, 'from', f'{at} * {scale[1]}')};", vectors=scale[1] <= 2, margin=scale[1] - 1)}
+${copy("high", lambda at, width: f"vstore{width}({from_image(at, width)}, 0, to + {at});", lambda at: f"to[{at}] = {expr.load(storage, 'from', f'{at} * {phases[1]}')};", vectors=phases[1] <= 2, margin=phases[1] - 1)}
         }
       }
 % endfor
@@ -64,7 +64,7 @@ ${copy("high", lambda at, width: f"vstore{width}({from_image(at, width)}, 0, to 
 
 ## `width` elements of a row of the image, a stride apart.
 <%def name="from_image(at, width)" buffered="True" filter="trim">
-% if scale[1] == 1:
+% if phases[1] == 1:
 ${expr.load(storage, "from", at, width)}
 % else:
 (${T}${width})(${expr.load(storage, "from", f"{at} * 2", width)}.even, ${expr.load(storage, "from", f"{at} * 2 + {width}", width)}.even)

@@ -11,7 +11,7 @@ import pytest
 
 from clgrad.device import current_context
 from clgrad.errors import OperatorError
-from clgrad.kernels import conv, conv_direct, matmul_cpu, matmul_gpu, product
+from clgrad.kernels import conv, conv_direct, conv_outer, matmul_cpu, matmul_gpu, product
 from clgrad.kernels.conv import ConvGeometry
 
 FLOAT = np.dtype("float32")
@@ -101,8 +101,13 @@ def check_all(kernel_shape, g, rng, dtype=FLOAT):
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_forward_and_gradients(kernel_shape, name, rng, monkeypatch):
     """A tap off by one, a wrong mask or phase, or groups that mix break this."""
-    monkeypatch.setattr(conv_direct, "takes", lambda device, product: False)
+    leave_to_products(monkeypatch, conv_direct, conv_outer)
     check_all(kernel_shape, GEOMETRIES[name], rng)
+
+
+def leave_to_products(monkeypatch, *planners):
+    for planner in planners:
+        monkeypatch.setattr(planner, "takes", lambda device, product: False)
 
 
 def is_direct(plan):
@@ -124,6 +129,23 @@ def test_direct_by_small_tiles(name, rng, monkeypatch):
     for budget, elements in (("_FEW", 300), ("_MANY", 300), ("_COLUMNS", 8)):
         monkeypatch.setattr(conv_direct, budget, elements)
     check_all("cpu", DIRECT[name], rng)
+
+
+@pytest.mark.parametrize("tiles", ["large", "small"])
+@pytest.mark.parametrize("name", ["same", "stride_2", "dilated"])
+def test_outer_products(name, tiles, rng, monkeypatch):
+    """Rows and channels beyond the last, parts of the images that add up, and edges of tiles."""
+    leave_to_products(monkeypatch, conv_direct)
+    monkeypatch.setattr(conv_outer, "_LEAST_POSITIONS", 1)
+    if tiles == "small":
+        for budget, elements in (("_HEADS", 400), ("_PLANES", 300), ("_TAPS", 20)):
+            monkeypatch.setattr(conv_outer, budget, elements)
+    g = (GEOMETRIES | DIRECT)[name]
+    x, dy = integers(rng, g.data_shape), integers(rng, g.output_shape)
+    plan = conv.plan_grad_weight(device("cpu"), "test_conv_weight", FLOAT, g)
+    assert is_direct(plan)
+    (out,) = plan_harness.run(plan, [x, dy])
+    np.testing.assert_array_equal(out, reference(x, integers(rng, g.weight_shape), dy, g)[2])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
@@ -196,7 +218,7 @@ def test_bias_is_by_channel_of_each_group(kernel_shape, rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_offsets_of_64_bits(kernel_shape, rng, monkeypatch):
     """The kernels for arrays of 2^31 elements and more, on small ones: they build and agree."""
-    for module in (product, conv_direct, matmul_cpu, matmul_gpu):
+    for module in (product, conv_direct, conv_outer, matmul_cpu, matmul_gpu):
         monkeypatch.setattr(module, "index_wide", lambda product, splits=1: True)
     check_all(kernel_shape, GEOMETRIES["groups"], rng)
 

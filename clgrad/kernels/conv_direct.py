@@ -38,7 +38,7 @@ _COLUMNS, _LINES = 512, 4
 
 
 @dataclass(frozen=True)
-class _Axes:
+class Axes:
     """The spatial axes of a window, two of them: a missing one has size 1."""
 
     size: tuple[int, int]
@@ -49,7 +49,8 @@ class _Axes:
     step: tuple[int, int]
 
     @classmethod
-    def of(cls, window: Window) -> "_Axes":
+    def of(cls, window: Window) -> "Axes":
+        """The axes of a window that has one or two."""
         missing = {"size": 1, "positions": 1, "kernel": 1, "scale": 1, "origin": 0, "step": 1}
         lead = 2 - len(window.size)
         return cls(**{key: (one,) * lead + getattr(window, key) for key, one in missing.items()})
@@ -58,6 +59,10 @@ class _Axes:
         """How far the last tap reaches along axis d, in positions."""
         return (self.kernel[d] - 1) * self.step[d] // self.scale[d]
 
+    def reach(self, d: int, positions: int) -> int:
+        """Elements of the image along axis d that a number of positions sees."""
+        return (positions - 1) * self.scale[d] + (self.kernel[d] - 1) * self.step[d] + 1
+
     @property
     def phases(self) -> int:
         """Planes of a channel, one for each residue modulo the stride."""
@@ -65,6 +70,7 @@ class _Axes:
 
     @property
     def taps(self) -> int:
+        """Taps in all."""
         return math.prod(self.kernel)
 
     @property
@@ -81,7 +87,7 @@ class _Tiling:
     is lines and columns of positions.
     """
 
-    axes: _Axes
+    axes: Axes
     lanes: int
     rows: int
     vectors: int
@@ -114,7 +120,7 @@ class _Tiling:
     def planes(self) -> int:
         """Elements of all planes, and what vectors read behind them."""
         shift = self.axes.shift(0) * self.pitch + self.axes.shift(1)
-        return _rounded(self.block * self.channel - self.plane + shift + self.flat)
+        return rounded(self.block * self.channel - self.plane + shift + self.flat)
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -182,10 +188,10 @@ def _add_weight_steps(
 def _tiling(device: Device, product: Product) -> _Tiling:
     """Tiles of whole rows, of as many lines as the cache holds of all channels, or of a block of them."""
     assert isinstance(product.b, Window)
-    axes = _Axes.of(product.b)
+    axes = Axes.of(product.b)
     compute = dtypes.compute_type(product.dtype)
     channels = product.k // axes.taps
-    columns = _even(axes.positions[1], _COLUMNS)
+    columns = even(axes.positions[1], _COLUMNS)
     pitch = columns + axes.shift(1)
     lanes, vectors, rows = matmul_cpu.register_tile(device, compute, product.m, axes.positions[0] * pitch)
     budget = min(_FEW if channels <= 4 else _MANY, _room(device, product) // 4)
@@ -194,34 +200,34 @@ def _tiling(device: Device, product: Product) -> _Tiling:
     while lines < min(_LINES, axes.positions[0]) and block > 1:
         block = ceil_div(block, 2)
         lines = min(budget // (block * axes.phases * pitch) - axes.shift(0), budget // (height * pitch))
-    lines = _even(axes.positions[0], max(lines, 1))
+    lines = even(axes.positions[0], max(lines, 1))
     return _Tiling(axes, lanes, rows, vectors, height, block, (lines, columns))
 
 
 def _weight_tiling(device: Device, product: Product) -> _Tiling:
     """The same for the gradient of weights, which needs all channels at once."""
     assert isinstance(product.b, Window)
-    axes = _Axes.of(product.b)
+    axes = Axes.of(product.b)
     compute = dtypes.compute_type(product.dtype)
     channels = product.n // axes.taps
-    columns = _even(axes.positions[1], _COLUMNS)
+    columns = even(axes.positions[1], _COLUMNS)
     pitch = columns + axes.shift(1)
     lanes, _, _ = matmul_cpu.register_tile(device, compute, 1, 1)
     budget = min(_FEW, _room(device, product) // 4)
     lines = min(budget // (channels * axes.phases * pitch) - axes.shift(0), budget // (product.m * pitch))
-    lines = _even(axes.positions[0], max(lines, 1))
+    lines = even(axes.positions[0], max(lines, 1))
     rows = 2 if product.m % 2 == 0 and 2 * axes.taps <= matmul_cpu.accumulators(device) else 1
     return _Tiling(axes, lanes, rows, 1, product.m, channels, (lines, columns))
 
 
-def _even(n: int, most: int) -> int:
+def even(n: int, most: int) -> int:
     """The size of the pieces that n is cut into: at most ``most``, and about equal."""
     return ceil_div(n, ceil_div(n, most))
 
 
-def _rounded(elements: int) -> int:
+def rounded(elements: int, to: int = 256) -> int:
     """A size of local memory; few different ones, so that shapes share programs."""
-    return ceil_div(elements, 256) * 256
+    return ceil_div(elements, to) * to
 
 
 def _packed_elements(product: Product, tiling: _Tiling) -> int:
@@ -230,7 +236,7 @@ def _packed_elements(product: Product, tiling: _Tiling) -> int:
 
 def _fits(device: Device, product: Product, tiling: _Tiling) -> bool:
     """Whether the local memory has room for a tile."""
-    elements = tiling.planes + (tiling.height + 1) * _rounded(tiling.flat)
+    elements = tiling.planes + (tiling.height + 1) * rounded(tiling.flat)
     if isinstance(product.b, Window) and product.b.transposed:
         elements += _weight_sums(tiling) * tiling.lanes
     return elements <= _room(device, product)
@@ -243,14 +249,14 @@ def _room(device: Device, product: Product) -> int:
 
 def _weight_sums(tiling: _Tiling) -> int:
     """Vectors of sums of the gradient of the weights."""
-    return ceil_div(tiling.height * tiling.block * tiling.axes.taps, 16) * 16
+    return rounded(tiling.height * tiling.block * tiling.axes.taps, 16)
 
 
 def _step(device: Device, name: str, product: Product, roles: Roles, tiling: _Tiling) -> Step:
     axes, c = tiling.axes, product.c
     channels = product.k // axes.taps
     images = product.n // axes.area
-    row = _rounded(tiling.flat)
+    row = rounded(tiling.flat)
     items = math.prod(tiling.tiles) * images * product.batch
     share = max(1, min(images, items // (16 * device.capabilities.compute_units)))
     signature = Signature(index_wide(product))
@@ -293,7 +299,7 @@ def _weight_step(
 ) -> Step:
     axes, a, c = tiling.axes, product.a, product.c
     result = dtypes.compute_type(product.dtype) if splits > 1 else product.dtype
-    row = _rounded(tiling.flat)
+    row = rounded(tiling.flat)
     signature = Signature(index_wide(product, splits))
     signature.array("a", product.dtype, roles["a"])
     signature.array("b", product.dtype, roles["b"])
@@ -306,7 +312,7 @@ def _weight_step(
         "conv_weight",
         name=name, signature=signature, result=result, **description(product), **_constants(tiling),
         rows_of_c=tiling.rows, row=row, heads=tiling.height * row, sums=_weight_sums(tiling),
-        set_of_taps=_even(axes.taps, matmul_cpu.accumulators(device) // tiling.rows),
+        set_of_taps=even(axes.taps, matmul_cpu.accumulators(device) // tiling.rows),
     )  # fmt: skip
     return Step(name, source, (splits, product.batch, 1), (1, 1, 1), signature.args)
 
@@ -340,6 +346,7 @@ def _constants(tiling: _Tiling) -> dict[str, object]:
         "piece": 1 << (min(tiling.tile[1], tiling.lanes).bit_length() - 1),
         "planes": tiling.planes,
         "kernel": axes.kernel,
+        "phases": axes.scale,
         "scale": axes.scale,
         "origin": axes.origin,
         "step": axes.step,

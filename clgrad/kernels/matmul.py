@@ -9,7 +9,7 @@ template  when
 ========  ========================================================================================
 cpu       CPUs: register tiles from panels packed in the cache; A after ``pack`` if reused often
 dot       CPUs: a few rows times a matrix that is contiguous along k, which is read once, in place
-direct    CPUs: a few rows times a window, without im2col (conv_direct.py)
+conv_*    CPUs: products of windows without im2col (conv_direct.py and conv_outer.py)
 gpu       GPUs: register tiles from slabs in local memory
 sum       second launch of a product whose sum was split to occupy all compute units
 ========  ========================================================================================
@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from clgrad.device import Device
-from clgrad.kernels import conv_direct, matmul_cpu, matmul_gpu
+from clgrad.kernels import conv_direct, conv_outer, matmul_cpu, matmul_gpu
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.product import (
     Product,
@@ -109,8 +109,9 @@ def _add_steps(
     if matmul_cpu.better_swapped(device, product):
         product = product.swapped
         roles["a"], roles["b"] = roles["b"], roles["a"]
-    if conv_direct.takes(device, product):
-        conv_direct.add_steps(device, name, product, roles, steps, scratch)
-        return
+    for direct in (conv_direct, conv_outer):
+        if direct.takes(device, product):
+            direct.add_steps(device, name, product, roles, steps, scratch)
+            return
     shape = matmul_cpu if device.kind == "cpu" else matmul_gpu
     shape.add_steps(device, name, product, roles, steps, scratch)
