@@ -11,14 +11,18 @@ BAR = {"torch": 1.0}
 BATCH, HEADS, SIZE = 8, 4, 64
 
 
-def _by_parts(nd, query, key, value, causal: bool):
+def _hidden(length: int) -> np.ndarray:
+    """Added to scores, it hides from each query the keys that come later."""
+    return np.triu(np.full((1, length, length), -1e30, np.float32), 1)
+
+
+def _by_parts(nd, query, key, value, hidden, causal: bool):
     """Products, a mask, and softmax."""
     length = query.shape[2]
     query, key, value = (x.reshape((-1, length, SIZE)) for x in (query, key, value))
     scores = nd.batch_dot(query, key, transpose_b=True) / math.sqrt(SIZE)
     if causal:
-        hidden = np.triu(np.full((1, length, length), -1e30, np.float32), 1)
-        scores = nd.broadcast_add(scores, nd.array(hidden))
+        scores = nd.broadcast_add(scores, hidden)
     return nd.batch_dot(nd.softmax(scores), value).reshape((BATCH, HEADS, length, SIZE))
 
 
@@ -26,20 +30,21 @@ def _attention(length: int, causal: bool = False, parts: bool = False) -> Op:
     def mxnet(nd, *arrays):
         if parts or not hasattr(nd.contrib, "flash_attention"):  # MXNet has only the parts
             return _by_parts(nd, *arrays, causal)
-        return nd.contrib.flash_attention(*arrays, causal=causal)
+        return nd.contrib.flash_attention(*arrays[:3], causal=causal)
 
-    def torch(torch, query, key, value):
+    def torch(torch, query, key, value, _):
         if parts:
             scores = query @ key.transpose(-1, -2) / math.sqrt(SIZE)
             return torch.softmax(scores, -1) @ value
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
-    def tinygrad(tensor, query, key, value):
+    def tinygrad(tensor, query, key, value, _):
         return query.scaled_dot_product_attention(key, value, is_causal=causal)
 
     return Op(
         f"{BATCH} sequences of {length}, {HEADS} heads of {SIZE}" + (", causal" if causal else ""),
         [normal(BATCH, HEADS, length, SIZE, seed=seed) for seed in range(3)],
+        constants=[lambda: _hidden(length)],
         mxnet=mxnet,
         torch=torch,
         tinygrad=None if parts else tinygrad,

@@ -251,6 +251,20 @@ def _gpt_inputs() -> list[np.ndarray]:
 
 
 def _gpt_mxnet(nd, p, x, label, above):
+    def attended(parts):
+        query, key, value = (nd.reshape(part, (BATCH * HEADS, LENGTH, DEPTH)) for part in parts)
+        scores = nd.batch_dot(query, key, transpose_b=True) * DEPTH**-0.5
+        y = nd.batch_dot(nd.softmax(nd.broadcast_add(scores, above)), value)
+        return nd.reshape(y, (BATCH, HEADS, LENGTH, DEPTH))
+
+    return _gpt(nd, p, x, label, attended)
+
+
+def _gpt_clgrad(nd, p, x, label, above):
+    return _gpt(nd, p, x, label, lambda parts: nd.contrib.flash_attention(*parts, causal=True))
+
+
+def _gpt(nd, p, x, label, attended):
     def norm(x, name: str):
         return nd.LayerNorm(x, p[f"{name}_gamma"], p[f"{name}_beta"], eps=1e-5)
 
@@ -258,14 +272,11 @@ def _gpt_mxnet(nd, p, x, label, above):
         return _dense(nd, p, name, x, flatten=False)
 
     def heads(x):
-        x = nd.transpose(nd.reshape(x, (BATCH, LENGTH, HEADS, DEPTH)), (0, 2, 1, 3))
-        return nd.reshape(x, (BATCH * HEADS, LENGTH, DEPTH))
+        return nd.transpose(nd.reshape(x, (BATCH, LENGTH, HEADS, DEPTH)), (0, 2, 1, 3))
 
     def attention(x):
-        query, key, value = (heads(part) for part in nd.split(dense(x, "qkv"), 3, axis=2))
-        scores = nd.batch_dot(query, key, transpose_b=True) * DEPTH**-0.5
-        y = nd.batch_dot(nd.softmax(nd.broadcast_add(scores, above)), value)
-        y = nd.transpose(nd.reshape(y, (BATCH, HEADS, LENGTH, DEPTH)), (0, 2, 1, 3))
+        y = attended([heads(part) for part in nd.split(dense(x, "qkv"), 3, axis=2)])
+        y = nd.transpose(y, (0, 2, 1, 3))
         return dense(nd.reshape(y, (BATCH, LENGTH, WIDTH)), "projection")
 
     x = x + attention(norm(x, "norm1"))
@@ -291,4 +302,4 @@ def _gpt_torch(torch, p, x, label, above):
     return functional.cross_entropy(_linear(torch, p, "last", x).view(-1, CHARACTERS), label)
 
 
-GPT_BLOCK = Net(_gpt_parameters, _gpt_inputs, _gpt_mxnet, _gpt_torch)
+GPT_BLOCK = Net(_gpt_parameters, _gpt_inputs, _gpt_mxnet, _gpt_torch, clgrad_loss=_gpt_clgrad)

@@ -61,6 +61,8 @@ class Net:
         ``loss(nd, parameters, *inputs)`` and ``loss(torch, parameters, *inputs)``.
     torch_layout : callable
         Parameters as PyTorch wants them.
+    clgrad_loss : callable, optional
+        What clgrad's users write, where it is not what MXNet's do.
     tinygrad_loss : callable, optional
         ``loss(Tensor, parameters, *inputs)``.
     """
@@ -70,10 +72,12 @@ class Net:
     mxnet_loss: Callable
     torch_loss: Callable
     torch_layout: Callable[[Arrays], Arrays] = lambda arrays: arrays
+    clgrad_loss: Callable | None = None
     tinygrad_loss: Callable | None = None
 
     def mxnet(self, mx) -> Callable:
-        """A step of training, which returns the loss."""
+        """A step of training, which returns the loss; for clgrad as well."""
+        function = (mx.__name__ == "clgrad" and self.clgrad_loss) or self.mxnet_loss
         parameters = {name: mx.nd.array(array) for name, array in self.parameters().items()}
         inputs = [mx.nd.array(array) for array in self.inputs()]
         learned = _learned(parameters)
@@ -82,7 +86,7 @@ class Net:
 
         def step():
             with mx.autograd.record():
-                loss = self.mxnet_loss(mx.nd, parameters, *inputs)
+                loss = function(mx.nd, parameters, *inputs)
             loss.backward()
             for parameter in learned:
                 mx.nd.sgd_update(parameter, parameter.grad, lr=RATE, wd=0, out=parameter)
