@@ -172,7 +172,7 @@ FUNCTIONS = {
         low=-38,
         places=(0.0, -1.0, -10.0),
         mp="x * ncdf(x)",
-        bounds=(256, 2048),
+        bounds=(8, 16),
     ),
 }
 

@@ -2,7 +2,11 @@
 
 <%def name="prologue(signature, helpers)">\
 typedef ${signature.index_type} index_t;
-<%include file="functions.cl.mako" args="helpers=helpers"/>\
+<%
+ours = expr.ELEMENTARY
+%>\
+<%include file="elementary.cl.mako" args="functions=[h for h in helpers if h[0] in ours]"/>\
+<%include file="functions.cl.mako" args="helpers=[h for h in helpers if h[0] not in ours]"/>\
 </%def>
 
 ## Coordinates c0, c1, ... of the outer axes from the C variable `row`, last axis fastest.

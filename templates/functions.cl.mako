@@ -1,10 +1,10 @@
 <%page args="helpers"/>\
 ## Scalar helper functions, one instance for each (function, dtype) that a kernel calls.
 ##
-## helpers: sequence of (function, compute dtype); see clgrad/kernels/expr.py.
+## helpers: sequence of (function, compute dtype, 1); see clgrad/kernels/expr.py.
 <%
 # polygamma calls digamma, once for each dtype
-wanted = dict.fromkeys(h for function, dtype in helpers for h in ([("digamma", dtype)] if function == "polygamma" else []) + [(function, dtype)])
+wanted = dict.fromkeys(h for function, dtype, _ in helpers for h in ([("digamma", dtype)] if function == "polygamma" else []) + [(function, dtype)])
 %>\
 % for function, dtype in wanted:
 <% T = expr.dtypes.c_type(dtype); lit = lambda value: expr.c_literal(value, dtype) %>\

@@ -23,7 +23,7 @@ SQRT_HALF = math.sqrt(0.5)
 #: Reference of ops whose declaration has none, or one for the default attributes only.
 REFERENCES: dict[str, Callable] = {
     "erf": scipy.special.erf,
-    "_erfc": scipy.special.erfc,
+    "_normal_cdf": scipy.special.ndtr,
     "erfinv": scipy.special.erfinv,
     "gamma": scipy.special.gamma,
     "gammaln": scipy.special.gammaln,

@@ -44,8 +44,8 @@ class Capabilities:
     unified_memory: bool
     #: ``fma()`` is one instruction; otherwise it is a slow library call.
     fast_fma: bool
-    #: Built-in functions whose vector forms are wrong: kernels call them for scalars only.
-    scalar_functions: frozenset[str] = frozenset()
+    #: Built-in functions that are slow, or wrong in vectors: kernels bring their own (elementary.cl.mako).
+    own_functions: frozenset[str] = frozenset()
 
     def limited(self, limits: dict[str, int]) -> "Capabilities":
         """Lower what is reported to ``limits``, keyed as ``CLGRAD_LIMITS`` is; nothing is raised.

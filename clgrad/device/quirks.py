@@ -23,9 +23,30 @@ _RANK_MESA = 4
 _RANK_WRONG = 5
 _RANK_SIMULATOR = 6
 
-#: In PoCL 3.0 and 3.1, one infinity or number beyond some 1e5 in a float vector spoils the sine, cosine and
-#: tangent of all the others, by up to 0.016: they are reduced by the steps that the largest one needs.
-_POCL_SCALAR_FUNCTIONS = frozenset({"sin", "cos", "tan"})
+#: PoCL 3.0 and 3.1 compute these slowly. One infinity, or number beyond 1e5, in a vector of floats spoils
+#: the sine, cosine and tangent of all the others, by up to 0.016: they are reduced by as many steps as the
+#: largest one needs.
+_POCL_OWN_FUNCTIONS = frozenset(
+    [
+        "cos",
+        "cosh",
+        "erf",
+        "exp",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "pow",
+        "sin",
+        "sinh",
+        "tan",
+        "tanh",
+    ]
+)
+
+#: Intel's are vectorised well, but for these: ours take half the time.
+_INTEL_OWN_FUNCTIONS = frozenset(["expm1", "tanh"])
 
 #: PoCL compiles a kernel when it is first enqueued, for the very work-group size. To be asked for a binary
 #: makes it compile another, for any size, that it then leaves aside: of 428 kernels' builds that took 80 s
@@ -72,7 +93,7 @@ def quirks_of(cl_device: cl.Device) -> Quirks:
         return _pocl_wheel(cl_device)
     if platform == "Portable Computing Language":
         return Quirks(
-            _RANK_POCL, {"scalar_functions": _POCL_SCALAR_FUNCTIONS}, caches_programs=_POCL_CACHES_PROGRAMS
+            _RANK_POCL, {"own_functions": _POCL_OWN_FUNCTIONS}, caches_programs=_POCL_CACHES_PROGRAMS
         )
     if platform.startswith("Intel") and cl_device.type & cl.device_type.CPU:
         return _intel_cpu(cl_device.driver_version)
@@ -101,7 +122,8 @@ def _intel_cpu(driver_version: str) -> Quirks:
     """
     known_right = tuple(map(int, re.findall(r"\d+", driver_version)[:2])) >= (2025, 19)
     rank = _RANK_INTEL if known_right else _RANK_WRONG
-    return Quirks(rank, overrides={"fast_fma": "fma" in cpu_flags()})
+    overrides = {"fast_fma": "fma" in cpu_flags(), "own_functions": _INTEL_OWN_FUNCTIONS}
+    return Quirks(rank, overrides)
 
 
 def _pocl_wheel(cl_device: cl.Device) -> Quirks:
@@ -120,7 +142,7 @@ def _pocl_wheel(cl_device: cl.Device) -> Quirks:
     overrides: dict[str, Any] = {
         "vector_bytes": vector_bytes,
         "fast_fma": target_cpu == "skylake-avx512",
-        "scalar_functions": _POCL_SCALAR_FUNCTIONS,
+        "own_functions": _POCL_OWN_FUNCTIONS,
     }
     # PoCL keys its disk cache by the name that was replaced; the options are part of its key, too.
     options = (f"-DCLGRAD_TARGET_CPU_{target_cpu.replace('-', '_')}",) if target_cpu else ()

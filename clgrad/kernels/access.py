@@ -99,16 +99,12 @@ def vector_width(
     vector_bytes: int,
     storages: Iterable[np.dtype],
     values: Sequence[Expr] = (),
-    scalar_functions: frozenset[str] = frozenset(),
 ) -> int:
     """Elements per vector: as many as the device's register holds of the widest type in use.
 
     What is computed on the way counts as well as what lies in memory: PoCL's wheel cannot compile
-    conversions between vectors of which one is wider than a register. Functions that the device gets
-    wrong in vectors (``scalar_functions``) leave no choice.
+    conversions between vectors of which one is wider than a register.
     """
-    if scalar_functions & expr.functions_of(values):
-        return 1
     used = {dtypes.compute_type(d) for d in storages} | expr.dtypes_of(values)
     widest = max((d.itemsize for d in used), default=4)
     return max(1, min(MAX_WIDTH, vector_bytes // widest))

@@ -27,7 +27,6 @@ BUILTINS = frozenset(
         "cos",
         "cosh",
         "erf",
-        "erfc",
         "exp",
         "exp2",
         "expm1",
@@ -65,6 +64,29 @@ HELPERS = frozenset(
         "int_modulo",
         "int_power",
         "polygamma",
+    ]
+)
+
+#: Functions that OpenCL C lacks, of templates/elementary.cl.mako, for any width.
+EXTRAS = frozenset(["ndtr", "softplus"])
+
+#: All of templates/elementary.cl.mako; its versions of built-ins are for devices that lack good ones.
+ELEMENTARY = EXTRAS | frozenset(
+    [
+        "cos",
+        "cosh",
+        "erf",
+        "exp",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "pow",
+        "sin",
+        "sinh",
+        "tan",
+        "tanh",
     ]
 )
 
@@ -207,7 +229,7 @@ def call(function: str, *args) -> Expr:
     """A built-in or helper function; integer operands of built-ins are first made real."""
     typed = [a for a in args if isinstance(a, Expr)]
     dtype = np.result_type(*(a.dtype for a in typed))
-    if function in BUILTINS or (function in HELPERS and not function.startswith("int_")):
+    if function in BUILTINS | EXTRAS or (function in HELPERS and not function.startswith("int_")):
         dtype = _real(dtype)
     return Expr(function, dtype, tuple(cast(a, dtype) for a in args))
 
@@ -287,13 +309,15 @@ class Emitter:
     lookup : callable, optional
         ``lookup(slot, address)`` gives the C expression of an operand's values at addresses, the name of
         a variable of the width.
+    own : frozenset of str, optional
+        Built-ins to take from ``elementary.cl.mako``: the device's ``own_functions``.
 
     Attributes
     ----------
     lines : list of str
         The statements so far.
-    helpers : set of (str, numpy.dtype)
-        Functions of ``functions.cl.mako`` that the statements call.
+    helpers : set of (str, numpy.dtype, int)
+        Functions of ``functions.cl.mako`` (of width 1) and ``elementary.cl.mako`` that the statements call.
     """
 
     def __init__(
@@ -302,13 +326,15 @@ class Emitter:
         load: Callable[[int], str],
         scalars: Callable[[int], str],
         lookup: Callable[[int, str], str] | None = None,
+        own: frozenset[str] = frozenset(),
     ):
         self.width = width
         self.lines: list[str] = []
-        self.helpers: set[tuple[str, np.dtype]] = set()
+        self.helpers: set[tuple[str, np.dtype, int]] = set()
         self._load = load
         self._scalars = scalars
         self._lookup = lookup
+        self._own = own
         self._names: dict[int, str] = {}
         self._keep_alive: list[Expr] = []
 
@@ -356,6 +382,9 @@ class Emitter:
             return convert(args[0], node.args[0].dtype, node.dtype, self.width)
         if function in HELPERS:
             return self._helper(function, node, args)
+        if function in EXTRAS or function in self._own:
+            self.helpers.add((function, node.dtype, self.width))
+            function = f"{function}_{self._type(node.dtype)}"
         return f"{function}({', '.join(args)})"
 
     def _splat(self, text: str, dtype: np.dtype) -> str:
@@ -365,7 +394,7 @@ class Emitter:
         kind = self._type(dtype)
         if self.width == 1:
             return f"({kind})({comparison})"
-        return f"select(({kind})(0), ({kind})(1), {comparison})"
+        return f"{comparison} ? ({kind})(1) : ({kind})(0)"
 
     def _select(self, node: Expr, args: Sequence[str]) -> str:
         condition, (test, yes, no) = node.args[0].dtype, args
@@ -376,10 +405,10 @@ class Emitter:
             # Compared again: Mesa 22.3 (llvmpipe) loses the sign of a mask widened from int to long.
             integer = self._type(np.dtype(f"int{8 * node.dtype.itemsize}"))
             mask = f"convert_{integer}({mask}) != ({integer})(0)"
-        return f"select({no}, {yes}, {mask})"
+        return f"{mask} ? {yes} : {no}"
 
     def _helper(self, function: str, node: Expr, args: Sequence[str]) -> str:
-        self.helpers.add((function, node.dtype))
+        self.helpers.add((function, node.dtype, 1))
         name = f"{function}_{dtypes.c_type(node.dtype)}"
         if self.width == 1:
             return f"{name}({', '.join(args)})"

@@ -113,8 +113,9 @@ def step(
 
     width = _width(device, writes, outputs)
     streams = width > 1 and _streams(device, math.prod(sizes), writes)
-    vector_body, vector_helpers = _body(width, outputs, writes, reads, streams)
-    scalar_body, scalar_helpers = _body(1, outputs, writes, reads)
+    own = device.capabilities.own_functions
+    vector_body, vector_helpers = _body(width, outputs, writes, reads, own, streams)
+    scalar_body, scalar_helpers = _body(1, outputs, writes, reads, own)
     source = template.render(
         "map",
         name=name,
@@ -148,7 +149,7 @@ def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) 
     tuned = tuning.of(device, MapCpu) if device.kind == "cpu" else tuning.of(device, MapGpu)
     target = tuned.vector_bytes
     storages, values = [_storage(o.operand) for o in outputs], [o.value for o in outputs]
-    return vector_width(target, storages, values, device.capabilities.scalar_functions)
+    return vector_width(target, storages, values)
 
 
 def _streams(device: Device, elements: int, writes: Sequence[Access]) -> bool:
@@ -163,12 +164,13 @@ def _streams(device: Device, elements: int, writes: Sequence[Access]) -> bool:
     return written >= tuning.of(device, MapCpu).stream_bytes
 
 
-def _body(width, outputs, writes, reads, streams=False) -> tuple[list[str], set]:
+def _body(width, outputs, writes, reads, own, streams=False) -> tuple[list[str], set]:
     emitter = Emitter(
         width,
         lambda slot: reads[slot].load("column", width),
         lambda slot: f"c{slot}",
         lambda slot, address: reads[slot].lookup(address, width),
+        own,
     )
     stores = [
         access.store(emitter.value(output.value), output.value.dtype, "column", width, streams)

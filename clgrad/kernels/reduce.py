@@ -220,7 +220,6 @@ class _Space:
             register,
             [r.dtype for r in reductions],
             [r.finish(r.value) for r in reductions],  # what finishes a total is a vector in "columns"
-            device.capabilities.scalar_functions,
         )
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
@@ -340,11 +339,12 @@ class _Output:
 
 def _source(space, name, signature, reductions, kept_names, reduced_names, stored) -> str:
     body, values, finish, helpers = {}, {}, {}, set()
+    own = space.device.capabilities.own_functions
     for width in {space.width, 1}:
-        emitter = Emitter(width, space.loader(width), lambda slot: f"c{slot}")
+        emitter = Emitter(width, space.loader(width), lambda slot: f"c{slot}", own=own)
         values[width] = [[emitter.value(v) for v in r.values] for r in reductions]
         body[width] = emitter.lines
-        finish[width], used = _finish(reductions, width, whole=len(stored) > len(reductions))
+        finish[width], used = _finish(reductions, width, own, whole=len(stored) > len(reductions))
         helpers |= emitter.helpers | used
     outputs = [_Output(output, Operand(dtype, ())) for output, dtype in stored]
     return template.render(
@@ -368,12 +368,14 @@ def _source(space, name, signature, reductions, kept_names, reduced_names, store
     )
 
 
-def _finish(reductions: Sequence[Reduction], width: int, whole: bool) -> tuple[list[str], set]:
+def _finish(
+    reductions: Sequence[Reduction], width: int, own: frozenset[str], whole: bool
+) -> tuple[list[str], set]:
     """C lines that finish the totals ``tail0``, ... and store them at the position ``@``.
 
     With ``whole``, whole accumulators are stored, to be joined later.
     """
-    emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}")
+    emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}", own=own)
     stores = []
     for i, reduction in enumerate(reductions):
         total = Expr("input", reduction.value.dtype, payload=i)

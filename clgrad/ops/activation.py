@@ -6,13 +6,14 @@ import numpy as np
 
 from clgrad import tape
 from clgrad.errors import argument_error
+from clgrad.kernels.expr import call
 from clgrad.ops.creation import full_like
 from clgrad.ops.sampling import uniform_like
 from clgrad.ops.selection import select
 from clgrad.ops.shape import along
-from clgrad.ops.special import erfc
+from clgrad.ops.special import normal_cdf
 from clgrad.ops.trigonometric import tanh
-from clgrad.ops.unary import abs, clip, exp, expm1, log1p, square
+from clgrad.ops.unary import abs, clip, exp, expm1, square
 from clgrad.registry import composite, elementwise
 
 
@@ -49,7 +50,7 @@ sigmoid.gradient(data=lambda dy, data: dy * sigmoid_slope(data))
 @elementwise(reference=lambda data: np.logaddexp(data, 0), domain=(-4, 4))
 def softrelu(data):
     """log(1 + exp(x)), without overflow (softplus)."""
-    return log1p(exp(-abs(data))) + relu(data)
+    return call("softplus", data)
 
 
 softrelu.gradient(data=lambda dy, data: dy * sigmoid(data))
@@ -76,16 +77,12 @@ hard_sigmoid.gradient(data=lambda dy, y, alpha, beta: select((y > 0) * (y < 1), 
 @elementwise(domain=(-3, 3))
 def gelu(data):
     """x Phi(x), Phi the standard normal distribution function (Hendrycks & Gimpel, 2016)."""
-    return 0.5 * data * erfc(data * -math.sqrt(0.5))  # 1 + erf would cancel in the lower tail
+    return data * normal_cdf(data)
 
 
 gelu.gradient(
     data=lambda dy, data: (
-        dy
-        * (
-            0.5 * erfc(data * -math.sqrt(0.5))
-            + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
-        )
+        dy * (normal_cdf(data) + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi)))
     )
 )
 

@@ -19,13 +19,13 @@ def erf(data):
 erf.gradient(data=lambda dy, data: dy * (2 / math.sqrt(math.pi)) * exp(-(data * data)))
 
 
-@elementwise(name="_erfc", domain=(-2, 2))
-def erfc(data):
-    """1 - erf(x), accurate where that is tiny."""
-    return call("erfc", data)
+@elementwise(name="_normal_cdf", domain=(-2, 2))
+def normal_cdf(data):
+    """The distribution function of the standard normal distribution, accurate in both tails."""
+    return call("ndtr", data)
 
 
-erfc.gradient(data=lambda dy, data: dy * (-2 / math.sqrt(math.pi)) * exp(-(data * data)))
+normal_cdf.gradient(data=lambda dy, data: dy * (1 / math.sqrt(2 * math.pi)) * exp(-0.5 * data * data))
 
 
 @elementwise(domain=(-0.8, 0.8))
