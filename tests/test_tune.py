@@ -36,7 +36,7 @@ def search(measure, seconds: float = math.inf) -> Search:
 
 
 class TestSearch:
-    def test_finds_the_best_and_measures_it_again(self):
+    def test_finds_the_best_and_measures_each_once_and_the_better_ones_again(self):
         calls = []
 
         def measure(candidate, careful):
@@ -47,7 +47,7 @@ class TestSearch:
         assert {name: found.best.as_dict()[name] for name in FAST} == FAST
         assert found.worth_an_entry
         assert found.gain == pytest.approx(1.21)
-        assert calls[-1] == (found.best, True)
+        assert (found.best, True) in calls
         tried = [candidate for candidate, careful in calls if not careful]
         assert len(tried) == len(set(tried)) == found.measured, "a candidate was measured twice"
         assert found.start not in tried
@@ -55,7 +55,7 @@ class TestSearch:
     def test_luck_does_not_count(self):
         """A speed that the second measurement does not show."""
         found = search(lambda candidate, careful: Outcome({"a": 1.0 if careful else speed(candidate)}))
-        assert found.best != found.start
+        assert found.best == found.start
         assert not found.worth_an_entry
 
     def test_small_gains_do_not_count(self):
@@ -80,7 +80,7 @@ class TestSearch:
         assert found.best.items_per_unit == 2
         assert {parameters.grain for parameters, _ in found.failures} == {16384}
 
-    def test_best_that_fails_when_measured_again_is_dropped(self):
+    def test_candidate_that_fails_when_measured_again_is_dropped(self):
         found = search(lambda c, careful: Outcome(error="crash") if careful else Outcome({"a": speed(c)}))
         assert found.best == found.start
         assert not found.worth_an_entry
@@ -151,7 +151,7 @@ class TestCommand:
 
     def test_ctrl_c_keeps_what_was_found(self, own, monkeypatch, capsys, tmp_path):
         file = tmp_path / "elsewhere.json"
-        answers = iter([Outcome({"a": 1.0}), Outcome({"a": 1.4})])
+        answers = iter([Outcome({"a": 1.0}), Outcome({"a": 1.4}), Outcome({"a": 1.3})])
 
         def measure(*arguments):
             try:
@@ -161,7 +161,7 @@ class TestCommand:
 
         monkeypatch.setattr(command, "in_child", lambda *arguments, **options: measure())
         assert main(["tune", "--output", str(file)]) == 130
-        assert "not measured again" in capsys.readouterr().out
+        assert "1.30 times as fast" in capsys.readouterr().out
         assert len(database.read(file)) == 1
         assert not own.exists()
 

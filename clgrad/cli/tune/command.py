@@ -25,7 +25,7 @@ KINDS = tuple(dict.fromkeys(map(kind_of, FAMILIES)))
 
 #: A candidate that takes longer hangs.
 _TIMEOUT = 60.0
-#: How long each workload is timed: in the search, and when its result is measured again.
+#: How long each workload is timed: at first, and again where a candidate seems to be the best.
 _SECONDS, _CAREFUL_SECONDS = 0.15, 0.6
 
 
@@ -131,9 +131,8 @@ def _describe(search: Search) -> None:
         print(f"    {_changes(search.start, parameters)}: {error.splitlines()[0][:200]}")
     if search.best == search.start:
         return
-    again = "measured again" if search.confirmed else "not measured again"
     print(f"  best: {_changes(search.start, search.best)}")
-    print(f"  {search.gain:.2f} times as fast ({again}):")
+    print(f"  {search.gain:.2f} times as fast:")
     for workload, speed in search.speeds.items():
         print(f"    {speed:5.2f}  {workload}")
 

@@ -40,8 +40,6 @@ class Search:
         The fastest that computed what it should.
     speeds : mapping of str to float
         Its speed in each workload, relative to the start.
-    confirmed : bool
-        Whether that was measured a second time.
     """
 
     start: Tunables
@@ -50,7 +48,6 @@ class Search:
     report: Report = lambda search: None
     best: Tunables = field(init=False)
     speeds: Mapping[str, float] = field(init=False, default_factory=dict)
-    confirmed: bool = field(init=False, default=False)
     #: Candidates that were measured, and why others were not.
     measured: int = field(init=False, default=0)
     failures: list[tuple[Tunables, str]] = field(init=False, default_factory=list)
@@ -73,9 +70,7 @@ class Search:
         return self.best != self.start and self.gain >= _WORTH and min(self.speeds.values()) >= _WORST
 
     def run(self, seconds: float) -> None:
-        """Search for some time, and measure the result again.
-
-        What was found stays, should Ctrl-C end it.
+        """Search for some time. What was found stays, should Ctrl-C end it.
 
         Parameters
         ----------
@@ -85,8 +80,6 @@ class Search:
         end = time.monotonic() + seconds
         while self._round(end):
             pass
-        if self.best != self.start:
-            self._confirm()
 
     def _round(self, end: float) -> bool:
         """Try each change once; returns whether there is reason and time for another round."""
@@ -103,23 +96,18 @@ class Search:
         return self.best != before
 
     def _try(self, candidate: Tunables) -> None:
+        """Measure a candidate; one that seems to be the best again, since of many the luckiest seems so."""
         self._tried.add(candidate)
-        outcome = self.measure(candidate, False)
-        if outcome.error:
-            self.failures.append((candidate, outcome.error))
-            return
-        self.measured += 1
-        if _mean(outcome.result) > _STEP * self.gain:
-            self.best, self.speeds = candidate, outcome.result
-
-    def _confirm(self) -> None:
-        """The best of many is partly the luckiest: its second measurement is the one that counts."""
-        outcome = self.measure(self.best, True)
-        if outcome.error:
-            self.failures.append((self.best, outcome.error))
-            self.best, self.speeds = self.start, {}
+        for careful in (False, True):
+            outcome = self.measure(candidate, careful)
+            if outcome.error:
+                self.failures.append((candidate, outcome.error))
+                return
+            if _mean(outcome.result) < _STEP * self.gain:
+                break
         else:
-            self.speeds, self.confirmed = outcome.result, True
+            self.best, self.speeds = candidate, outcome.result
+        self.measured += 1
 
 
 def _mean(speeds: Mapping[str, float]) -> float:
