@@ -668,10 +668,19 @@ class TestPoclWheel:
         assert name == pocl_wheel.known_cpu(pocl_wheel.cpu_flags())
         assert words == [b"x86_64-unknown-linux-gnu", name.encode(), b"generic"]
 
+    def test_replaces_the_name_of_an_older_cpu_where_there_is_avx512(self, monkeypatch):
+        """Else the library that PoCL links needs more than the kernel has, and nothing is inlined."""
+        words = b"x86_64-unknown-linux-gnu", b"znver3"
+        monkeypatch.setattr(pocl_wheel, "cpu_flags", lambda: frozenset(["avx2", "fma"]))
+        assert self.replace(*words) == (None, list(words))
+        flags = "avx2 fma avx512f avx512bw avx512dq avx512vl avx512cd"
+        monkeypatch.setattr(pocl_wheel, "cpu_flags", lambda: frozenset(flags.split()))
+        assert self.replace(*words) == ("skylake-avx512", [words[0], b"skylake-avx512"])
+
     @pytest.mark.parametrize(
         "words",
         [
-            (b"x86_64-unknown-linux-gnu", b"znver3"),
+            (b"x86_64-unknown-linux-gnu", b"icelake-server"),
             (b"generic", b"x86_64-unknown-linux-gnu"),
             (b"aarch64-unknown-linux-gnu", b"generic"),
             (b"x86_64-unknown-linux-gnu", b"generic", b"x86_64-unknown-linux-gnu", b"generic"),

@@ -7,6 +7,12 @@ of no help, since PoCL appends its own ``-target-cpu`` after them. But PoCL keep
 device structure, beside the target triplet, and reads it at each build: here it is replaced by the
 name of an older CPU with the same instruction sets, and only where everything looks exactly as in
 that wheel.
+
+The same is done where this LLVM takes a CPU with AVX-512 for an older one without it, as it does with
+Zen 4 (``znver3``). PoCL then links its library for AVX-512 to a kernel that is compiled for less. LLVM
+does not inline a function that needs more than its caller has, so each ``vload8``, ``min`` and ``exp``
+would be a call that saves all registers, and one that passes a ``float16`` would crash, since the two
+sides disagree on how.
 """
 
 import ctypes
@@ -23,6 +29,8 @@ from clgrad.device.host import cpu_flags
 _SEARCHED_BYTES = 2048
 _TRIPLET = b"x86_64-unknown-linux-gnu"
 _UNKNOWN = b"generic"
+#: Names, without AVX-512, that LLVM 14 gives to CPUs that have it.
+_TOO_OLD = (b"znver1", b"znver2", b"znver3", b"alderlake")
 
 #: Names put into device structures; PoCL keeps the addresses, so these are never freed.
 _names: dict[str, ctypes.Array[ctypes.c_char]] = {}
@@ -44,7 +52,7 @@ def known_cpu(flags: frozenset[str]) -> str:
 
 
 def set_known_cpu(cl_device: cl.Device) -> str | None:
-    """Give the device a CPU name that its LLVM knows, if it has none.
+    """Give the device a CPU name that its LLVM knows, if it has none or one without AVX-512.
 
     Parameters
     ----------
@@ -83,9 +91,9 @@ def _replace(memory: int, structure: int) -> str | None:
     for name, buffer in _names.items():
         if words[position] == ctypes.addressof(buffer):
             return name
-    if _string_at(memory, words[position]) != _UNKNOWN:
+    current, name = _string_at(memory, words[position]), known_cpu(cpu_flags())
+    if current != _UNKNOWN and not (current in _TOO_OLD and name == "skylake-avx512"):
         return None
-    name = known_cpu(cpu_flags())
     buffer = _names.setdefault(name, ctypes.create_string_buffer(name.encode()))
     ctypes.c_uint64.from_address(structure + 8 * position).value = ctypes.addressof(buffer)
     return name

@@ -129,10 +129,10 @@ def _intel_cpu(driver_version: str) -> Quirks:
 def _pocl_wheel(cl_device: cl.Device) -> Quirks:
     """PoCL 3.0, LLVM 14: after newer runtimes, and with care.
 
-    For a CPU that its LLVM knows, it compiles for AVX2 even where there is AVX-512, and a GEMM with
-    ``float16`` vectors crashes the process, although the native width it reports is 16. For a CPU
-    that it does not know, the name that was set instead decides: as ``skylake-avx512``, vectors of
-    any width work; as ``haswell``, ``float16`` crashes where the CPU has AVX-512.
+    It compiles for the CPU whose name it has, which is set here if its LLVM does not know the CPU, or
+    takes it for an older one without AVX-512. As ``skylake-avx512``, vectors of any width work. As
+    ``haswell`` or ``znver3``, ``float16`` crashes where the CPU has AVX-512: the library that PoCL links
+    passes such vectors in registers that the kernel does not have.
 
     It reports fused multiply-add on every CPU. As ``skylake-avx512``, ``fma`` is as fast as a
     contracted ``a * b + c``; else it is a library call that takes 5 to 8 times as long.
