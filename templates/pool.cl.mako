@@ -15,6 +15,9 @@
 ##   loaded with the stride; for derivatives, WIDTH neighbouring windows q and their columns q * stride
 ##   - pad + phase, phase < stride, one accumulator for each phase (polyphase form), interleaved on the
 ##   store. The last vector of a tile overlaps the one before it rather than leave a remainder.
+##   Other columns of max and sum run WIDTH at a time, too, if what lies where the padding would be is still
+##   the array, a neighbouring row: it is loaded and masked. What is left, at the ends of the array or in the
+##   borders of a derivative, is computed one by one.
 ## GPU shape: one work-item for each element, neighbours on neighbours.
 ## TEAM > 0 (long windows): the members of a team share a window, and their results are joined: lanes of a
 ##   vector on a CPU, a work-group with a tree in local memory on a GPU.
@@ -96,9 +99,10 @@ ${" + ".join([" * ".join([c] + [f"to{e}" for e in range(d + 1, rank)]) for d, c 
 <%def name="keep_larger(value, at)">\
         if (${value} > best || (${value} != ${value} && best == best)) { best = ${value}; where = ${at}; }
 </%def>\
+## In vectors, "not less or equal" is both.
 <%def name="keep_larger_lanes(best, where, value, at)">\
           {
-            const ${"long" if double else "int"}${lanes} larger = (${value} > ${best}) | ((${value} != ${value}) & (${best} == ${best}));
+            const ${"long" if double else "int"}${lanes} larger = ~(${value} <= ${best}) & (${best} == ${best});
             ${best} = select(${best}, ${value}, larger);
             ${where} = select(${where}, ${at}, ${as_int_mask("larger")});
           }
@@ -110,6 +114,32 @@ ${" + ".join([" * ".join([c] + [f"to{e}" for e in range(d + 1, rank)]) for d, c 
           best = ${value};
           where = ${at};
         }
+</%def>\
+## A vector of partial results, folded in halves, then with the scalar one.
+<%def name="join_lanes()">\
+<% size, values, places = lanes, "bests", "wheres" %>\
+% while size > 1:
+<%
+size //= 2
+a, b, p, q = f"{values}.lo", f"{values}.hi", f"{places}.lo", f"{places}.hi"
+values, places = f"bests{size}", f"wheres{size}"
+kind, whole, mask = (f"{name}{size}" if size > 1 else name for name in (T, "int", "long" if double else "int"))
+larger = f"({b} > {a}) | (({b} != {b}) & ({a} == {a}))"
+if k.with_index:
+    equal = f"({b} == {a}) | (({b} != {b}) & ({a} != {a}))"
+    earlier = f"convert_{mask}({q} < {p})" if double and size > 1 else f"({q} < {p})"
+    larger = f"{larger} | (({equal}) & {earlier})"
+%>\
+      const ${mask} larger${size} = ${larger};
+% if size > 1:
+      const ${kind} ${values} = select(${a}, ${b}, larger${size});
+      const ${whole} ${places} = select(${p}, ${q}, ${f"convert_int{size}(larger{size})" if double else f"larger{size}"});
+% else:
+      const ${kind} ${values} = larger${size} ? ${b} : ${a};
+      const int ${places} = larger${size} ? ${q} : ${p};
+% endif
+% endwhile
+${join("bests1", "wheres1")}\
 </%def>\
 ## ---- Bodies: one target element (scalar), WIDTH of them (vector), one by a team -----------------------
 <%def name="begin_window()">\
@@ -159,36 +189,66 @@ ${keep_larger("value", "at")}\
       }
 ${store_result()}\
 </%def>\
-<%def name="vector_body()">\
+## With MASKED, windows may reach beyond the row.
+<%def name="vector_body(masked)">\
+<% offsets = f"((IV)((int)first) + {iota(S[last])})".replace("IV", IV) %>\
+        const index_t first = column * ${S[last]} - ${P[last]};
+% if masked:
+        const ${IV} starts = ${offsets};
+% endif
 % if mode == "max":
         ${TV} best = (${TV})(-INFINITY);
-        int${W} where = (int${W})(${line([f"lo{d}" for d in leading])});
+        ${IV} where = (${IV})(${line([f"lo{d}" for d in leading])})${f" + max(({IV})(0), -starts)" if masked else ""};
 % else:
         ${TV} sum = (${TV})(0);
 % endif
-        const index_t first = column * ${S[last]} - ${P[last]};
 ${leading_loops()}\
           for (int t = 0; t < ${K[last]}; ++t) {
+% if masked:
+            const ${IV} at = starts + (${IV})(t), inside = (at >= (${IV})(0)) & (at < (${IV})((int)from${last}));
+            const ${TV} value = select((${TV})(${"-INFINITY" if mode == "max" else "0"}), ${strided("base + line + first + t")}, ${as_T_mask("inside")});
+% else:
             const ${TV} value = ${strided("base + line + first + t")};
+% endif
 % if mode == "max":
-${keep_larger_lanes("best", "where", "value", f"({IV})(line + t)")}\
+${keep_larger_lanes("best", "where", "value", f"({IV})((int)(line + t))")}\
 % else:
             sum += value;
 % endif
           }
         }
 % if mode == "max":
+% if masked and k.padding_only:
+        const ${IV} empty = (starts + (${IV})(${K[last]}) <= (${IV})(0)) | (starts >= (${IV})((int)from${last}));
+        best = select(best, (${TV})(${LOWEST}), ${as_T_mask("empty")});
+% endif
         ${expr.store(storage, "best", compute, "y", f"row * to{last} + column", W)}
 % if k.with_index:
-        vstore${W}(where + (${IV})(first) + ${iota(S[last])}, 0, index + (row * to${last} + column));
+<% place = f"where + {offsets}" %>\
+        vstore${W}(${f"select({place}, ({IV})(-1), empty)" if masked and k.padding_only else place}, 0, index + (row * to${last} + column));
 % endif
 % else:
-% if k.average:
+% if k.average and masked:
+<%
+if g.include_pad:
+    along = f"min(({IV})({K[last]}), ({IV})((int)from{last} + {P[last]}) - starts)"
+else:
+    along = f"min(starts + ({IV})({K[last]}), ({IV})((int)from{last})) - max(starts, ({IV})(0))"
+%>\
+        const int lines = ${product(extent(d, coordinate[d], "from") for d in leading)};
+        sum /= convert_${TV}(max((${IV})(lines) * (${along}), (${IV})(1)));
+% elif k.average:
         const index_t count = ${product([*(extent(d, coordinate[d], "from") for d in leading), K[last]])};
         sum /= (${TV})((${T})count);
 % endif
         ${expr.store(storage, "sum", compute, "y", f"row * to{last} + column", W)}
 % endif
+</%def>\
+## Whether all that the windows of a vector at `block` would read lies in the array.
+<%def name="within_array()" filter="trim">
+<% reads = f"block * {S[last]} - {P[last]}" %>
+base + ${line([f"lo{d}" for d in leading])} + ${reads} >= 0
+          && base + ${line([f"(hi{d} - 1)" for d in leading])} + ${reads} < outer * ${" * ".join(f"from{d}" for d in range(rank))} - ${K[last] - 1 + (W - 1) * S[last]}
 </%def>\
 ## Columns of windows q to q + WIDTH - 1, by phase; or, with one window to a row, WIDTH columns of that.
 <%def name="polyphase_body()">\
@@ -265,13 +325,13 @@ ${keep_larger("value", "line + i")}\
         }
       }
 % if cpu:
-% for i in range(lanes):
 % if mode == "max":
-${join(component("bests", i), component("wheres", i))}\
+${join_lanes()}\
 % else:
+% for i in range(lanes):
       sum += ${component("sums", i)};
-% endif
 % endfor
+% endif
 ${store_result()}\
 % else:
 ${tree()}\
@@ -344,21 +404,39 @@ __kernel void ${k.name}(
 ${window(d)}\
 % endfor
 % endif
-% if W > 1:
-<% phases = max(1, k.phases) if k.backward else 1 %>\
-    // The part of the tile that vectors cover; for derivatives, whole groups of phases.
+% if W > 1 and k.backward:
+<% phases = max(1, k.phases) %>\
+    // The part of the tile that vectors cover, in whole groups of phases.
 % if phases > 1:
     const index_t begin = max(inner_first, (column + ${P[last] + phases - 1}) / ${phases} * ${phases} - ${P[last]});
     const index_t end = min(inner_last, (stop + ${P[last]}) / ${phases} * ${phases} - ${P[last]});
 % else:
     const index_t begin = max(inner_first, column), end = min(inner_last, stop);
 % endif
-    const bool vectors = end - begin >= ${W * phases}${"".join(f" && lo{d} < hi{d}" for d in leading) if not k.backward else ""};
+    const bool vectors = end - begin >= ${W * phases};
     while (column < stop) {
       if (vectors && column >= begin && column < end) {
         column = min(column, end - ${W * phases});
-${polyphase_body() if k.backward else vector_body()}\
+${polyphase_body()}\
         column += ${W * phases};
+        continue;
+      }
+% elif W > 1:
+    const bool vectors = ${" && ".join([f"stop - column >= {W}"] + [f"lo{d} < hi{d}" for d in leading])};
+    while (column < stop) {
+      const index_t block = min(column, stop - ${W});
+% if k.inner[1] - k.inner[0] >= W:
+      if (vectors && block >= inner_first && block + ${W} <= inner_last) {
+        column = block;
+${vector_body(False)}\
+        column += ${W};
+        continue;
+      }
+% endif
+      if (vectors && ${within_array()}) {
+        column = block;
+${vector_body(True)}\
+        column += ${W};
         continue;
       }
 % elif cpu:

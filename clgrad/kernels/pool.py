@@ -270,6 +270,9 @@ class _Kernel:
         self.phases = g.stride[-1] if g.out[-1] > 1 else 0
         self.team = self._team()
         self.inner, self.width = self._inner()
+        #: Whether a window may hold nothing but padding along the last axis.
+        beyond = (g.out[-1] - 1) * g.stride[-1] - g.pad[-1] >= g.size[-1]
+        self.padding_only = g.kernel[-1] <= g.pad[-1] or beyond
 
     def array(self, name: str, dtype: np.dtype, argument: In | Out) -> None:
         """Add an array to the kernel's parameters."""
@@ -292,6 +295,7 @@ class _Kernel:
                 self.signature.fixed(f"{prefix}{axis}", size)
         self.signature.fixed("rows", self.outer * math.prod(self.target[:-1]))
         if self.width > 1 and not self.team:
+            self.signature.fixed("outer", self.outer)
             self.signature.fixed("inner_first", self.inner[0])
             self.signature.fixed("inner_last", self.inner[1])
 
@@ -312,8 +316,7 @@ class _Kernel:
         if self.device.kind != "cpu" or self.mode == "gather" or self.team:
             return (0, 0), 1
         if not self.backward:
-            first, last = self._inside()
-            return (first, last), self._fitting(last - first)
+            return self._inside(), self._fitting(self.geometry.out[-1])
         g = self.geometry
         stride, pad = g.stride[-1], g.pad[-1]
         if self.phases == 0:
