@@ -15,9 +15,9 @@
 ##   loaded with the stride; for derivatives, WIDTH neighbouring windows q and their columns q * stride
 ##   - pad + phase, phase < stride, one accumulator for each phase (polyphase form), interleaved on the
 ##   store. The last vector of a tile overlaps the one before it rather than leave a remainder.
-##   Other columns of max and sum run WIDTH at a time, too, if what lies where the padding would be is still
-##   the array, a neighbouring row: it is loaded and masked. What is left, at the ends of the array or in the
-##   borders of a derivative, is computed one by one.
+##   Other columns run WIDTH at a time, too (of derivatives: with stride 1), if what lies where the padding
+##   would be is still the array, a neighbouring row: it is loaded and masked. What is left, at the ends of
+##   the array, is computed one by one.
 ## GPU shape: one work-item for each element, neighbours on neighbours.
 ## TEAM > 0 (long windows): the members of a team share a window, and their results are joined: lanes of a
 ##   vector on a CPU, a work-group with a tree in local memory on a GPU.
@@ -229,14 +229,8 @@ ${keep_larger_lanes("best", "where", "value", f"({IV})((int)(line + t))")}\
 % endif
 % else:
 % if k.average and masked:
-<%
-if g.include_pad:
-    along = f"min(({IV})({K[last]}), ({IV})((int)from{last} + {P[last]}) - starts)"
-else:
-    along = f"min(starts + ({IV})({K[last]}), ({IV})((int)from{last})) - max(starts, ({IV})(0))"
-%>\
         const int lines = ${product(extent(d, coordinate[d], "from") for d in leading)};
-        sum /= convert_${TV}(max((${IV})(lines) * (${along}), (${IV})(1)));
+        sum /= convert_${TV}(max((${IV})(lines) * ${extents("starts", "from")}, (${IV})(1)));
 % elif k.average:
         const index_t count = ${product([*(extent(d, coordinate[d], "from") for d in leading), K[last]])};
         sum /= (${TV})((${T})count);
@@ -246,12 +240,24 @@ else:
 </%def>\
 ## Whether all that the windows of a vector at `block` would read lies in the array.
 <%def name="within_array()" filter="trim">
-<% reads = f"block * {S[last]} - {P[last]}" %>
+<%
+reads = f"block + {P[last] - K[last] + 1}" if k.backward else f"block * {S[last]} - {P[last]}"
+count = K[last] + (W - 1) * S[last]
+%>
 base + ${line([f"lo{d}" for d in leading])} + ${reads} >= 0
-          && base + ${line([f"(hi{d} - 1)" for d in leading])} + ${reads} < outer * ${" * ".join(f"from{d}" for d in range(rank))} - ${K[last] - 1 + (W - 1) * S[last]}
+          && base + ${line([f"(hi{d} - 1)" for d in leading])} + ${reads} <= outer * ${" * ".join(f"from{d}" for d in range(rank))} - ${count}
+</%def>\
+## How many elements an average counts along the last axis in the windows that start at `starts`, a vector.
+<%def name="extents(starts, n)" filter="trim">
+% if g.include_pad:
+min((${IV})(${K[last]}), (${IV})((int)${n}${last} + ${P[last]}) - ${starts})
+% else:
+(min(${starts} + (${IV})(${K[last]}), (${IV})((int)${n}${last})) - max(${starts}, (${IV})(0)))
+% endif
 </%def>\
 ## Columns of windows q to q + WIDTH - 1, by phase; or, with one window to a row, WIDTH columns of that.
-<%def name="polyphase_body()">\
+## With MASKED, only for stride 1, windows q - j may not exist.
+<%def name="polyphase_body(masked=False)">\
 <%
 s = max(1, k.phases)
 reach = (K[last] - 1) // s if k.phases else 0
@@ -269,15 +275,21 @@ count = K[last] if k.phases else extent(last, "(index_t)0", "to")
 % endif
 ${leading_loops()}\
           for (int j = ${reach}; j >= 0; --j) {
-% if k.phases:
+% if masked:
+            const ${IV} at = (${IV})((int)(q - j)) + ${iota(1)}, inside = (at >= (${IV})(0)) & (at < (${IV})((int)from${last}));
+            ${TV} value = select((${TV})(0), ${expr.load(storage, "x", position, W)}, ${as_T_mask("inside")});
+% elif k.phases:
             ${TV} value = ${expr.load(storage, "x", position, W)};
 % else:
             ${TV} value = (${TV})(${expr.load(storage, "x", position)});
 % endif
 % if mode == "scatter" and k.phases:
-            const ${IV} taken = vload${W}(0, index + (${position}));
+            const ${IV} taken = ${f"select(({IV})(-1), vload{W}(0, index + ({position})), inside)" if masked else f"vload{W}(0, index + ({position}))"};
 % elif mode == "scatter":
             const ${IV} taken = (${IV})(index[${position}]);
+% elif k.average and masked:
+            const ${IV} starts = at - (${IV})(${P[last]});
+            value /= convert_${TV}(max((${IV})((int)lines) * ${extents("starts", "to")}, (${IV})(1)));
 % elif k.average:
             value /= (${TV})((${T})(lines * (${count})));
 % endif
@@ -404,7 +416,7 @@ __kernel void ${k.name}(
 ${window(d)}\
 % endfor
 % endif
-% if W > 1 and k.backward:
+% if W > 1 and k.backward and k.phases != 1:
 <% phases = max(1, k.phases) %>\
     // The part of the tile that vectors cover, in whole groups of phases.
 % if phases > 1:
@@ -422,20 +434,20 @@ ${polyphase_body()}\
         continue;
       }
 % elif W > 1:
-    const bool vectors = ${" && ".join([f"stop - column >= {W}"] + [f"lo{d} < hi{d}" for d in leading])};
+    const bool vectors = ${" && ".join([f"stop - column >= {W}"] + [f"lo{d} < hi{d}" for d in leading if not k.backward])};
     while (column < stop) {
       const index_t block = min(column, stop - ${W});
 % if k.inner[1] - k.inner[0] >= W:
       if (vectors && block >= inner_first && block + ${W} <= inner_last) {
         column = block;
-${vector_body(False)}\
+${polyphase_body() if k.backward else vector_body(False)}\
         column += ${W};
         continue;
       }
 % endif
       if (vectors && ${within_array()}) {
         column = block;
-${vector_body(True)}\
+${polyphase_body(True) if k.backward else vector_body(True)}\
         column += ${W};
         continue;
       }

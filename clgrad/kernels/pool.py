@@ -325,7 +325,8 @@ class _Kernel:
         if self.phases > MAX_PHASES:
             return (0, 0), 1
         first, last = self._inner_windows()
-        return (first * stride - pad, last * stride - pad), self._fitting(last - first)
+        fill = g.size[-1] if stride == 1 else last - first
+        return (first * stride - pad, last * stride - pad), self._fitting(fill)
 
     def _inside(self) -> tuple[int, int]:
         """Windows that lie within the data along the last axis."""
