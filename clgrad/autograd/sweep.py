@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from clgrad import array, memory, tape
 from clgrad.array import NDArray
-from clgrad.autograd.gradients import as_list, described, filled, fits, zeros
+from clgrad.autograd.gradients import as_list, described, fits, zeros
 from clgrad.autograd.scopes import Scope, pause
 from clgrad.errors import AutogradError
 from clgrad.memory import View
-from clgrad.registry import table
+from clgrad.registry import GradientChain, table
 from clgrad.tape import Node, Variable
 
 
@@ -134,6 +134,8 @@ class Sweep:
         self._gradients: dict[tuple, NDArray] = {}
         #: Serials of memory that others may hold: head gradients, and what user code saw.
         self._foreign: set[int] = set()
+        #: Gradients of elementwise ops that wait to be computed together.
+        self._chain: GradientChain | None = None
 
     def _entry(self, position: int, head: NDArray) -> tuple:
         entry = head._entry if isinstance(head, NDArray) else None
@@ -185,21 +187,23 @@ class Sweep:
                 self._accumulate(entry, gradient)
             for node in reversed(self._nodes):
                 if node.needs_grad:
-                    self._visit(node, create_graph)
+                    if node.op.fuses and node.plan is not None and not create_graph:
+                        self._visit_fused(node)
+                    else:
+                        self._visit(node, create_graph)
+            self._end_chain()
         if not retain_graph:
             for node in self._nodes:
                 node.saved = None
 
     def _visit(self, node: Node, create_graph: bool) -> None:
+        self._end_chain()
         dys = [self._take((node, i)) for i in range(len(node.outputs))]
         wanted = self._wanted(node)
         if True not in wanted or dys.count(None) == len(dys):
             return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
-        if node.op.fuses and node.plan is not None and not create_graph:
-            self._visit_fused(node, dys, wanted)
-            return
         dys = [
             dy if dy is None else _expanded(dy, layout.shape)
             for dy, layout in zip(dys, node.outputs, strict=True)
@@ -211,16 +215,40 @@ class Sweep:
             seen = (*dys, *gradients.values())
             self._foreign.update(a._view.storage.serial for a in seen if a is not None)
 
-    def _visit_fused(self, node: Node, dys: list, wanted: tuple[bool, ...]) -> None:
-        """Let generated kernels compute the gradients and add them to what is known of them."""
-        entries, gradients = node.inputs, self._gradients
-        known = [gradients.get(entry) for entry in entries]
-        (dy,) = dys
-        for i, (gradient, added) in node.op.fused_vjp(node, dy, wanted, known).items():
-            if added or known[i] is None:
-                gradients[entries[i]] = gradient
-            else:
-                self._accumulate(entries[i], gradient)
+    def _visit_fused(self, node: Node) -> None:
+        """Let generated kernels compute the gradients: where that pays, with those of other ops."""
+        entry, chain, wanted = (node, 0), self._chain, self._wanted(node)
+        if chain is not None and entry not in chain.waiting:
+            self._end_chain()
+            chain = None
+        if True not in wanted or (chain is None and entry not in self._gradients):
+            return
+        if node.saved is None:
+            node.load(0, "")  # raises: the buffers are freed
+        pattern = node.op.pattern(node, wanted)
+        if chain is not None and entry not in self._targets and chain.takes(node, pattern):
+            chain.join(node, pattern, self._gradients)
+            return
+        self._end_chain()
+        dy = self._take(entry)
+        assert dy is not None
+        if pattern.reduced:
+            for i, gradient in node.op.reduced_vjp(node, pattern, dy).items():
+                self._accumulate(node.inputs[i], gradient)
+        if pattern.full:
+            self._chain = node.op.chain(dy, self._owns(dy))
+            self._chain.join(node, pattern, self._gradients)
+
+    def _end_chain(self) -> None:
+        """Compute the gradients that wait."""
+        if self._chain is not None:
+            self._gradients.update(self._chain.compute())
+            self._chain = None
+
+    def _owns(self, gradient: NDArray) -> bool:
+        """Whether this sweep made the memory, and has shown it to nobody."""
+        serial = gradient._view.storage.serial
+        return serial > self._start and serial not in self._foreign
 
     def _take(self, entry: tuple) -> NDArray | None:
         """The gradient of a node's output, let go of unless it is asked for."""
@@ -236,7 +264,7 @@ class Sweep:
             for position, entry in enumerate(targets):
                 gradient = self._gradient_of(position, entry)
                 serial = gradient._view.storage.serial
-                if serial <= self._start or serial in self._foreign or serial in handed:
+                if not self._owns(gradient) or serial in handed:
                     gradient = table["identity"](gradient)
                 handed.add(serial)
                 results.append(gradient)
@@ -276,8 +304,7 @@ class Sweep:
                 gradient = _expanded(gradient, variable.shape)
                 serial = gradient._view.storage.serial
                 alone = serials.count(serial) <= 1
-                ours = alone and serial > self._start and serial not in self._foreign
-                _store(variable, gradient, ours)
+                _store(variable, gradient, alone and self._owns(gradient))
 
 
 def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
@@ -310,17 +337,21 @@ def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
         table["identity"](gradient, out=target)
 
 
-#: Largest head, in elements, whose gradient of ones is kept for the next backward.
-_KEPT_ONES = 4096
+#: Largest head, in elements, that gets a gradient of its own shape.
+_LARGE = 4096
 
 
 def _ones(like: NDArray) -> NDArray:
-    """The head gradient where none is given. Small ones are kept: most heads are losses."""
-    if like.size > _KEPT_ONES:
-        return filled(like, 1)
-    stream = array.stream_of(like)
-    key = ("head gradient", like._view.layout)
+    """The head gradient where none is given, kept for the next backward.
+
+    That of a large head has one element: gradients broadcast.
+    """
+    stream, layout = array.stream_of(like), like._view.layout
+    if layout.size > _LARGE:
+        layout = memory.Layout((1,), layout.dtype)
+    key = ("head gradient", layout)
     known = stream.plans.get(key)
     if known is None or known.storage.version:  # user code may have written to it
-        known = stream.plans[key] = filled(like, 1)._view
+        ones = table["_full"].create(like.context, shape=layout.shape, dtype=layout.dtype.name, value=1)
+        known = stream.plans[key] = ones._view
     return NDArray(known)

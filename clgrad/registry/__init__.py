@@ -2,6 +2,7 @@
 
 from clgrad.registry.composite import Composite, composite
 from clgrad.registry.elementwise import Elementwise, elementwise
+from clgrad.registry.gradient_chain import GradientChain
 from clgrad.registry.grouped import grouped
 from clgrad.registry.kinds import reads
 from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
@@ -12,6 +13,7 @@ __all__ = [
     "Call",
     "Composite",
     "Elementwise",
+    "GradientChain",
     "MultiUpdate",
     "Operator",
     "Relabel",

@@ -19,7 +19,8 @@ from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.registry.arrays import all_arrays, no_array
-from clgrad.registry.gradient_kernels import GradientKernels, as_expr
+from clgrad.registry.gradient_chain import GradientChain
+from clgrad.registry.gradient_kernels import Pattern, ReducedGradients, as_expr
 from clgrad.registry.operator import Operator, Spec, kernel_name, stream_for, table
 from clgrad.tape import Node
 
@@ -201,7 +202,7 @@ class Elementwise(Operator):
 
     # Gradients
 
-    #: Backward may ask :meth:`fused_vjp` instead of :meth:`vjp`.
+    #: Backward may ask for :meth:`reduced_vjp` and a :meth:`chain` instead of :meth:`vjp`.
     fuses = True
 
     def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
@@ -209,45 +210,31 @@ class Elementwise(Operator):
         gradients = super().vjp(node, dys, wanted, create_graph)
         return {i: _sum_to(gradient, node.input_meta(i).shape) for i, gradient in gradients.items()}
 
-    def fused_vjp(
-        self, node: Node, dy: NDArray, wanted: Sequence[bool], known: Sequence[NDArray | None]
-    ) -> dict[int, tuple[NDArray, bool]]:
-        """Gradients by generated kernels, not recorded.
+    def pattern(self, node: Node, wanted: Sequence[bool]) -> Pattern:
+        """Which gradients are wanted, and what their rules read."""
+        entries = node.inputs
+        first = tuple([entries.index(e) if w else None for e, w in zip(entries, wanted, strict=True)])
+        found = node.plan.cache.get(first)
+        if found is None:
+            found = node.plan.cache[first] = Pattern(node, first)
+        return found
 
-        Parameters
-        ----------
-        known : sequence
-            For each input, the gradient that other users of the same array have given it so far.
+    def reduced_vjp(self, node: Node, pattern: Pattern, dy: NDArray) -> dict[int, NDArray]:
+        """Gradients of the inputs that were broadcast, by generated kernels, not recorded.
 
-        Returns
-        -------
-        dict
-            For each wanted input, its gradient and whether the known one is already part of it. Inputs
-            that are the same array share one entry, under the first of them.
+        Inputs that are the same array share one entry, under the first of them.
         """
         stream = stream_for(self.label, ("dy",), (dy,))
-        pattern = _pattern(node, dy, wanted, known)
-        key = (stream, pattern)  # the thread may be another than forward's: kernels are not shared
+        key = (stream, dy._view.layout, pattern)  # the thread may be another than forward's
         kernels = node.plan.cache.get(key)
         if kernels is None:
-            kernels = GradientKernels(self, stream.device, node, dy._view.layout, pattern)
+            kernels = ReducedGradients(stream.device, node, dy._view.layout, pattern)
             node.plan.cache[key] = kernels
-        return kernels.run(stream, node, dy._view, known)
+        return kernels.run(stream, node, dy._view)
 
-
-def _pattern(node: Node, dy: NDArray, wanted, known) -> tuple:
-    """What gradient kernels depend on besides the node's plan.
-
-    The layout of dy, and for each input None where it is not wanted, else the first input that is the
-    same array, and the layout of what is known of its gradient.
-    """
-    entries = node.inputs
-    parts: list = [dy._view.layout]
-    for i, entry in enumerate(entries):
-        before = known[i]
-        layout_ = None if before is None else before._view.layout
-        parts.append((entries.index(entry), layout_) if wanted[i] else None)
-    return tuple(parts)
+    def chain(self, dy: NDArray, owned: bool) -> GradientChain:
+        """An empty chain for gradients of the inputs that have the output's shape."""
+        return GradientChain(stream_for(self.label, ("dy",), (dy,)), dy._view, owned)
 
 
 def _sum_to(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:

@@ -1,8 +1,8 @@
-"""Gradient kernels of elementwise ops: the rules, called with symbolic operands, as C.
+"""Gradients of elementwise ops as C: the rules, called with symbolic operands.
 
-One launch serves all inputs of the output's shape; an input that was broadcast gets one map-and-reduce
-launch, which sums over the repeated axes as it goes. What is already known of a gradient is added in the
-same launch, and an array that is an input twice gets the sum of both rules.
+The gradients of inputs that have the output's shape are left to chains (``gradient_chain.py``). An input
+that was broadcast gets one map-and-reduce launch here, which sums over the repeated axes as it goes; an
+array that is an input twice gets the sum of both rules.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.device import Device
-from clgrad.kernels import expr, layout, map, reduce
+from clgrad.kernels import expr, layout, reduce
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Stream, View
@@ -25,126 +25,108 @@ def as_expr(value, dtype: np.dtype) -> Expr:
     return value if isinstance(value, Expr) else expr.constant(value, dtypes.compute_type(dtype))
 
 
-class GradientKernels:
-    """The plans for one pattern of wanted inputs (see ``Elementwise.fused_vjp``)."""
+class Pattern:
+    """Which gradients of a recorded elementwise op are wanted, and what their rules read.
 
-    def __init__(self, op, device: Device, node: Node, dy: Layout, pattern: tuple):
-        self._op = op
-        self._device = device
-        self._dy = dy  # may be smaller than the output: it broadcasts
-        self._output: Layout = node.outputs[0]
-        pattern = pattern[1:]
-        self._scalars = [self._output.dtype] * len(node.attributes)
-        self._groups = self._group(node, pattern)
-        members = {i for group in self._groups.values() for i in group}
-        #: Keys of the saved arrays that the rules read.
-        self._keys = op._keeps(node.names, tuple(i in members for i in range(len(node.names))))
-        self._operands, symbols = self._bind(node)
+    Parameters
+    ----------
+    node : Node
+        Any of the nodes that have this plan.
+    first : sequence of int or None
+        For each input the first one that is the same array; None where no gradient is wanted.
 
-        self._same: list[int] = []  # inputs whose gradient is dy itself
-        self._added: list[int] = []  # inputs whose known gradient the map adds
-        self._reductions: list[tuple[Plan, int]] = []
-        self._map: tuple[Plan, list[int]] | None = None
-        self._plan(node, pattern, symbols)
+    Attributes
+    ----------
+    full : tuple of tuple of int
+        Inputs of the output's shape that have a rule; those that are the same array stand together.
+    reduced : tuple of tuple of int
+        The same of inputs that were broadcast.
+    keys : tuple of int
+        Saved arrays that the rules of ``full`` read (an input index, or ~ an output index).
+    """
 
-    def _group(self, node: Node, pattern) -> dict[int, list[int]]:
-        """Inputs that have a rule, by the first input that is the same array."""
+    def __init__(self, node: Node, first: Sequence[int | None]):
         groups: dict[int, list[int]] = {}
-        for i, wanted in enumerate(pattern):
-            if wanted is not None and self._op.rule_for(node.names[i]) is not None:
-                groups.setdefault(wanted[0], []).append(i)
-        return groups
+        for i, leader in enumerate(first):
+            if leader is not None and node.op.rule_for(node.names[i]) is not None:
+                groups.setdefault(leader, []).append(i)
+        shape = node.outputs[0].shape
+        whole = {leader: node.input_meta(leader).shape == shape for leader in groups}
+        self.full = tuple(tuple(group) for leader, group in groups.items() if whole[leader])
+        self.reduced = tuple(tuple(group) for leader, group in groups.items() if not whole[leader])
+        self.keys = self.read_by(node, self.full)
 
-    def _read(self, layout_: Layout) -> layout.Operand:
-        return layout.broadcast(layout_.shape, self._output.shape, layout_.dtype)
+    @staticmethod
+    def read_by(node: Node, groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
+        """Keys of the saved arrays that the rules of some inputs read."""
+        members = {i for group in groups for i in group}
+        return node.op._keeps(node.names, tuple(i in members for i in range(len(node.names))))
 
-    def _bind(self, node: Node) -> tuple[list[layout.Operand], dict[str, Expr]]:
-        """Operands dy and the saved arrays, and what the rules' parameters stand for."""
-        operands = [self._read(self._dy)]
-        symbols = {"dy": expr.operand(0, self._dy.dtype)}
-        for slot, key in enumerate(self._keys, 1):
-            name, meta = _saved(node, key)
-            operands.append(self._read(meta))
-            symbols[name] = expr.operand(slot, meta.dtype)
-        for slot, name in enumerate(node.attributes):
-            symbols[name] = expr.scalar(slot, self._output.dtype)
-        return operands, symbols
+    def symbols(
+        self, node: Node, dy: Expr, saved: Sequence[Expr], scalars: int, keys=None
+    ) -> dict[str, Expr]:
+        """What the parameters of the rules stand for; numbers have the slots from ``scalars`` on."""
+        names = [_name(node, key) for key in (self.keys if keys is None else keys)]
+        symbols = {"dy": dy, **dict(zip(names, saved, strict=True))}
+        for slot, name in enumerate(node.attributes, scalars):
+            symbols[name] = expr.scalar(slot, node.outputs[0].dtype)
+        return symbols
 
-    def _plan(self, node: Node, pattern, symbols: dict[str, Expr]) -> None:
-        full: dict[int, Expr] = {}
-        for first, members in self._groups.items():
-            values = [self._value(node, i, symbols) for i in members]
-            value = values[0]
-            for other in values[1:]:
-                value = value + other
-            meta = node.input_meta(first)
-            if meta.shape != self._output.shape:
-                self._reductions.append((self._reduce_plan(node, first, meta, value), first))
-            elif value is symbols["dy"] and meta is self._output and pattern[first][1] is None:
-                self._same.append(first)
-            else:
-                full[first] = value
-        if full:
-            self._map = self._map_plan(node, pattern, full)
-
-    def _value(self, node: Node, i: int, symbols: dict[str, Expr]) -> Expr:
-        rule = self._op.gradients[node.names[i]]
+    @staticmethod
+    def value(node: Node, i: int, symbols: dict[str, Expr]) -> Expr:
+        """What the rule of an input gives."""
+        rule = node.op.gradients[node.names[i]]
         result = rule.function(**{need: symbols[need] for need in rule.needs})
-        return as_expr(result, self._output.dtype)
+        return as_expr(result, node.outputs[0].dtype)
 
-    def _map_plan(self, node: Node, pattern, full: dict[int, Expr]) -> tuple[Plan, list[int]]:
-        operands = list(self._operands)
-        outputs = []
-        for first, value in full.items():
-            known = pattern[first][1]
-            if known is not None:
-                value = expr.operand(len(operands), known.dtype) + value
-                operands.append(self._read(known))
-                self._added.append(first)
-            outputs.append(map.Output(value, self._read(node.input_meta(first))))
-        name = self._name("_".join(node.names[first] for first in full))
-        shape = self._output.shape
-        plan = map.plan(self._device, name, shape, outputs, operands, self._scalars)
-        return plan, list(full)
 
-    def _reduce_plan(self, node: Node, first: int, meta: Layout, value: Expr) -> Plan:
-        shape = self._output.shape
-        lead = len(shape) - len(meta.shape)
-        axes = [a for a, n in enumerate((1,) * lead + meta.shape) if a < lead or n != shape[a]]
-        return reduce.plan(
-            self._device,
-            self._name(node.names[first]),
-            shape,
-            axes,
-            [reduce.Reduction(value, "sum", meta.dtype)],
-            self._operands,
-            self._scalars,
-            out_shape=meta.shape,
-        )
+def bound(node: Node, keys: Sequence[int]) -> list[View]:
+    """The saved arrays of some keys (see ``Node.load``)."""
+    return [node.load(key, _name(node, key)) for key in keys]
 
-    def _name(self, arguments: str) -> str:
-        return kernel_name(self._op.label, f"grad_{arguments}", self._output.dtype)
 
-    def run(
-        self, stream: Stream, node: Node, dy: View, known: Sequence[NDArray | None]
-    ) -> dict[int, tuple[NDArray, bool]]:
-        """Enqueue the launches (see ``Elementwise.fused_vjp``)."""
-        views = [dy]
-        for key in self._keys:
-            views.append(node.load(key, node.names[key] if key >= 0 else "y"))
+def _name(node: Node, key: int) -> str:
+    return node.names[key] if key >= 0 else "y"
+
+
+class ReducedGradients:
+    """The launches for the inputs that were broadcast (see ``Elementwise.reduced_vjp``)."""
+
+    def __init__(self, device: Device, node: Node, dy: Layout, pattern: Pattern):
+        self._keys = pattern.read_by(node, pattern.reduced)
+        metas = [node.outputs[0] if key < 0 else node.input_meta(key) for key in self._keys]
+        output = node.outputs[0]
+        operands = [layout.broadcast(m.shape, output.shape, m.dtype) for m in (dy, *metas)]
+        saved = [expr.operand(slot, meta.dtype) for slot, meta in enumerate(metas, 1)]
+        symbols = pattern.symbols(node, expr.operand(0, dy.dtype), saved, 0, self._keys)
+        self._plans: list[tuple[int, Plan]] = []
+        for members in pattern.reduced:
+            value = pattern.value(node, members[0], symbols)
+            for other in members[1:]:
+                value = value + pattern.value(node, other, symbols)
+            self._plans.append((members[0], _reduce_plan(device, node, members[0], value, operands)))
+
+    def run(self, stream: Stream, node: Node, dy: View) -> dict[int, NDArray]:
+        """Enqueue the launches."""
+        views = [dy, *bound(node, self._keys)]
         scalars = tuple(node.attributes.values())
-        gradients = {i: (NDArray(dy), False) for i in self._same}
-        for plan, i in self._reductions:
-            (view,) = plan.run(stream, views, scalars)
-            gradients[i] = NDArray(view), False
-        if self._map is not None:
-            plan, targets = self._map
-            views += [g._view for g in (known[i] for i in self._added) if g is not None]
-            for i, view in zip(targets, plan.run(stream, views, scalars), strict=True):
-                gradients[i] = NDArray(view), i in self._added
-        return gradients
+        return {i: NDArray(plan.run(stream, views, scalars)[0]) for i, plan in self._plans}
 
 
-def _saved(node: Node, key: int) -> tuple[str, Layout]:
-    """Name and layout of a saved array by its key (an input index, or ~ an output index)."""
-    return (node.names[key], node.input_meta(key)) if key >= 0 else ("y", node.outputs[~key])
+def _reduce_plan(
+    device: Device, node: Node, i: int, value: Expr, operands: Sequence[layout.Operand]
+) -> Plan:
+    shape, meta = node.outputs[0].shape, node.input_meta(i)
+    dtype = node.outputs[0].dtype
+    lead = len(shape) - len(meta.shape)
+    axes = [a for a, n in enumerate((1,) * lead + meta.shape) if a < lead or n != shape[a]]
+    return reduce.plan(
+        device,
+        kernel_name(node.op.label, f"grad_{node.names[i]}", dtype),
+        shape,
+        axes,
+        [reduce.Reduction(value, "sum", meta.dtype)],
+        operands,
+        [dtype] * len(node.attributes),
+        out_shape=meta.shape,
+    )

@@ -70,7 +70,7 @@ class Operator:
 
     #: Whether numbers may stand in the place of arrays.
     takes_numbers = False
-    #: Whether there is a ``fused_vjp`` (see Elementwise).
+    #: Whether gradients may be left to generated kernels (see Elementwise).
     fuses = False
     #: Whether results may be held by code that clgrad does not know (see autograd.Function).
     is_user_code = False

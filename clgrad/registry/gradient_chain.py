@@ -1,0 +1,217 @@
+"""Gradients of elementwise ops that depend on each other, computed in one launch.
+
+Where the gradient that one elementwise op gives is the head gradient of another, nobody needs it in memory:
+the rules of both, called with symbolic operands, are one expression. So backward lets such gradients wait
+in a chain, and computes them when something else asks for one. What is known already of a gradient is added
+in the same launch, and an array that is an input twice gets the sum of both rules.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.array import NDArray
+from clgrad.kernels import expr, layout, map
+from clgrad.kernels.expr import Expr
+from clgrad.kernels.launch import Plan
+from clgrad.memory import Layout, Stream, View
+from clgrad.registry.gradient_kernels import Pattern, bound
+from clgrad.registry.operator import kernel_name
+from clgrad.tape import Node, Variable
+
+#: Ops, arrays that are read, and gradients that wait, at most: kernel arguments are limited (1024 bytes on
+#: PoCL), and so are registers.
+NODES, LEAVES, WAITING = 12, 12, 6
+
+#: Entry of the graph: where an array came from, and which of the outputs it is.
+Entry = tuple
+
+#: What stands for a gradient: the number ``i`` of an array that is read, or ``~i`` for what the rules gave
+#: as their ``i``-th value.
+Reference = int
+
+
+class _Output(NamedTuple):
+    """One gradient that a chain hands on.
+
+    ``alone`` is whether it must have memory of its own: that of a variable becomes its ``grad``.
+    """
+
+    reference: Reference
+    layout: Layout
+    alone: bool
+
+
+class _Made(NamedTuple):
+    """The plan of a chain (None if it needs no launch), and for each output its place.
+
+    A place is the number of a result, or ``~i`` for the array that is read as leaf ``i``.
+    """
+
+    plan: Plan | None
+    places: list[int]
+
+
+class GradientChain:
+    """Steps of backward through elementwise ops of one shape.
+
+    Parameters
+    ----------
+    stream : Stream
+        Where to launch.
+    dy : View
+        Gradient of the first op's output; it may be smaller: it broadcasts.
+    owned : bool
+        Whether nobody else holds the memory of ``dy``, so that it may become a variable's ``grad``.
+    """
+
+    def __init__(self, stream: Stream, dy: View, owned: bool):
+        self._stream = stream
+        self._owned = owned
+        self._nodes: list[Node] = []
+        self._patterns: list[Pattern] = []
+        #: For each node: its plan, references of dy and the saved arrays, and for each target the inputs
+        #: that it stands for and what is known of it. With the layouts it determines the kernel.
+        self._steps: list[tuple] = []
+        self._leaves: list[View] = []
+        self._values = 0
+        #: The gradients that no node has taken yet.
+        self.waiting: dict[Entry, Reference] = {}
+        self._first = self._leaf(dy)
+
+    def _leaf(self, view: View) -> Reference:
+        for i, known in enumerate(self._leaves):
+            same = known.storage is view.storage and known.offset == view.offset
+            if same and known.layout is view.layout:
+                return i
+        self._leaves.append(view)
+        return len(self._leaves) - 1
+
+    def takes(self, node: Node, pattern: Pattern) -> bool:
+        """Whether a node whose gradient waits can join."""
+        return (
+            not pattern.reduced
+            and node.outputs[0].shape == self._nodes[0].outputs[0].shape
+            and len(self._nodes) < NODES
+            and len(self._leaves) + len(pattern.keys) + len(pattern.full) <= LEAVES
+            and len(self.waiting) + len(pattern.full) <= WAITING
+        )
+
+    def join(self, node: Node, pattern: Pattern, known: dict[Entry, NDArray]) -> None:
+        """Take a node's gradient, and let those of its inputs of the output's shape wait.
+
+        ``known`` holds what other users of the same arrays have given so far; what is used is taken out.
+        """
+        dy = self.waiting.pop((node, 0)) if self._nodes else self._first
+        saved = [self._leaf(view) for view in bound(node, pattern.keys)]
+        targets = []
+        for members in pattern.full:
+            entry = node.inputs[members[0]]
+            prior = self.waiting.get(entry)
+            before = known.pop(entry, None) if prior is None else None
+            if before is not None:
+                prior = self._leaf(before._view)
+            targets.append((members, prior))
+            self.waiting[entry] = ~self._values
+            self._values += 1
+        self._nodes.append(node)
+        self._patterns.append(pattern)
+        self._steps.append((node.plan, dy, *saved, *targets))
+
+    def compute(self) -> dict[Entry, NDArray]:
+        """Enqueue the launch, if one is needed; the gradients that have waited."""
+        outputs = tuple(
+            _Output(reference, _meta(entry), type(entry[0]) is Variable)
+            for entry, reference in self.waiting.items()
+        )
+        layouts = [view.layout for view in self._leaves]
+        key = (self._stream, self._owned, *self._steps[1:], *self._steps[0][1:], outputs, *layouts)
+        cache = self._steps[0][0].cache
+        made = cache.get(key)
+        if made is None:
+            made = cache[key] = self._make(outputs)
+        results: list[View] = []
+        if made.plan is not None:
+            scalars = [number for node in self._nodes for number in node.attributes.values()]
+            results = made.plan.run(self._stream, self._leaves, scalars)
+        arrays = [NDArray(results[p] if p >= 0 else self._leaves[~p]) for p in made.places]
+        return dict(zip(self.waiting, arrays, strict=True))
+
+    def _make(self, outputs: Sequence[_Output]) -> _Made:
+        leaves = [expr.operand(i, view.layout.dtype) for i, view in enumerate(self._leaves)]
+        scalars: list[np.dtype] = []
+        values = self._evaluate(leaves, scalars)
+        written: list[tuple[Expr, Layout]] = []
+        places = []
+        handed: set[int] = set()
+        for output in outputs:
+            value = leaves[output.reference] if output.reference >= 0 else values[~output.reference]
+            place = self._shared(value, output, leaves, written, handed)
+            if place is None:
+                place = len(written)
+                written.append((value, output.layout))
+            handed.add(place)
+            places.append(place)
+        if not written:
+            return _Made(None, places)
+        return _Made(self._plan(written, scalars), places)
+
+    def _shared(self, value: Expr, output: _Output, leaves, written, handed) -> int | None:
+        """Where the value lies already, if it may be left there."""
+        for i, (other, layout_) in enumerate(written):
+            if other is value and layout_ is output.layout and not output.alone:
+                return i
+        place = next((~i for i, leaf in enumerate(leaves) if leaf is value), None)
+        if place is None or self._leaves[~place].dtype != output.layout.dtype:
+            return None
+        whole = self._leaves[~place].layout is output.layout
+        if output.alone and not (self._owned and whole and place not in handed):
+            return None
+        return place
+
+    def _evaluate(self, leaves: Sequence[Expr], scalars: list[np.dtype]) -> list[Expr]:
+        """What the rules give, called with symbolic operands."""
+        values: list[Expr] = []
+
+        def referred(reference: Reference) -> Expr:
+            return leaves[reference] if reference >= 0 else values[~reference]
+
+        for node, pattern, (_, dy, *rest) in zip(self._nodes, self._patterns, self._steps, strict=True):
+            saved, targets = rest[: len(pattern.keys)], rest[len(pattern.keys) :]
+            symbols = pattern.symbols(node, referred(dy), [leaves[i] for i in saved], len(scalars))
+            scalars += [node.outputs[0].dtype] * len(node.attributes)
+            for members, prior in targets:
+                parts = [pattern.value(node, i, symbols) for i in members]
+                value = parts[0]
+                for other in parts[1:]:
+                    value = value + other
+                value = expr.cast(value, dtypes.compute_type(node.input_meta(members[0]).dtype))
+                values.append(value if prior is None else referred(prior) + value)
+        return values
+
+    def _plan(self, written: Sequence[tuple[Expr, Layout]], scalars: Sequence[np.dtype]) -> Plan:
+        shape = self._nodes[0].outputs[0].shape
+
+        def read(layout_: Layout) -> layout.Operand:
+            return layout.broadcast(layout_.shape, shape, layout_.dtype)
+
+        outputs = [map.Output(value, read(layout_)) for value, layout_ in written]
+        operands = [read(view.layout) for view in self._leaves]
+        return map.plan(self._stream.device, self._name(), shape, outputs, operands, scalars)
+
+    def _name(self) -> str:
+        node, dtype = self._nodes[0], self._nodes[0].outputs[0].dtype
+        if len(self._nodes) == 1:
+            arguments = "_".join(node.names[members[0]] for members in self._patterns[0].full)
+            return kernel_name(node.op.label, f"grad_{arguments}", dtype)
+        labels = [node.op.label for node in self._nodes]
+        rest = f"_and_{len(labels) - 4}_more" if len(labels) > 4 else ""
+        return kernel_name("_".join(labels[:4]), f"grad{rest}", dtype)
+
+
+def _meta(entry: Entry) -> Layout:
+    """Shape and dtype of the array of an entry."""
+    source, index = entry
+    return source.outputs[index] if isinstance(source, Node) else Layout(source.shape, source.dtype)
