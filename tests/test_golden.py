@@ -88,7 +88,6 @@ ELSEWHERE = {
     },
     "contrib.rand_zipfian": ("test_random.py", "draws: held against the distribution"),
     "cast_storage": ("test_ops_sparse.py", "takes sparse matrices"),
-    "contrib.flash_attention": ("test_ops_flash_attention.py", "no op of MXNet's"),
     "reset_arrays": ("test_optimizer.py", "returns nothing"),
     "shuffle": ("test_random_distributions.py", "draws: held against the distribution"),
 }
