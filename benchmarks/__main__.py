@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 
 #: Rounds, seconds of each measurement, and seconds between two: threads that spin for work go to sleep.
 THOROUGH, QUICK = (21, 0.02, 0.2), (5, 0.01, 0.05)
+#: A case that has taken so many seconds gets no further round, if it has had this many.
+PATIENCE, FEWEST = 120, 3
 
 
 def main() -> None:
@@ -60,7 +62,9 @@ def _options() -> argparse.Namespace:
     for peer in PEERS:
         parser.add_argument(f"--{peer}-python", metavar="PYTHON", help=f"interpreter that has {peer}")
     parser.add_argument("--torch-device", metavar="NAME", help="device of PyTorch's, such as cuda")
-    parser.add_argument("--match", metavar="TEXT", help="only cases whose name holds this")
+    parser.add_argument(
+        "--match", metavar="TEXT", action="append", help="only cases whose name holds this, again for more"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="few rounds, and nothing kept unless --results asks"
     )
@@ -92,7 +96,8 @@ def _contenders(args):
 def _run(name: str, contenders: list[Contender], args) -> dict:
     """All that is kept of one benchmark; see `report`."""
     module = importlib.import_module(f"benchmarks.{name}")
-    cases = {c: what for c, what in module.CASES.items() if args.match is None or args.match in c}
+    wanted = args.match or [""]
+    cases = {case: what for case, what in module.CASES.items() if any(text in case for text in wanted)}
     able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
     times = {}
     for number, case in enumerate(cases, 1):
@@ -142,7 +147,10 @@ def _prepared(contenders: list[Contender], benchmark: str, case: str) -> list[Co
 def _alternately(contenders: list[Contender], args) -> dict[str, list[float]]:
     """Seconds for a call in each round, by contender; every other round goes in reverse order."""
     times: dict[str, list[float]] = {c.name: [] for c in contenders}
+    end = time.monotonic() + PATIENCE
     for number in range(args.rounds):
+        if number >= FEWEST and time.monotonic() > end:
+            break
         for contender in contenders[:: -1 if number % 2 else 1]:
             time.sleep(args.pause)
             times[contender.name].append(contender.measure(args.seconds))
