@@ -66,6 +66,14 @@ def _options() -> argparse.Namespace:
         "--match", metavar="TEXT", action="append", help="only cases whose name holds this, again for more"
     )
     parser.add_argument(
+        "--cpu-time",
+        dest="clock",
+        action="store_const",
+        const="process_time",
+        default="perf_counter",
+        help="count the time of all threads on processors: for one core of a busy machine",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="few rounds, and nothing kept unless --results asks"
     )
     parser.add_argument("--rounds", type=int, help="measurements of each contender")
@@ -108,6 +116,7 @@ def _run(name: str, contenders: list[Contender], args) -> dict:
         "benchmark": name,
         "title": module.__doc__.strip().partition("\n")[0],
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "clock": args.clock,
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -153,7 +162,7 @@ def _alternately(contenders: list[Contender], args) -> dict[str, list[float]]:
             break
         for contender in contenders[:: -1 if number % 2 else 1]:
             time.sleep(args.pause)
-            times[contender.name].append(contender.measure(args.seconds))
+            times[contender.name].append(contender.measure(args.seconds, args.clock))
     return times
 
 

@@ -65,9 +65,9 @@ class Contender:
         """Get a case ready, and a digest of what it computes; None if the framework has no such case."""
         return self._ask("prepare", benchmark, case)
 
-    def measure(self, seconds: float) -> float:
+    def measure(self, seconds: float, clock: str = "perf_counter") -> float:
         """Seconds that one call of the prepared case takes, on average over a while."""
-        return self._ask("measure", seconds)
+        return self._ask("measure", seconds, clock)
 
     def _ask(self, *request):
         with contextlib.suppress(BrokenPipeError):  # its end is seen below

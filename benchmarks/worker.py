@@ -6,8 +6,9 @@ the input is a JSON list, and a line of the output answers:
 ["prepare", benchmark, case]
     A digest of what the case computes, for comparison with what others answer; null if the framework has no
     such case; ``{"error": ...}`` if it fails.
-["measure", seconds]
-    Seconds that one call of the case last prepared takes, on average over a while.
+["measure", seconds, clock]
+    Seconds that one call of the case last prepared takes, on average over a while, by the function of that
+    name in ``time``.
 """
 
 import importlib
@@ -109,20 +110,21 @@ def _values(name: str, array):
     return array.numpy() if name == "tinygrad" else array
 
 
-def _measure(call: Callable, wait: Callable[[], None], seconds: float) -> float:
+def _measure(call: Callable, wait: Callable[[], None], seconds: float, clock: str) -> float:
     """Seconds for one call: calls are doubled until they take long enough together."""
+    now = getattr(time, clock)
     calls = 1
-    while (taken := _run(call, wait, calls)) < seconds:
+    while (taken := _run(call, wait, calls, now)) < seconds:
         calls *= 2
     return taken / calls
 
 
-def _run(call: Callable, wait: Callable[[], None], calls: int) -> float:
-    start = time.perf_counter()
+def _run(call: Callable, wait: Callable[[], None], calls: int, now: Callable[[], float]) -> float:
+    start = now()
     for _ in range(calls):
         call()
     wait()
-    return time.perf_counter() - start
+    return now() - start
 
 
 if __name__ == "__main__":
