@@ -61,6 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", action="append", help="OpenCL device, again for more (default: all)")
     for peer in PEERS:
         parser.add_argument(f"--{peer}-python", metavar="PYTHON", help=f"interpreter that has {peer}")
+    parser.add_argument(
+        "--clblast", type=Path, metavar="LIBRARY", help="libclblast.so, for the first --device"
+    )
     parser.add_argument("--torch-device", metavar="NAME", help="device of PyTorch's, such as cuda")
     parser.add_argument(
         "--match", metavar="TEXT", action="append", help="only cases whose name holds this, again for more"
@@ -96,6 +99,8 @@ def _contenders(args):
     for device in args.device or [f"{d.kind}:{d.index}" for d in devices()]:
         yield Contender("clgrad", device=device)
     yield Contender("numpy")
+    if args.clblast:
+        yield Contender("clblast", device=args.device and args.device[0], library=args.clblast)
     for peer in PEERS:
         if python := getattr(args, f"{peer}_python"):
             yield Contender(peer, python, device=args.torch_device if peer == "torch" else None)

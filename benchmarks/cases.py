@@ -27,6 +27,8 @@ class Op:
         Each makes an array. Gradients are taken of those that hold floating-point numbers.
     mxnet, torch, tinygrad, numpy : callable, optional
         The op: of ``mx.nd``, ``torch``, ``tinygrad.Tensor`` or ``numpy`` and the inputs.
+    clblast : callable, optional
+        Of the module `clblast`, the inputs, and what the result is written to.
     constants : sequence of functions
         More inputs, without gradients.
     gradients : bool
@@ -41,6 +43,7 @@ class Op:
     torch: Callable | None = None
     tinygrad: Callable | None = None
     numpy: Callable | None = None
+    clblast: Callable | None = None
     constants: Sequence[Input] = ()
     gradients: bool = False
     work: float = 0

@@ -25,15 +25,25 @@ class Contender:
     Parameters
     ----------
     framework : str
-        Module to import: clgrad, numpy, mxnet, torch or tinygrad.
+        Module to import: clgrad, numpy, mxnet, torch, tinygrad; or clblast.
     python : str
         Interpreter that has it.
     device : str, optional
-        For clgrad, the device, as CLGRAD_DEVICE takes it; for PyTorch, one of its own.
+        For clgrad and CLBlast, the device, as CLGRAD_DEVICE takes it; for PyTorch, one of its own.
+    library : Path, optional
+        For CLBlast.
     """
 
-    def __init__(self, framework: str, python: str = sys.executable, device: str | None = None):
+    def __init__(
+        self,
+        framework: str,
+        python: str = sys.executable,
+        device: str | None = None,
+        library: Path | None = None,
+    ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        if library is not None:
+            environment["BENCHMARKS_CLBLAST"] = str(library)
         if device is not None:
             variable = "BENCHMARKS_TORCH_DEVICE" if framework == "torch" else "CLGRAD_DEVICE"
             environment[variable] = device

@@ -1,5 +1,7 @@
 """Matrix products: square, skinny, batched and odd ones, and dense layers."""
 
+import numpy as np
+
 from benchmarks.cases import Op, descriptions, normal, runners, uniform, with_gradients
 
 BAR = {"torch": 0.9}
@@ -19,6 +21,7 @@ def _product(m: int, k: int, n: int, layout: str = "NN") -> Op:
         torch=lambda torch, x, y: (x.T if a else x) @ (y.T if b else y),
         tinygrad=lambda tensor, x, y: (x.T if a else x) @ (y.T if b else y),
         numpy=lambda np, x, y: (x.T if a else x) @ (y.T if b else y),
+        clblast=lambda clblast, x, y, z: clblast.product(x, y, z, a, b),
         work=2 * m * k * n,
     )
 
@@ -32,6 +35,7 @@ def _batched(batch: int, m: int, k: int, n: int, transposed: bool = False) -> Op
         torch=lambda torch, x, y: torch.bmm(x, y.mT if transposed else y),
         tinygrad=lambda tensor, x, y: x @ (y.transpose(1, 2) if transposed else y),
         numpy=lambda np, x, y: x @ (y.swapaxes(1, 2) if transposed else y),
+        clblast=lambda clblast, x, y, z: clblast.product(x, y, z, False, transposed),
         work=2 * batch * m * k * n,
     )
 
@@ -79,12 +83,22 @@ CASES = descriptions(OPS)
 mxnet, torch, tinygrad = runners(OPS)
 
 
-def numpy(np, case: str):
+def numpy(numpy, case: str):
     op = OPS[case]
     if op.numpy is None:
         return None
     arrays = op.arrays()
-    return lambda: op.numpy(np, *arrays)
+    return lambda: op.numpy(numpy, *arrays)
+
+
+def clblast(clblast, case: str):
+    op = OPS[case]
+    if op.clblast is None:
+        return None
+    x, y = op.arrays()
+    zeros = np.zeros_like(op.numpy(np, x, y))
+    arrays = [clblast.Matrix(array) for array in (x, y, zeros)]
+    return lambda: op.clblast(clblast, *arrays)
 
 
 def work(case: str) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = ("torch", "mxnet", "tinygrad", "numpy")
+PEERS = ("torch", "mxnet", "tinygrad", "clblast", "numpy")
 
 #: Bars that hold for each case of each family; PyTorch's are those of the families.
 EVERYWHERE = {"mxnet": 1.2}

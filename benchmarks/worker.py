@@ -28,7 +28,7 @@ PICKED = 16
 def main(name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what frameworks print is no answer
-    framework = importlib.import_module(name)
+    framework = importlib.import_module("benchmarks.clblast" if name == "clblast" else name)
     if name == "torch" and os.environ.get("BENCHMARKS_TORCH_DEVICE"):
         framework.set_default_device(os.environ["BENCHMARKS_TORCH_DEVICE"])
     call, wait = None, _waiter(name, framework)
@@ -56,6 +56,8 @@ def _describe(name: str, framework) -> dict[str, str]:
             "platform": device.platform_name,
             "driver": device.driver_version,
         }
+    elif name == "clblast":
+        about |= {"device": framework.device.name, "platform": framework.device.platform_name}
     elif name == "torch":
         about |= {"threads": framework.get_num_threads(), "device": str(framework.get_default_device())}
     elif name == "tinygrad":
@@ -74,6 +76,8 @@ def _waiter(name: str, framework) -> Callable[[], None]:
         return framework.nd.waitall
     if name == "torch" and framework.get_default_device().type == "cuda":
         return framework.cuda.synchronize
+    if name == "clblast":
+        return framework.wait
     if name == "tinygrad":
         return framework.Device[framework.Device.DEFAULT].synchronize
     return lambda: None
@@ -107,7 +111,7 @@ def _values(name: str, array):
         return array.asnumpy()
     if name == "torch":
         return array.detach().cpu().numpy()
-    return array.numpy() if name == "tinygrad" else array
+    return array.numpy() if name in ("tinygrad", "clblast") else array
 
 
 def _measure(call: Callable, wait: Callable[[], None], seconds: float, clock: str) -> float:
