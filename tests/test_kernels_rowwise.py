@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and cross-entropy against numpy in float64, in both kernel shapes."""
+"""Softmax, log-softmax, cross-entropy and LayerNorm against numpy in float64, in both kernel shapes."""
 
 import numpy as np
 import pytest
@@ -196,3 +196,49 @@ def test_cross_entropy_of_infinity_and_nan(shape, rng):
         x[5] += 1e30  # nothing may overflow
         plan = rowwise.plan_cross_entropy(device_of_shape(shape), "loss", x.shape, F32, label.dtype)
         np.testing.assert_array_equal(run(plan, [x, label])[0], [np.float32(expected)])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        ((130, 5), "float32"),
+        ((7, 333), "float32"),
+        ((7, 333), "float16"),
+        pytest.param((7, 333), "float64", marks=FP64),
+    ],
+)
+def test_rows_standardised(shape, size, dtype, rng):
+    """Rows far from 0 as well: the mean and the variance do not suffer."""
+    dtype = np.dtype(dtype)
+    wide = F32 if dtype == np.float16 else dtype
+    x = rng.standard_normal(size)
+    x[1::2] += 100 if dtype == np.float16 else 1e4
+    x = x.astype(dtype)
+    gamma, beta = rng.standard_normal((2, size[1])).astype(wide)
+    kinds = {"x": dtype, "gamma": wide, "beta": wide}
+    shapes = [size, (size[0], 1), (size[0], 1)]
+    plan = rowwise.plan_standardize(device_of_shape(shape), "layer_norm", size, kinds, shapes)
+    y, mean, var = run(plan, [x, gamma, beta], [0.01])
+    exact = x.astype(np.longdouble)
+    tolerance = {"float16": 1e-3, "float32": 5e-6, "float64": 1e-13}[dtype.name]
+    centred = exact - exact.mean(1, keepdims=True)
+    variance = (centred**2).mean(1, keepdims=True)
+    np.testing.assert_allclose(mean, exact.mean(1, keepdims=True), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(var, variance, rtol=2 * tolerance)
+    expected = gamma * centred / np.sqrt(variance + 0.01) + beta
+    np.testing.assert_allclose(y, expected, rtol=2 * tolerance, atol=4 * tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_standardised_with_nan_and_infinity(shape, rng):
+    x = rng.standard_normal((4, 40)).astype(F32)
+    x[0, 0], x[1, 39], x[2, 7] = np.inf, np.nan, -np.inf
+    kinds = dict.fromkeys(("x", "gamma", "beta"), F32)
+    device, shapes = device_of_shape(shape), [x.shape, (4,), (4,)]
+    plan = rowwise.plan_standardize(device, "layer_norm", x.shape, kinds, shapes)
+    y, mean, var = run(plan, [x, np.ones(40, F32), np.zeros(40, F32)], [1e-5])
+    assert np.isnan(y[:3]).all()
+    assert np.isnan(var[:3]).all()
+    assert not np.isfinite(mean[:3]).any()
+    assert np.isfinite(y[3]).all()

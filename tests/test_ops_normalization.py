@@ -14,6 +14,7 @@ COVERS = {
         "_normalize",
         "_moments",
         "_standardize",
+        "_standardize_rows",
         "_standard_sums",
         "_standardize_grad",
     ),
@@ -231,7 +232,7 @@ def test_nothing_to_normalise(name):
 
 
 def test_few_launches(rng):
-    """Two forward; four backward at most, those of gamma and beta included."""
+    """Two forward, one of rows; four backward at most, those of gamma and beta included."""
     for name in NORMS:
         arrays = drawn(name, rng)
         arrays[0].attach_grad()
@@ -239,7 +240,7 @@ def test_few_launches(rng):
             y = NORMS[name][0](*arrays)
         nodes = [n for n in autograd_nodes(y) if n.op.name == "_normalize"]
         launches = [step for plan, _ in nodes[0].parts for step in plan.steps]
-        assert len(launches) == 2, name
+        assert len(launches) == (1 if name == "layer" else 2), name
 
 
 def autograd_nodes(y):

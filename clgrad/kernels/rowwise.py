@@ -1,4 +1,4 @@
-"""Planners of softmax, log-softmax and the cross-entropy with labels, and of their gradients.
+"""Planners of softmax, log-softmax and the cross-entropy with labels, of their gradients, and of LayerNorm.
 
 One launch each; the sum of the cross-entropies of many rows has a second.
 """
@@ -22,6 +22,8 @@ GPU_GROUP = 256
 #: Neighbouring columns that a GPU work-group has, at least, where the axis is not the last: enough
 #: for neighbouring work-items to fill a memory transaction.
 GPU_COLUMNS = 16
+#: Elements that one lane or work-item adds up, at most, where rows are standardised in one launch.
+LANE_TERMS = 1024
 
 
 def plan_softmax(
@@ -113,11 +115,51 @@ def plan_cross_entropy_grad(
     return rowwise.plan(inputs=3)
 
 
+def can_standardize(device: Device, n: int, dtype: np.dtype) -> bool:
+    """Whether rows of n elements are standardised in one launch: few enough for plain sums, and a cache."""
+    members = vector_width(device.capabilities.vector_bytes, [dtype]) if device.kind == "cpu" else 16
+    return 1 < n <= LANE_TERMS * members
+
+
+def plan_standardize(
+    device: Device, name: str, shape: tuple[int, int], dtypes_: dict[str, np.dtype], out_shapes: Sequence
+) -> Plan:
+    """Plan ``gamma (x - mean) / sqrt(var + eps) + beta`` of rows, by their own mean and variance.
+
+    Inputs: x, of this shape; gamma and beta, one number for each column; of the dtypes under these names.
+    Scalar: eps. Outputs: y, in x's dtype, mean and var, in the one that is computed in; of these shapes.
+    """
+    dtype = dtypes_["x"]
+    rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=False, template="standardize")
+    rowwise.vectors = {array: dtypes_[array] for array in ("gamma", "beta")}
+    wide = dtypes.compute_type(dtype)
+    kinds = dict(zip(("y", "mean", "var"), (dtype, wide, wide), strict=True))
+    for i, array in enumerate(("x", "gamma", "beta")):
+        rowwise.array(array, dtypes_[array], In(i))
+    for i, (array, kind) in enumerate(kinds.items()):
+        rowwise.array(array, kind, Out(i))
+    rowwise.signature.scalar("eps", 0, dtype)
+    outputs = list(zip(out_shapes, kinds.values(), strict=True))
+    return Plan(device, [rowwise.step()] if math.prod(shape) else [], outputs, 3)
+
+
 class _Rowwise:
     """A kernel over an array seen as (outer, n, inner): each (outer, inner) is a row of its own."""
 
     def __init__(
-        self, device, name, shape, axis, dtype, log, temperature, *, gradient, lengths=None, labels=None
+        self,
+        device,
+        name,
+        shape,
+        axis,
+        dtype,
+        log,
+        temperature,
+        *,
+        gradient,
+        lengths=None,
+        labels=None,
+        template="softmax",
     ):
         rank = len(shape)
         if not -rank <= axis < rank:
@@ -129,6 +171,8 @@ class _Rowwise:
         self.log, self.gradient, self.scale = log, gradient, 1 / temperature
         self.lengths, self.labels = lengths, labels
         self.losses = dtype
+        self.template = template
+        self.vectors: dict[str, np.dtype] = {}
         self.shape = tuple(shape)
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
@@ -136,7 +180,8 @@ class _Rowwise:
         scalar = self.gpu or (lengths is not None and self.inner > 1)  # neighbours end at different places
         register = vector_width(device.capabilities.vector_bytes, [dtype])
         #: Whether a column is one vector, with padding.
-        self.short = self.inner == 1 and not scalar and 1 < self.n <= register
+        softmax = template == "softmax"
+        self.short = softmax and self.inner == 1 and not scalar and 1 < self.n <= register
         most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
         self.width = 1 if scalar else _fitting(register, most)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
@@ -159,7 +204,7 @@ class _Rowwise:
         """The launch itself."""
         for size in ("outer", "n", "inner"):
             self.signature.fixed(size, getattr(self, size))
-        source = template.render("softmax", k=self)
+        source = template.render(self.template, k=self)
         return Step(self.name, source, *self._ranges(), self.signature.args)
 
     def parts(self) -> int:

@@ -1,8 +1,8 @@
 """Standardising by mean and variance: of a batch, a layer, an instance, or a group of channels.
 
-All of them are one op, ``_normalize``, over different axes: two launches forward, and backward one for
-the sums, one for the gradient of the data, and one or two small ones for those of gamma and beta.
-Statistics are kept in the dtype that is computed in, float32 for the 16-bit ones.
+All of them are one op, ``_normalize``, over different axes: two launches forward (one over the last axis),
+and backward one for the sums, one for the gradient of the data, and one or two small ones for those of
+gamma and beta. Statistics are kept in the dtype that is computed in, float32 for the 16-bit ones.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 from clgrad import dtypes, tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
-from clgrad.kernels import expr, layout, reduce
+from clgrad.kernels import expr, layout, reduce, rowwise
 from clgrad.kernels.launch import In
 from clgrad.ops import reduction
 from clgrad.ops.activation import relu
@@ -89,12 +89,33 @@ _standardize.gradient(
 )
 
 
+@operator(name="_standardize_rows", label="normalize", outputs=("y", "mean", "var"), numbers=("eps",))
+def _standardize_rows(call: Call, data: Spec, gamma: Spec, beta: Spec, *, eps):
+    """What ``_normalize`` gives over the last axis, in one launch."""
+    shape = (math.prod(data.shape[:-1]), data.shape[-1])
+    kinds = {"x": data.dtype, "gamma": gamma.dtype, "beta": beta.dtype}
+    small = kept_shape(data.shape, (len(data.shape) - 1,))
+    shapes = [data.shape, small, small]
+    return rowwise.plan_standardize(call.device, call.kernel(data.dtype), shape, kinds, shapes)
+
+
+def _is_one_launch(data, gamma, beta, kept) -> bool:
+    n = data.shape[-1]
+    return (
+        kept == tuple(range(data.ndim - 1))
+        and gamma.size == beta.size == n
+        and rowwise.can_standardize(data._view.device, n, data._view.dtype)
+    )
+
+
 @grouped(name="_normalize", outputs=("y", "mean", "var"))
 def _normalize(data, gamma, beta, *, kept, eps):
     """Data standardised over the axes that are not kept; and mean and variance, those axes as size 1.
 
     gamma and beta have data's axes, some of size 1.
     """
+    if _is_one_launch(data, gamma, beta, kept):
+        return _standardize_rows(data, gamma, beta, eps=eps)
     axes = tuple(a for a in range(data.ndim) if a not in kept)
     mean, var = _moments(data, kept=kept, shape=kept_shape(data.shape, axes), wide=True)
     return [_standardize(data, mean, var, gamma, beta, eps), mean, var]
@@ -200,8 +221,11 @@ def LayerNorm(data, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     (axis,) = reduced_axes("LayerNorm", data.ndim, axis)
     _check_vectors("LayerNorm", data, data.shape[axis], f"axis {axis}", gamma=gamma, beta=beta)
     kept = tuple(a for a in range(data.ndim) if a != axis)
-    vectors = (along(v, data.ndim, axis) for v in (gamma, beta))
-    y, mean, var = _normalize(data, *vectors, kept=kept, eps=float(eps))
+    if not tape.state.recording and _is_one_launch(data, gamma, beta, kept):
+        y, mean, var = _standardize_rows(data, gamma, beta, eps=float(eps))
+    else:
+        vectors = (along(v, data.ndim, axis) for v in (gamma, beta))
+        y, mean, var = _normalize(data, *vectors, kept=kept, eps=float(eps))
     return _with_moments(data, y, mean, var, eps) if output_mean_var else y
 
 
