@@ -15,6 +15,9 @@ With a stride, the taps that reach an input position depend on its coordinates m
 The data gradient is therefore one product for each such phase, a convolution of stride 1 with its
 share of the taps: no zeros are multiplied. (V. Dumoulin, F. Visin: A guide to convolution
 arithmetic for deep learning, 2016, section 4, gives the geometry.)
+
+On CPUs, kernels without im2col make the products where it costs too much (see
+:mod:`clgrad.kernels.matmul`), and 3 x 3 taps with stride 1 leave it to :mod:`clgrad.kernels.winograd`.
 """
 
 import itertools
@@ -26,6 +29,7 @@ import numpy as np
 
 from clgrad.device import Device
 from clgrad.errors import OperatorError
+from clgrad.kernels import winograd
 from clgrad.kernels.launch import In, Out, Plan
 from clgrad.kernels.matmul import plan
 from clgrad.kernels.product import Axis, Product, Roles, Strided, Window
@@ -142,6 +146,9 @@ def plan_forward(
     """Plan the convolution; inputs are data, weights and, if any, bias [out channel]."""
     g = geometry
     taps, positions = math.prod(g.kernel), math.prod(g.output)
+    shape = winograd_shape(g)
+    if shape is not None and winograd.takes(device, dtype, shape):
+        return winograd.plan(device, name, shape, bias)
     product = Product(
         dtype,
         m=g.group_out,
@@ -170,6 +177,9 @@ def plan_forward(
 def plan_grad_weight(device: Device, name: str, dtype: np.dtype, geometry: ConvGeometry) -> Plan:
     """Plan the gradient of the weights; inputs are data and the output's gradient."""
     g = geometry
+    shape = winograd_shape(g)
+    if shape is not None and winograd.takes_grad_weight(device, dtype, shape):
+        return winograd.plan_grad_weight(device, name, shape)
     taps, positions = math.prod(g.kernel), math.prod(g.output)
     product = Product(
         dtype,
@@ -200,10 +210,30 @@ def plan_grad_data(
 
     Inputs are the output's gradient, weights and, if any, bias [in channel].
     """
+    shape = winograd_shape(geometry, gradient=True)
+    if shape is not None and winograd.takes(device, dtype, shape):
+        return winograd.plan(device, name, shape, bias)
     products = [_phase_product(dtype, geometry, p, bias) for p in _phases(geometry)]
     roles: Roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
     outputs = [(geometry.data_shape, dtype)]
     return plan(device, name, products, roles, outputs, inputs=3 if bias else 2)
+
+
+def winograd_shape(g: ConvGeometry, gradient: bool = False) -> winograd.Shape | None:
+    """The convolution, or the gradient of its data, if its kernel is one for Winograd's method."""
+    if g.kernel != (3, 3) or g.stride != (1, 1) or g.dilate != (1, 1) or g.groups > 1:
+        return None
+    (size0, size1), (pad0, pad1) = g.size, g.pad
+    (out0, out1) = g.output
+    if gradient:
+        return winograd.Shape(
+            g.batch, g.out_channels, g.in_channels, (out0, out1), (size0, size1), (2 - pad0, 2 - pad1),
+            filter_stride=9, channel_stride=9 * g.in_channels, flipped=True,
+        )  # fmt: skip
+    return winograd.Shape(
+        g.batch, g.in_channels, g.out_channels, (size0, size1), (out0, out1), (pad0, pad1),
+        filter_stride=9 * g.in_channels, channel_stride=9, flipped=False,
+    )  # fmt: skip
 
 
 def _groups(g: ConvGeometry, stride: int) -> Axis:
