@@ -2,7 +2,7 @@
 ##
 ## Layout: the kept axes (k) and the reduced axes (r) are merged separately; operands have strides over
 ##   both. Two loops, chosen by which axis lies contiguous in memory (ORDER):
-##     rows     vectors along the innermost reduced axis, one output at a time;
+##     rows     vectors along the innermost reduced axis, one output at a time, UNROLL vectors at a time;
 ##     columns  vectors across WIDTH neighbouring outputs, one reduced position at a time.
 ## CPU shape: one work-item per share of outputs. GPU shape: TEAM work-items per output (rows), joined by a
 ##   tree in local memory, or one work-item per output (columns).
@@ -15,6 +15,8 @@
 K = [f"k{a}" for a in range(len(kept_sizes))]
 R = [f"r{a}" for a in range(len(reduced_sizes))]
 outer = K + R[:-1] if order == "rows" else R + K[:-1]
+# Accumulators of reduction i: independent ones, so that the next term need not wait for the last.
+part = lambda i, u: f"part{i}_{u}"
 # All variables that accumulators are made of.
 shared = [(red, f"{i}{state}") for i, red in enumerate(reductions) for state in red.states]
 %>\
@@ -96,16 +98,34 @@ __kernel void ${name}(
       while (column + ${width} <= stop) {
         const index_t pause = min(stop, column + ${block * width});
 % for i, red in enumerate(reductions):
-        ${red.declare(f"part{i}", width)}
+% for u in range(unroll):
+        ${red.declare(part(i, u), width)}
 % endfor
+% endfor
+% if unroll > 1:
+        for (; column + ${unroll * width} <= pause; column += ${unroll * width}) {
+          const index_t unrolled = column;
+% for u in range(unroll):
+          {
+            const index_t column = unrolled + ${u * width};
+            ${lines(body[width])}
+% for i, red in enumerate(reductions):
+            ${red.take(part(i, u), values[width][i], width)}
+% endfor
+          }
+% endfor
+        }
+% endif
         for (; column + ${width} <= pause; column += ${width}) {
           ${lines(body[width])}
 % for i, red in enumerate(reductions):
-          ${red.take(f"part{i}", values[width][i], width)}
+          ${red.take(part(i, 0), values[width][i], width)}
 % endfor
         }
 % for i, red in enumerate(reductions):
-        ${red.join(f"acc{i}", f"part{i}", width)}
+% for u in range(unroll):
+        ${red.join(f"acc{i}", part(i, u), width)}
+% endfor
 % endfor
       }
 % endif

@@ -58,11 +58,11 @@ def test_long_short_and_split_reductions(kernel_shape, shape, axes, rng):
 @pytest.mark.parametrize("kernel_shape", SHAPES)
 @pytest.mark.parametrize("how", ["max", "min"])
 def test_extrema_propagate_nan_from_any_place(kernel_shape, how, rng):
-    """fmax drops NaN; a NaN in the vector body, the tail, or another lane must survive."""
-    for place in (0, 5, 16, 36):
-        x = rng.standard_normal((2, 37)).astype(FLOAT)
+    """fmax drops NaN; a NaN in the vector body, the tail, another lane or accumulator must survive."""
+    for size, place in ((37, 0), (37, 5), (37, 16), (37, 36), (333, 18), (333, 60), (333, 262), (333, 332)):
+        x = rng.standard_normal((2, size)).astype(FLOAT)
         x[1, place] = np.nan
-        (y,) = plan_harness.run(plan(kernel_shape, (2, 37), (1,), how), [x])
+        (y,) = plan_harness.run(plan(kernel_shape, (2, size), (1,), how), [x])
         np.testing.assert_array_equal(y, getattr(x, how)(1))
 
 

@@ -18,7 +18,7 @@ COVERS = {
     "min": (),
     "nansum": (),
     "nanprod": (),
-    "norm": ("_norm1", "_norm2", "_squares", "_root_of_squares"),
+    "norm": ("_norm1", "_norm2", "_squares", "_root_of_squares", "_root_of_sum"),
     "argmax": ("_first_index",),
     "argmin": (),
 }

@@ -19,6 +19,9 @@ from clgrad.kernels.signature import Signature
 
 #: Terms that are added up before their sum is added to the total.
 BLOCK = 256
+#: Vectors of a long row that are taken at a time on CPUs, each by an accumulator of its own, since a core
+#: can have several of them in flight; and how many times as many vectors make a row long.
+UNROLL, LONG = 4, 4
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,7 @@ class _Space:
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
         self.team = self._team()
+        self.unroll = self._unroll(reductions)
 
     @staticmethod
     def _merge(shape, axes, operands):
@@ -249,6 +253,13 @@ class _Space:
         if not self.gpu or self.order == "columns" or self.terms < 64:
             return 1
         return tuning.of(self.device, ReduceGpu).team
+
+    def _unroll(self, reductions: Sequence[Reduction]) -> int:
+        if self.gpu or self.order == "columns" or any(len(r.states) > 1 for r in reductions):
+            return 1
+        if all(r.how in ("sum", "prod") and r.value.dtype.itemsize < 8 for r in reductions):
+            return 1  # one adds as fast as memory is read; comparisons and doubles take longer
+        return UNROLL if self.reduced_sizes[-1] >= LONG * UNROLL * self.width else 1
 
     def loader(self, width: int) -> Callable[[int], str]:
         """How an :class:`Emitter` of this width reads an operand."""
@@ -354,6 +365,7 @@ def _source(space, name, signature, reductions, kept_names, reduced_names, store
         order=space.order,
         team=space.team,
         width=space.width,
+        unroll=space.unroll,
         block=BLOCK,
         signature=signature,
         helpers=sorted(helpers, key=str),

@@ -11,6 +11,7 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.array import NDArray
+from clgrad.device import Device
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels.launch import Plan
@@ -240,9 +241,32 @@ def _root_of_squares(call: Call, large: Spec, usual: Spec, small: Spec, *, dtype
     return map.plan(call.device, call.kernel(dtype), usual.shape, [output], [dense] * 3)
 
 
+def _square_dtype(device: Device, dtype: np.dtype) -> np.dtype | None:
+    """A compute dtype that holds any sum of squares of ``dtype``, where arithmetic in it costs little."""
+    if dtype == dtypes.float16:
+        return dtypes.float32
+    cheap = device.kind == "cpu" and device.capabilities.fp64  # GPUs do double at a fraction of the speed
+    return dtypes.float64 if cheap and dtype != dtypes.float64 else None
+
+
+@operator(name="_root_of_sum", label="norm")
+def _root_of_sum(call: Call, data: Spec, *, axis=None, keepdims=False):
+    """The square root of the sum of squares along axes, of numbers with room for their squares."""
+
+    def square(x):
+        wide = expr.cast(x, _square_dtype(call.device, data.dtype))
+        return wide * wide
+
+    return _plan(
+        call, data, axis, keepdims, False, "sum", square, lambda total, _: expr.call("sqrt", total)
+    )
+
+
 @grouped(name="_norm2", label="norm")
 def _norm2(data, *, axis=None, keepdims=False):
     """The square root of the sum of squares along axes, without overflow or underflow on the way."""
+    if _square_dtype(data.context.device, data._view.dtype) is not None:
+        return [_root_of_sum(data, axis=axis, keepdims=keepdims)]
     sums = _squares(data, axis=axis, keepdims=keepdims)
     return [_root_of_squares(*sums, dtype=data._view.dtype.name)]
 
