@@ -50,6 +50,7 @@ per_philox = 2 if T == "double" else 4
 lit = lambda value: expr.c_literal(value, compute)
 vectors_of = range(vectors)
 iota = ", ".join(map(str, range(V)))
+exp = f"exp_{TV}" if own_exp else "exp"
 
 def other_element(name, row, element):
     """Element of another row of the block, a C expression."""
@@ -64,45 +65,51 @@ def components(text):
 def of_own(kind_, text, v):
     return components(text).format(kind_).replace("@", str(v * V))
 %>\
-${common.prologue(signature, ())}
+${common.prologue(signature, [('exp', compute, V)] if own_exp else [])}
 ## ---- Own rows, transposed into local memory, and results out of it ----------------------------------------------
-<%def name="take_own(name)">\
-% if D % V == 0:
-    if (whole) {
-      for (int v = 0; v < ${vectors}; ++v)
-        for (int d = 0; d < ${D}; d += ${V}) {
-${operands.transposed(
-    lambda i: expr.load(storage, name, f"own_first + (index_t)(v * {V} + {i}) * {D} + d", V),
-    lambda i, value: f"vstore{V}({value}, 0, {name}_own + (d + {i}) * {W} + v * {V});")}\
-        }
-    } else
-% endif
-    for (int i = 0; i < ${W}; ++i)
-      for (int d = 0; d < ${D}; ++d)
-        ${name}_own[d * ${W} + i] = ${expr.load(storage, name, f"own_first + (index_t)min((index_t)i, {n_own} - 1 - own0) * {D} + d")};
+## Arrays take turns in one piece of code: the transposition is most of what compilers have to do.
+<%def name="turns(locals_, names, const)">\
+<% chosen = lambda words: words[0] if len(words) == 1 else f"turn ? {words[1]} : {words[0]}" %>\
+    for (int turn = 0; turn < ${len(names)}; ++turn) {
+      __global ${const}${expr.dtypes.describe(storage).storage} *outside = (${chosen(names)}) + own_first;
+      __local ${T} *inside = ${chosen(locals_)};
 </%def>\
-<%def name="give(name)">\
-% if forward:
-    for (int e = 0; e < ${D}; ++e) {
-% for v in vectors_of:
-      vstore${V}(vload${V}(0, ${name}_sums + e * ${W} + ${v * V}) * inverse${v}, 0, ${name}_sums + e * ${W} + ${v * V});
-% endfor
-    }
-% endif
+<%def name="take_own(names)">\
+${turns([f"{n}_own" for n in names], names, "const ")}\
 % if D % V == 0:
-    if (whole) {
-      for (int v = 0; v < ${vectors}; ++v)
-        for (int d = 0; d < ${D}; d += ${V}) {
+      if (whole) {
+        for (int v = 0; v < ${vectors}; ++v)
+          for (int d = 0; d < ${D}; d += ${V}) {
 ${operands.transposed(
-    lambda i: f"vload{V}(0, {name}_sums + (d + {i}) * {W} + v * {V})",
-    lambda i, value: expr.store(storage, value, compute, name, f"own_first + (index_t)(v * {V} + {i}) * {D} + d", V))}\
-        }
-    } else
-% endif
-    for (int i = 0; i < own_count; ++i)
-      for (int d = 0; d < ${D}; ++d) {
-        ${expr.store(storage, f"{name}_sums[d * {W} + i]", compute, name, f"own_first + (index_t)i * {D} + d")}
+    lambda i: expr.load(storage, "outside", f"(v * {V} + {i}) * {D} + d", V),
+    lambda i, value: f"vstore{V}({value}, 0, inside + (d + {i}) * {W} + v * {V});")}\
+          }
+        continue;
       }
+% endif
+      for (int i = 0; i < ${W}; ++i)
+        for (int d = 0; d < ${D}; ++d)
+          inside[d * ${W} + i] = ${expr.load(storage, "outside", f"min(i, own_count - 1) * {D} + d")};
+    }
+</%def>\
+<%def name="give(names)">\
+${turns([f"{n}_sums" for n in names], names, "")}\
+% if D % V == 0:
+      if (whole) {
+        for (int v = 0; v < ${vectors}; ++v)
+          for (int d = 0; d < ${D}; d += ${V}) {
+${operands.transposed(
+    lambda i: f"vload{V}(0, inside + (d + {i}) * {W} + v * {V})",
+    lambda i, value: expr.store(storage, value, compute, "outside", f"(v * {V} + {i}) * {D} + d", V))}\
+          }
+        continue;
+      }
+% endif
+      for (int i = 0; i < own_count; ++i)
+        for (int d = 0; d < ${D}; ++d) {
+          ${expr.store(storage, f"inside[d * {W} + i]", compute, "outside", f"i * {D} + d")}
+        }
+    }
 </%def>\
 ## ---- Products ------------------------------------------------------------------------------------------------------
 ## A tile: the products of all other rows of the block with all own rows.
@@ -302,7 +309,7 @@ ${score("j")}\
       }
 % for v in vectors_of:
       const ${TV} base${v} = select(top${v}, (${TV})(0), top${v} == (${TV})(-INFINITY));
-      const ${TV} alpha${v} = exp(largest${v} - base${v});
+      const ${TV} alpha${v} = ${exp}(largest${v} - base${v});
       largest${v} = top${v};
       total${v} *= alpha${v};
 % endfor
@@ -313,7 +320,7 @@ ${factors_of_keys()}\
 % for e in range(per_philox if dropout else 1):
         ${f"if (j + {e} < count)" if e else ""} {
 % for v in vectors_of:
-          const ${TV} p${v} = exp(vload${V}(0, scores + (j + ${e}) * ${W} + ${v * V}) - base${v});
+          const ${TV} p${v} = ${exp}(vload${V}(0, scores + (j + ${e}) * ${W} + ${v * V}) - base${v});
           total${v} += p${v};
           vstore${V}(p${v}${f" * f{v}_{e}" if dropout else ""}, 0, scores + (j + ${e}) * ${W} + ${v * V});
 % endfor
@@ -342,7 +349,7 @@ at = f"(j + {e}) * {W} + {v * V}"
 lse_, delta_ = (f"own_lse{v}", f"own_delta{v}") if own_queries else (f"({TV})(lse_)", f"({TV})(delta_)")
 times_f = f" * f{v}_{e}" if dropout else ""
 %>\
-          const ${TV} p${v} = exp(s${v} - ${lse_});
+          const ${TV} p${v} = ${exp}(s${v} - ${lse_});
           vstore${V}(p${v} * (vload${V}(0, slopes + ${at})${times_f} - ${delta_}) * scale, 0, slopes + ${at});
 % if not own_queries:
           vstore${V}(p${v}${times_f}, 0, scores + ${at});
@@ -406,9 +413,7 @@ ${find_delta("0", "queries")}\
     const int own_count = min((index_t)${W}, ${n_own} - own0);
     const bool whole = own_count == ${W};
     const index_t own_first = (matrix * ${n_own} + own0) * ${D};
-% for own, _, _ in tiles:
-${take_own(own)}\
-% endfor
+${take_own([own for own, _, _ in tiles])}\
 % for _, _, result in sums:
     for (int i = 0; i < ${sum_height * W}; i += ${V}) vstore${V}((${TV})(0), 0, ${result}_sums + i);
 % endfor
@@ -466,9 +471,12 @@ ${give_to_others()}\
     if (${v * V + i} < own_count) lse[matrix * queries + own0 + ${v * V + i}] = lse${v}.s${f"{i:x}"};
 % endfor
 % endfor
-% endif
-% for _, _, result in sums:
-${give(result)}\
+    for (int e = 0; e < ${D}; ++e) {
+% for v in vectors_of:
+      vstore${V}(vload${V}(0, y_sums + e * ${W} + ${v * V}) * inverse${v}, 0, y_sums + e * ${W} + ${v * V});
 % endfor
+    }
+% endif
+${give([result for _, _, result in sums])}\
   }
 }

@@ -156,7 +156,8 @@ def _step(device: Device, name: str, problem: Problem, kind: str, roles: dict) -
         compute=problem.compute, T=dtypes.c_type(problem.compute), size=problem.size, causal=problem.causal,
         dropout=problem.dropout, mask=mask[0] if mask else None, mask_adds=mask and mask[0] != dtypes.bool_,
         mask_own=min(problem.mask_strides()[axis], 2) if mask else None,
-        fast_fma=device.capabilities.fast_fma, **vars(tiling),
+        fast_fma=device.capabilities.fast_fma, own_exp="exp" in device.capabilities.own_functions,
+        **vars(tiling),
     )  # fmt: skip
     return Step(name, source, (blocks * tiling.group, problem.matrices), (tiling.group, 1), signature.args)
 
