@@ -16,7 +16,9 @@
 ##   the cache. inner == 1: WIDTH elements of one column at a time; the last vector overlaps the one before
 ##   it (with LENGTHS, it is padded). SHORT columns, of WIDTH elements at most, are one vector with padding,
 ##   which stays in a register; n is a constant then. inner > 1: WIDTH neighbouring columns at a time, what is
-##   left of them one by one. Between its passes, softmax keeps the exponentials in y; for float16 it computes
+##   left of them one by one. HELD columns are few enough elements to be read once and kept in variables (they
+##   lie far apart, and where these distances are powers of two, a cache holds few of them); n is a constant
+##   then, too. Otherwise, softmax keeps the exponentials in y between its passes; for float16 it computes
 ##   them again.
 ## GPU shape: a work-group has COLUMNS neighbouring columns and TEAM work-items for each, which share its
 ##   elements and join what they found by a tree in local memory. Work-items are numbered so that neighbours
@@ -259,6 +261,38 @@ ${step(final[0], None, None, final[1], target, lanes)}\
     }
 ${clear_rest("end", 1)}\
 </%def>\
+## One step for each element of HELD columns: its values have been read, or are of an earlier step.
+<%def name="held_steps(reads, total, join, term, into)">\
+% for j in range(k.n):
+    {
+% for array in reads:
+      const ${vector(W)} ${array}_ = ${array}_${j};
+% endfor
+${combine(total, join, term, into, W)}\
+% if total and into:
+      ${into}_${j} = term;
+% elif into:
+      ${expr.store(k.dtype, "term", compute, into, f"first + {j} * inner", W)}
+% endif
+    }
+% endfor
+</%def>\
+<%def name="held_columns()">\
+% for j in range(k.n):
+% for array in everything:
+    const ${vector(W)} ${array}_${j} = ${expr.load(k.dtype, array, f"first + {j} * inner", W)};
+% endfor
+% endfor
+% if keep:
+    ${vector(W)} ${", ".join(f"y_{j}" for j in range(k.n))};
+% endif
+% for name, start, join, reads, term, into in reductions:
+    ${vector(W)} ${name} = (${vector(W)})(${start});
+${held_steps(reads, name, join, term, into)}\
+% endfor
+${derive(W)}\
+${held_steps(final[0], None, None, final[1], target)}\
+</%def>\
 ## ---- GPU: a team for each column --------------------------------------------------------------------------
 <%def name="by_team()">\
 % for name, start, join, reads, term, into in reductions:
@@ -356,7 +390,7 @@ ${short_column() if k.short else column_of_row()}\
 % if W > 1:
     if (column + ${W} <= stop) {
       const index_t first = row * n * inner + column;
-${across_columns(W)}\
+${held_columns() if k.held else across_columns(W)}\
       column += ${W};
     }
 % endif

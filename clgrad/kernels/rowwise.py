@@ -22,6 +22,8 @@ GPU_GROUP = 256
 #: Neighbouring columns that a GPU work-group has, at least, where the axis is not the last: enough
 #: for neighbouring work-items to fill a memory transaction.
 GPU_COLUMNS = 16
+#: Elements of columns that a CPU work-item keeps in variables, at most: each is a statement of its own.
+HELD = 32
 #: Elements that one lane or work-item adds up, at most, where rows are standardised in one launch.
 LANE_TERMS = 1024
 
@@ -182,6 +184,8 @@ class _Rowwise:
         #: Whether a column is one vector, with padding.
         softmax = template == "softmax"
         self.short = softmax and self.inner == 1 and not scalar and 1 < self.n <= register
+        #: Whether the columns of a vector are kept in variables.
+        self.held = self.inner > 1 and not scalar and 1 < self.n <= HELD
         most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
         self.width = 1 if scalar else _fitting(register, most)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
