@@ -148,6 +148,19 @@ def test_outer_products(name, tiles, rng, monkeypatch):
     np.testing.assert_array_equal(out, reference(x, integers(rng, g.weight_shape), dy, g)[2])
 
 
+@pytest.mark.parametrize("channels", [(5, 9), (9, 5)])
+def test_pointwise_weight_gradient(channels, rng, monkeypatch):
+    """A part of the wrong image, or the transpose of what is asked for."""
+    monkeypatch.setattr(conv, "_POINTWISE_POSITIONS", 1)
+    monkeypatch.setattr(conv, "_POINTWISE_CHANNELS", 1)
+    g = ConvGeometry(3, *channels, (7, 6), (1, 1))
+    x, dy = integers(rng, g.data_shape), integers(rng, g.output_shape)
+    plan = conv.plan_grad_weight(device("cpu"), "test_conv_weight", FLOAT, g)
+    assert len(plan.steps) == 2
+    (out,) = plan_harness.run(plan, [x, dy])
+    np.testing.assert_array_equal(out, reference(x, integers(rng, g.weight_shape), dy, g)[2])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_direct_dtypes(dtype, rng):
     if dtype == "float64" and not current_context().device.capabilities.fp64:

@@ -27,12 +27,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import winograd
 from clgrad.kernels.launch import In, Out, Plan
-from clgrad.kernels.matmul import plan
-from clgrad.kernels.product import Axis, Product, Roles, Strided, Window
+from clgrad.kernels.matmul import plan, plan_batch_sum
+from clgrad.kernels.product import Axis, Product, Roles, Strided, Window, matrix
+
+#: Positions of an image, and channels on either side, from which on it pays to make the gradient of 1 x 1
+#: weights image by image; and how large all these gradients together may be.
+_POINTWISE_POSITIONS, _POINTWISE_CHANNELS, _POINTWISE_PARTS = 512, 16, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,8 @@ def plan_grad_weight(device: Device, name: str, dtype: np.dtype, geometry: ConvG
     shape = winograd_shape(g)
     if shape is not None and winograd.takes_grad_weight(device, dtype, shape):
         return winograd.plan_grad_weight(device, name, shape)
+    if _pointwise(device, dtype, g):
+        return _plan_pointwise_grad_weight(device, name, dtype, g)
     taps, positions = math.prod(g.kernel), math.prod(g.output)
     product = Product(
         dtype,
@@ -201,6 +208,32 @@ def plan_grad_weight(device: Device, name: str, dtype: np.dtype, geometry: ConvG
     )
     roles: Roles = {"a": In(1), "b": In(0), "c": Out(0)}
     return plan(device, name, [product], roles, [(g.weight_shape, dtype)], inputs=2)
+
+
+def _pointwise(device: Device, dtype: np.dtype, g: ConvGeometry) -> bool:
+    """Whether the gradient of the weights is a sum over images, of products of matrices as they lie."""
+    plain = math.prod(g.kernel) == math.prod(g.stride) == g.groups == 1 and not any(g.pad)
+    return (
+        device.kind == "cpu"
+        and plain
+        and g.batch > 0
+        and dtypes.compute_type(dtype) == dtype
+        and math.prod(g.size) >= _POINTWISE_POSITIONS
+        and min(g.in_channels, g.out_channels) >= _POINTWISE_CHANNELS
+        and g.batch * g.in_channels * g.out_channels <= _POINTWISE_PARTS
+    )
+
+
+def _plan_pointwise_grad_weight(device: Device, name: str, dtype: np.dtype, g: ConvGeometry) -> Plan:
+    positions = math.prod(g.size)
+    product = Product(
+        dtype, g.out_channels, g.in_channels, positions, g.batch,
+        a=matrix(g.out_channels, positions, False, g.batch),
+        b=matrix(positions, g.in_channels, True, g.batch),
+        c=matrix(g.out_channels, g.in_channels, False, 1),
+    )  # fmt: skip
+    roles: Roles = {"a": In(1), "b": In(0), "c": Out(0)}
+    return plan_batch_sum(device, name, product, roles, [(g.weight_shape, dtype)], inputs=2)
 
 
 def plan_grad_data(

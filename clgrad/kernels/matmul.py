@@ -27,6 +27,8 @@ from clgrad.kernels.product import (
     Product,
     Roles,
     matrix,
+    partial,
+    sum_step,
 )
 
 
@@ -97,6 +99,29 @@ def plan(
     for product in products:
         if product.batch * product.m * product.n:
             _add_steps(device, name, product, dict(roles), steps, scratch)
+    return Plan(device, steps, outputs, inputs, scratch)
+
+
+def plan_batch_sum(
+    device: Device,
+    name: str,
+    product: Product,
+    roles: Roles,
+    outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
+    inputs: int,
+) -> Plan:
+    """Plan the sum over the batch, C = sum_b A[b] B[b], on a CPU: a C for each, which are then added.
+
+    C has no batch, and its dtype is one that is computed in. It is made as it is, or transposed if it has
+    more columns than rows: what is packed of B serves all rows.
+    """
+    roles, steps, scratch = dict(roles), list[Step](), list[int]()
+    if product.n > product.m:
+        product = product.swapped
+        roles["a"], roles["b"] = roles["b"], roles["a"]
+    parts, roles["partial"] = partial(product, 1, scratch)
+    matmul_cpu.add_steps(device, name, parts, {**roles, "c": roles["partial"]}, steps, scratch)
+    steps.append(sum_step(name, replace(product, batch=1), roles, product.batch, 1))
     return Plan(device, steps, outputs, inputs, scratch)
 
 
