@@ -76,6 +76,13 @@ ${tiles.pack_channel("b + (image * b_image_stride + (channel0 + q) * b_channel_s
 % endfor
         }
 % endif
+% if skips:
+        // Rows of the kernel that see the image from some line of these: the others see padding alone.
+        const int top = y0 + o / pitch * ${scale[0]};
+        const int bottom = y0 + min(o + ${vectors * V - 1}, count - 1) / pitch * ${scale[0]};
+        const int t_low = (max(-bottom, 0) + ${step[0] - 1}) / ${step[0]};
+        const int t_high = top < size0 ? min(${kernel[0]}, ((int)size0 - 1 - top) / ${step[0]} + 1) : 0;
+% endif
         __global const ${T} *restrict weight = panel;
         __local const ${T} *restrict at = planes + o;
         for (int q = 0; q < depth; ++q, weight += ${taps * R}, at += channel) {
@@ -84,7 +91,7 @@ ${tiles.pack_channel("b + (image * b_image_stride + (channel0 + q) * b_channel_s
 ${row_of_taps(t0)}\
 % endfor
 % else:
-          for (int t0 = 0; t0 < ${kernel[0]}; ++t0) {
+          for (int t0 = ${"t_low" if skips else "0"}; t0 < ${"t_high" if skips else kernel[0]}; ++t0) {
 ${row_of_taps("t0")}\
           }
 % endif

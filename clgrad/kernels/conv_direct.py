@@ -27,8 +27,10 @@ from clgrad.kernels.signature import Signature
 
 #: Rows of C up to which a product is direct; for gradients of weights, rows times channels.
 _MOST_ROWS, _MOST_PAIRS = 12, 64
-#: Taps from which on it pays, and up to which loops over them are unrolled.
+#: Taps from which on it pays (fewer, if a group has no more rows), and up to which it is made for.
 _LEAST_TAPS, _MOST_TAPS = 3, 64
+#: Share of the kernel's rows that see the image, up to which the others are left out.
+_SEEING = 0.75
 #: Multiply-adds up to which the loop over a kernel's rows is unrolled, too.
 _UNROLLED = 256
 #: Elements of the padded channels of a tile: few stay in the first-level cache, many in the second.
@@ -62,6 +64,13 @@ class Axes:
     def reach(self, d: int, positions: int) -> int:
         """Elements of the image along axis d that a number of positions sees."""
         return (positions - 1) * self.scale[d] + (self.kernel[d] - 1) * self.step[d] + 1
+
+    @property
+    def seeing(self) -> float:
+        """The share of a kernel's rows that see the image and not the padding above or below it."""
+        lines = [self.origin[0] + line * self.scale[0] for line in range(self.positions[0])]
+        taps = [tap * self.step[0] for tap in range(self.kernel[0])]
+        return sum(0 <= y + t < self.size[0] for y in lines for t in taps) / (len(lines) * len(taps))
 
     @property
     def phases(self) -> int:
@@ -140,7 +149,8 @@ def takes(device: Device, product: Product) -> bool:
     if device.kind != "cpu" or not isinstance(window, Window) or product.k == 0 or product.accumulate:
         return False
     taps, channels = math.prod(window.kernel), product.n // math.prod(window.kernel)
-    if len(window.size) > 2 or max(window.scale) > 2 or not _LEAST_TAPS <= taps <= _MOST_TAPS:
+    least_taps = 1 if product.batch > 1 and product.m <= _LEAST_TAPS else _LEAST_TAPS
+    if len(window.size) > 2 or max(window.scale) > 2 or not least_taps <= taps <= _MOST_TAPS:
         return False
     # A matrix product wastes nothing behind the ends of rows, and gains with rows.
     if window.transposed:
@@ -148,9 +158,10 @@ def takes(device: Device, product: Product) -> bool:
             return False
         tiling, least = _weight_tiling(device, product), 0.25
     else:
-        if product.m > _MOST_ROWS:
+        seeing = Axes.of(window).seeing
+        if product.m > (_MOST_ROWS if seeing > _SEEING else 2 * _MOST_ROWS):
             return False
-        tiling, least = _tiling(device, product), max(product.m, 4) / 16
+        tiling, least = _tiling(device, product), min(max(product.m, 4), _MOST_ROWS) / 16 * seeing
     return tiling.efficiency >= least and _fits(device, product, tiling)
 
 
@@ -281,7 +292,8 @@ def _step(device: Device, name: str, product: Product, roles: Roles, tiling: _Ti
         name=name, signature=signature, **description(product), **_constants(tiling),
         rows_of_c=tiling.rows, vectors=tiling.vectors, row=row, sums=tiling.height * row,
         blocked=tiling.block < channels,
-        unrolled=axes.taps * tiling.rows * tiling.vectors <= _UNROLLED,
+        skips=axes.seeing <= _SEEING,
+        unrolled=axes.seeing > _SEEING and axes.taps * tiling.rows * tiling.vectors <= _UNROLLED,
         dense=axes.positions[1] == 1 or c.column.at(1) == 1,
     )  # fmt: skip
     groups = (math.prod(tiling.tiles), ceil_div(images, share), product.batch)
