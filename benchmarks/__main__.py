@@ -27,6 +27,7 @@ BENCHMARKS = (
     "pool",
     "conv",
     "train",
+    "sizes",
 )
 PEERS = ("mxnet", "torch", "tinygrad")
 RESULTS = Path(__file__).parent / "results"

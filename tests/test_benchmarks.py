@@ -119,6 +119,8 @@ def test_tables_and_summaries_hold_the_ratios(capsys):
     report.print_summary([_result()])
     out = capsys.readouterr().out
     table, summary = out.split("relative to", 1)
+    report.print_summary([_result() | {"benchmark": "sizes"}])
+    assert "in the mean of" not in capsys.readouterr().out
     assert "0.25 (0.50)!" in table
     assert "4.00 (0.50) " in table
     assert "1.00 (0.50) in the mean of 2 cases" in summary
@@ -129,6 +131,7 @@ def test_tables_and_summaries_hold_the_ratios(capsys):
 def test_bars_of_a_family_and_of_a_case():
     family = SimpleNamespace(BAR={"torch": 0.5, "mxnet": 1.0})
     assert report.bars(family, "any") == {"torch": 0.5, "mxnet": 1.0}
+    assert report.bars(SimpleNamespace(BAR={"mxnet": None}), "any") == {}
     conv = importlib.import_module("benchmarks.conv")
     assert report.bars(conv, "64 3x3 32, gradients")["torch"] == 0.7
     assert "torch" not in report.bars(conv, "64 3x3 32")
