@@ -3,7 +3,7 @@
 ## Layout: the kept axes (k) and the reduced axes (r) are merged separately; operands have strides over
 ##   both. Two loops, chosen by which axis lies contiguous in memory (ORDER):
 ##     rows     vectors along the innermost reduced axis, one output at a time, UNROLL vectors at a time;
-##     columns  vectors across WIDTH neighbouring outputs, one reduced position at a time.
+##     columns  vectors across UNROLL * WIDTH neighbouring outputs, one reduced position at a time.
 ## CPU shape: one work-item per share of outputs. GPU shape: TEAM work-items per output (rows), joined by a
 ##   tree in local memory, or one work-item per output (columns).
 ## Few outputs are split along r over dimension 1 of the range; a second launch joins the partial results.
@@ -17,6 +17,7 @@ R = [f"r{a}" for a in range(len(reduced_sizes))]
 outer = K + R[:-1] if order == "rows" else R + K[:-1]
 # Accumulators of reduction i: independent ones, so that the next term need not wait for the last.
 part = lambda i, u: f"part{i}_{u}"
+total = lambda i, u: f"total{i}_{u}"
 # All variables that accumulators are made of.
 shared = [(red, f"{i}{state}") for i, red in enumerate(reductions) for state in red.states]
 %>\
@@ -56,7 +57,7 @@ __kernel void ${name}(
   const index_t row_blocks = (reduced_columns + ${width - 1}) / ${width};
   const index_t terms = reduced_rows * row_blocks;
 % else:
-  const index_t unit_blocks = (kept_columns + ${width - 1}) / ${width};
+  const index_t unit_blocks = (kept_columns + ${unroll * width - 1}) / ${unroll * width};
   const index_t units = kept_rows * unit_blocks;
   const index_t terms = reduced_rows * reduced_columns;
 % endif
@@ -182,9 +183,54 @@ __kernel void ${name}(
 % endif
 % else:
     const index_t row = unit / unit_blocks;
-    index_t column = (unit - row * unit_blocks) * ${width};
-    const index_t stop = min(kept_columns, column + ${width});
+    index_t column = (unit - row * unit_blocks) * ${unroll * width};
+    const index_t stop = min(kept_columns, column + ${unroll * width});
     ${common.decode("row", kept_sizes[:-1], "k")}
+% if unroll > 1:
+    if (column + ${unroll * width} <= stop) {
+% for i, red in enumerate(reductions):
+% for u in range(unroll):
+      ${red.declare(total(i, u), width)}
+% endfor
+% endfor
+      for (index_t term = first; term < last;) {
+        const index_t pause = min(last, term + ${block});
+% for i, red in enumerate(reductions):
+% for u in range(unroll):
+        ${red.declare(part(i, u), width)}
+% endfor
+% endfor
+        for (; term < pause; ++term) {
+          ${common.decode("term", reduced_sizes, "r")}
+          ${rows_of(outer)}
+          const index_t unrolled = column;
+% for u in range(unroll):
+          {
+            const index_t column = unrolled + ${u * width};
+            ${lines(body[width])}
+% for i, red in enumerate(reductions):
+            ${red.take(part(i, u), values[width][i], width)}
+% endfor
+          }
+% endfor
+        }
+% for i, red in enumerate(reductions):
+% for u in range(unroll):
+        ${red.join(total(i, u), part(i, u), width)}
+% endfor
+% endfor
+      }
+% for u in range(unroll):
+      {
+% for i, red in enumerate(reductions):
+        const ${red.ctype(width)} tail${i} = ${total(i, u)};
+% endfor
+        ${finish_and_store(width, f"split * outputs + row * kept_columns + column + {u * width}")}
+      }
+% endfor
+      column = stop;
+    }
+% endif
 % for w in dict.fromkeys((width, 1)):
     for (; column + ${w} <= stop; column += ${w}) {
 % for i, red in enumerate(reductions):

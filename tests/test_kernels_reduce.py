@@ -126,6 +126,21 @@ def test_the_same_bits_on_every_run(kernel_shape, rng):
     assert len(runs) == 1
 
 
+@pytest.mark.parametrize("shape", [(3, 130, 1000), (1, 20_003, 67)])
+def test_long_columns_are_reduced_side_by_side(shape, rng):
+    """What is left over beside blocks of 16 or 4 vectors; partial results, where there are few columns."""
+    x = rng.standard_normal(shape).astype(FLOAT)
+    value = expr.operand(0, FLOAT)
+    reductions = [reduce.Reduction(value, "sum", FLOAT), reduce.Reduction(value, "max", FLOAT)]
+    cpu, operand = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, FLOAT)
+    made = reduce.plan(cpu, "test", shape, (1,), reductions, [operand])
+    assert "unrolled" in made.steps[0].source
+    assert len(made.steps) == (2 if shape[0] == 1 else 1)
+    total, largest = plan_harness.run(made, [x])
+    np.testing.assert_allclose(total, x.sum(1, dtype="float64"), rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(largest, x.max(1))
+
+
 @pytest.mark.parametrize(("axis", "order"), [(0, "columns"), (1, "rows")])
 def test_large_operands_choose_the_loop(axis, order):
     """Vectors lie along the contiguous axis of the matrix, whatever vectors it is combined with."""

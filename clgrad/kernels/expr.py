@@ -266,6 +266,11 @@ def inputs_of(roots: Iterable[Expr]) -> set[int]:
     return {node.payload for node in _nodes(roots) if node.function in ("input", "lookup")}
 
 
+def size(roots: Iterable[Expr]) -> int:
+    """Of how many operands and operations the expressions are made."""
+    return sum(1 for _ in _nodes(roots))
+
+
 def functions_of(roots: Iterable[Expr]) -> set[str]:
     """The functions that the expressions are made of."""
     return {node.function for node in _nodes(roots)}

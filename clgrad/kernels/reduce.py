@@ -22,6 +22,9 @@ BLOCK = 256
 #: Vectors of a long row that are taken at a time on CPUs, each by an accumulator of its own, since a core
 #: can have several of them in flight; and how many times as many vectors make a row long.
 UNROLL, LONG = 4, 4
+#: Vectors side by side that long columns are reduced by on CPUs: the more of a row is read before the next
+#: one, on another page, the better. And how many operations they may make up, so that kernels compile fast.
+ACROSS, OPERATIONS = (16, 8, 4), 160
 
 
 @dataclass(frozen=True)
@@ -255,11 +258,19 @@ class _Space:
         return tuning.of(self.device, ReduceGpu).team
 
     def _unroll(self, reductions: Sequence[Reduction]) -> int:
-        if self.gpu or self.order == "columns" or any(len(r.states) > 1 for r in reductions):
+        if self.gpu or any(len(r.states) > 1 for r in reductions):
             return 1
+        if self.order == "columns":
+            return self._across(expr.size(v for r in reductions for v in r.values))
         if all(r.how in ("sum", "prod") and r.value.dtype.itemsize < 8 for r in reductions):
             return 1  # one adds as fast as memory is read; comparisons and doubles take longer
         return UNROLL if self.reduced_sizes[-1] >= LONG * UNROLL * self.width else 1
+
+    def _across(self, operations: int) -> int:
+        if self.width == 1 or self.terms < 64:
+            return 1
+        fitting = min(self.kept_sizes[-1] // self.width, OPERATIONS // operations)
+        return next((n for n in ACROSS if n <= fitting), 1)
 
     def loader(self, width: int) -> Callable[[int], str]:
         """How an :class:`Emitter` of this width reads an operand."""
@@ -269,7 +280,7 @@ class _Space:
         """Outputs, or blocks of neighbouring outputs, that are reduced together."""
         if self.order == "rows":
             return self.outputs
-        return math.prod(self.kept_sizes[:-1]) * -(-self.kept_sizes[-1] // self.width)
+        return math.prod(self.kept_sizes[:-1]) * -(-self.kept_sizes[-1] // (self.unroll * self.width))
 
     def splits(self) -> int:
         """Parts that the reduced axes are cut into, so that few outputs still fill the device."""
@@ -277,7 +288,8 @@ class _Space:
         if not self.gpu:
             cpu = tuning.of(self.device, ReduceCpu)
             parts = cpu.parts_per_unit * cores // units
-            least = max(1, cpu.grain // min(self.outputs, self.width))
+            across = self.width * (self.unroll if self.order == "columns" else 1)
+            least = max(1, cpu.grain // min(self.outputs, across))
         elif self.team > 1:
             parts, least = 8 * cores // units, 8 * self.team
         else:
