@@ -14,7 +14,6 @@ Files are data: reading executes nothing, and believes no number before the byte
 known to be there.
 """
 
-import contextlib
 import math
 import os
 import struct
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clgrad import array, dtypes
+from clgrad import array, dtypes, files
 from clgrad.array import NDArray
 from clgrad.errors import MXNetError, OperatorTypeError
 
@@ -81,7 +80,7 @@ def save(fname: str | os.PathLike, data) -> None:
     """
     if not isinstance(fname, str | os.PathLike):
         raise OperatorTypeError(f"save: fname is {type(fname).__name__}; accepted: str or a path")
-    _replace(Path(fname), dump(data))
+    files.replace(Path(fname), dump(data))
 
 
 def load(fname: str | os.PathLike) -> list[NDArray] | dict[str, NDArray]:
@@ -157,37 +156,6 @@ def _names_and_arrays(data) -> tuple[Sequence[str], Sequence[NDArray]]:
                 "values that are NDArray"
             )
     return names, arrays
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Give the file its content in one step that cannot be half done, even if the machine stops."""
-    if path.exists() and not path.is_file():  # a pipe, or /dev/null
-        path.write_bytes(content)
-        return
-    path = Path(os.path.realpath(path))  # a link stays a link
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name on disk as well, where the system knows how."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # some file systems cannot
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 # Reading

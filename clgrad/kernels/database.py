@@ -20,11 +20,12 @@ values by family (``parameters.py``). What is wrong in a file gives a warning an
 import contextlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from clgrad import files
 
 FORMAT = 1
 #: What ``for`` may name, from the least to the most particular.
@@ -164,17 +165,7 @@ def add(path: Path, new: Entry) -> None:
             new = Entry(new.source, new.devices, parameters, measured)
     kept.append(new)
     text = json.dumps({"format": FORMAT, "entries": [_as_json(entry) for entry in kept]}, indent=2) + "\n"
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-        raise
+    files.replace(path, text.encode())
 
 
 def _as_json(entry: Entry) -> dict[str, object]:
