@@ -8,6 +8,26 @@ import pyopencl as cl
 
 from clgrad import config
 
+#: Built-in functions of OpenCL C of which templates/elementary.cl.mako has versions of our own.
+OWN_BUILTINS = frozenset(
+    [
+        "cos",
+        "cosh",
+        "erf",
+        "exp",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "pow",
+        "sin",
+        "sinh",
+        "tan",
+        "tanh",
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -12,6 +12,7 @@ from typing import Any
 import pyopencl as cl
 
 from clgrad.device import pocl_wheel
+from clgrad.device.capabilities import OWN_BUILTINS
 from clgrad.device.host import cpu_flags
 
 # Order among the runtimes of one machine's CPU, or of one GPU: the faster one first.
@@ -23,27 +24,10 @@ _RANK_MESA = 4
 _RANK_WRONG = 5
 _RANK_SIMULATOR = 6
 
-#: PoCL 3.0 and 3.1 compute these slowly. One infinity, or number beyond 1e5, in a vector of floats spoils
-#: the sine, cosine and tangent of all the others, by up to 0.016: they are reduced by as many steps as the
-#: largest one needs.
-_POCL_OWN_FUNCTIONS = frozenset(
-    [
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "expm1",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "pow",
-        "sin",
-        "sinh",
-        "tan",
-        "tanh",
-    ]
-)
+#: PoCL 3.0 and 3.1 compute all of these slowly. One infinity, or number beyond 1e5, in a vector of floats
+#: spoils the sine, cosine and tangent of all the others, by up to 0.016: they are reduced by as many steps
+#: as the largest one needs.
+_POCL_OWN_FUNCTIONS = OWN_BUILTINS
 
 #: Intel's are vectorised well, but for these: ours take half the time.
 _INTEL_OWN_FUNCTIONS = frozenset(["expm1", "tanh"])

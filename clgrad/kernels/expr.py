@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from clgrad import dtypes
+from clgrad.device.capabilities import OWN_BUILTINS
 
 #: OpenCL C built-ins of floating-point arguments, each defined for vectors too (OpenCL C 3.0, 6.15.2).
 BUILTINS = frozenset(
@@ -71,24 +72,7 @@ HELPERS = frozenset(
 EXTRAS = frozenset(["ndtr", "softplus"])
 
 #: All of templates/elementary.cl.mako; its versions of built-ins are for devices that lack good ones.
-ELEMENTARY = EXTRAS | frozenset(
-    [
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "expm1",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "pow",
-        "sin",
-        "sinh",
-        "tan",
-        "tanh",
-    ]
-)
+ELEMENTARY = EXTRAS | OWN_BUILTINS
 
 _ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
