@@ -3,6 +3,7 @@
 import numpy as np
 
 from clgrad import autograd, nd
+from clgrad.cli import child
 from clgrad.test_utils import gradcheck, gradgradcheck
 
 
@@ -31,3 +32,11 @@ def gradient_of(f, x) -> np.ndarray:
         y = f(x)
     y.backward()
     return x.grad.asnumpy()
+
+
+def stand_in_for_python(folder, monkeypatch, script: str) -> None:
+    """Put a shell script in the place of the Python that child processes run in."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(child.sys, "executable", str(path))

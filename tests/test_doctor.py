@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import stand_in_for_python
 
 from clgrad.cli import child, doctor, probe
 from clgrad.cli.child import Outcome
@@ -216,10 +217,7 @@ class TestChild:
         """Puts a shell script in the place of the Python that probes run in."""
 
         def install(script: str) -> None:
-            path = tmp_path / "python"
-            path.write_text(f"#!/bin/sh\n{script}\n")
-            path.chmod(0o755)
-            monkeypatch.setattr(child.sys, "executable", str(path))
+            stand_in_for_python(tmp_path, monkeypatch, script)
 
         return install
 

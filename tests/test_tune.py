@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers import stand_in_for_python
 
-from clgrad.cli import child
 from clgrad.cli.child import Outcome
 from clgrad.cli.main import main
 from clgrad.cli.tune import command, trial
@@ -112,10 +112,7 @@ class TestCommand:
         """A shell script in the place of the Python of the children: `case` patterns on the candidate."""
 
         def install(cases: str) -> None:
-            path = tmp_path / "python"
-            path.write_text(f'#!/bin/sh\ncase "$8" in\n{cases}\nesac\n')
-            path.chmod(0o755)
-            monkeypatch.setattr(child.sys, "executable", str(path))
+            stand_in_for_python(tmp_path, monkeypatch, f'case "$8" in\n{cases}\nesac')
 
         return install
 
