@@ -2,27 +2,32 @@
 ##
 ## Layout: y is contiguous along columns, x along rows; rows of y and columns of x are any number of elements
 ##   apart, and so are the matrices, which have any number of axes.
-## The matrices are cut into tiles of TILE x TILE, which use up the cache lines of both arrays.
-## CPU shape: each work-item takes one contiguous range of tiles. A tile is cut into squares of WIDTH x WIDTH
-##   that stay in registers: WIDTH vectors along the rows are loaded and, log2(WIDTH) times, vector i and
-##   vector i + WIDTH / 2 are interleaved to vectors 2 i and 2 i + 1. That rotates the bits of an element's
-##   place (vector, lane) by one each time; after log2(WIDTH) times vector and lane are exchanged.
+## The matrices are cut into tiles of DEPTH rows and TILE columns.
+## CPU shape: each work-item takes one contiguous range of tiles, and WIDTH columns of a tile at a time: it
+##   reads WIDTH lines of x side by side, as far as the tile's rows go, and writes whole vectors of y. LANES
+##   rows at a time stay in registers: vector k holds elements k, k + LANES, ... of the columns, each with its
+##   LANES rows. The squares of LANES x LANES that lie across the vectors are transposed by exchanging halves,
+##   then quarters: what is shuffled crosses few lanes. With STREAMS, vectors are stored past the caches.
 ## GPU shape: a work-group of TILE x TEAM work-items takes a tile through local memory, whose rows are one
 ##   element longer, so that neither way of reading it meets one bank again and again.
-## Assumes: TILE is a multiple of WIDTH; full work-groups.
-## Tunables: TILE, WIDTH, TEAM (clgrad/kernels/transpose.py).
+## Assumes: TILE is a multiple of WIDTH, and on GPUs DEPTH is TILE; WIDTH is a multiple of LANES, a power of
+##   two; full work-groups.
+## Tunables: DEPTH, TILE, WIDTH, TEAM (clgrad/kernels/transpose.py).
 <%namespace name="common" file="common.mako"/>\
 <%
 T = expr.dtypes.c_type(dtype, 1)
-W = width
+W, L = width, lanes
 %>\
 ${common.prologue(signature, [])}
+% if streams:
+${common.streaming()}
+% endif
 __kernel void ${name}(
     ${signature})
 {
   y += y_offset;
   x += x_offset;
-  const index_t row_tiles = (rows + ${tile - 1}) / ${tile};
+  const index_t row_tiles = (rows + ${depth - 1}) / ${depth};
   const index_t column_tiles = (columns + ${tile - 1}) / ${tile};
   const index_t tiles = matrices * row_tiles * column_tiles;
 % if shape == "cpu":
@@ -37,31 +42,31 @@ __kernel void ${name}(
     const index_t line = tile / column_tiles;
     const index_t column = (tile - line * column_tiles) * ${tile};
     const index_t matrix = line / row_tiles;
-    const index_t row = (line - matrix * row_tiles) * ${tile};
+    const index_t row = (line - matrix * row_tiles) * ${depth};
     ${common.decode("matrix", outer, "i")}
     const index_t y_base = ${" + ".join(["0", *(f"i{a} * y_s{a}" for a in range(len(outer)))])};
     const index_t x_base = ${" + ".join(["0", *(f"i{a} * x_s{a}" for a in range(len(outer)))])};
 % if shape == "cpu":
-    const index_t row_end = min(rows, row + ${tile}), column_end = min(columns, column + ${tile});
-    index_t r = row;
-    for (; r + ${W} <= row_end; r += ${W}) {
-      index_t c = column;
-      for (; c + ${W} <= column_end; c += ${W}) {
-% for i in range(W):
-        const ${T}${W} a0_${i} = vload${W}(0, x + (x_base + (c + ${i}) * x_column + r));
+    const index_t row_end = min(rows, row + ${depth}), column_end = min(columns, column + ${tile});
+    if (row_end - row < ${L} || column_end - column < ${W}) {
+      for (index_t r = row; r < row_end; ++r)
+        for (index_t c = column; c < column_end; ++c)
+          y[y_base + r * y_row + c] = x[x_base + c * x_column + r];
+      continue;
+    }
+    for (index_t c = column; c < column_end; c += ${W}) {
+      c = min(c, column_end - ${W});  // the last vectors overlap those before
+      for (index_t r = row; r < row_end; r += ${L}) {
+        r = min(r, row_end - ${L});
+% for k in range(L):
+        const ${T}${W} a0_${k} = ${gathered(k)};
 % endfor
-${interleaved()}\
-% for i in range(W):
-        vstore${W}(a${W.bit_length() - 1}_${i}, 0, y + (y_base + (r + ${i}) * y_row + c));
+${exchanged()}\
+% for k in range(L):
+        ${store(k)}
 % endfor
       }
-      for (index_t k = r; k < r + ${W}; ++k)
-        for (index_t j = c; j < column_end; ++j)
-          y[y_base + k * y_row + j] = x[x_base + j * x_column + k];
     }
-    for (; r < row_end; ++r)
-      for (index_t c = column; c < column_end; ++c)
-        y[y_base + r * y_row + c] = x[x_base + c * x_column + r];
 % else:
     for (int k = down; k < ${tile}; k += ${team})
       if (column + k < columns && row + across < rows)
@@ -73,16 +78,41 @@ ${interleaved()}\
     barrier(CLK_LOCAL_MEM_FENCE);
 % endif
   }
+% if streams:
+  ${common.streamed()}
+% endif
 }
-<%def name="interleaved()">\
-% for turn in range(W.bit_length() - 1):
-% for i in range(W // 2):
+<%def name="gathered(k)">\
 <%
-    a, b = f"a{turn}_{i}", f"a{turn}_{i + W // 2}"
-    lanes = [f"{v}.s{k:x}" for k in range(W) for v in (a, b)]
+    loads = [f"vload{L}(0, x + (x_base + (c + {g + k}) * x_column + r))" for g in range(0, W, L)]
 %>\
-        const ${T}${W} a${turn + 1}_${2 * i} = (${T}${W})(${", ".join(lanes[:W])});
-        const ${T}${W} a${turn + 1}_${2 * i + 1} = (${T}${W})(${", ".join(lanes[W:])});
+(${T}${W})(${", ".join(loads)})\
+</%def>\
+<%def name="store(k)">\
+<%
+    value, at = f"a{L.bit_length() - 1}_{k}", f"y + (y_base + (r + {k}) * y_row + c)"
+%>\
+% if streams:
+STREAM(${T}, ${W}, ${value}, ${at});\
+% else:
+vstore${W}(${value}, 0, ${at});\
+% endif
+</%def>\
+<%def name="exchanged()">\
+% for turn in range(L.bit_length() - 1):
+<%
+    half = L >> (turn + 1)
+%>\
+% for i in range(L):
+% if not i & half:
+<%
+    a, b = f"a{turn}_{i}", f"a{turn}_{i + half}"
+    low = [f"{b}.s{k - half:x}" if k & half else f"{a}.s{k:x}" for k in range(W)]
+    high = [f"{b}.s{k:x}" if k & half else f"{a}.s{k + half:x}" for k in range(W)]
+%>\
+        const ${T}${W} a${turn + 1}_${i} = (${T}${W})(${", ".join(low)});
+        const ${T}${W} a${turn + 1}_${i + half} = (${T}${W})(${", ".join(high)});
+% endif
 % endfor
 % endfor
 </%def>\

@@ -1,10 +1,14 @@
 """The planner of transposes: tiles, their edges and the matrices' axes, against numpy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from plan_harness import device_of_shape, run
 
-from clgrad.kernels import layout, transpose
+from clgrad import memory
+from clgrad.device import current_context
+from clgrad.kernels import copy, layout, parameters, transpose, tuning
 
 #: Shape of the source and order of its axes.
 CASES = {
@@ -13,6 +17,7 @@ CASES = {
     "less than a tile": ((17, 21), (1, 0)),
     "few columns": ((3, 501), (1, 0)),
     "few rows: no tiles": ((501, 3), (1, 0)),
+    "several tiles each way": ((67, 270), (1, 0)),
     "matrices": ((3, 33, 18), (0, 2, 1)),
     "matrices of two axes": ((2, 33, 3, 18), (2, 0, 3, 1)),
     "rows apart": ((33, 2, 20), (2, 1, 0)),
@@ -59,3 +64,18 @@ def test_dtypes_of_one_size_share_a_program(rng):
 def test_positions_of_64_bits(shape, rng, monkeypatch):
     monkeypatch.setattr(layout, "needs_long", lambda *arguments: True)
     check(shape, *CASES["matrices of two axes"], "float32", rng)
+
+
+def test_large_results_are_stored_past_the_caches(rng):
+    """Stores to an address that is not aligned, as those of every second row: fault, or wrong values."""
+    cpu = device_of_shape("cpu")
+    default = parameters.MapCpu.default(cpu.capabilities)
+    x = rng.standard_normal((160, 131)).astype(np.float32)
+    with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 16)):
+        plan = check("cpu", (160, 131), (1, 0), "float32", rng)
+    assert ("STREAM(" in plan.steps[0].source) == (default.vector_bytes == copy.LINE_BYTES)
+    stream = memory.current_stream(current_context().device)
+    view = memory.empty(stream, x.shape, x.dtype)
+    memory.upload(stream, x, view)
+    (aligned,) = (memory.download(stream, y) for y in plan.run(stream, [view]))
+    np.testing.assert_array_equal(aligned, x.T)

@@ -153,15 +153,7 @@ def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) 
 
 
 def _streams(device: Device, elements: int, writes: Sequence[Access]) -> bool:
-    """Whether results are stored past the caches.
-
-    A CPU reads a line before it writes to it, unless it is told that all of the line will be written; so
-    results that are too large to be found in a cache later cost half as much again as they need to.
-    """
-    if device.kind != "cpu":
-        return False
-    written = elements * sum(_storage(w.operand).itemsize for w in writes)
-    return written >= tuning.of(device, MapCpu).stream_bytes
+    return streams(device, elements * sum(_storage(w.operand).itemsize for w in writes))
 
 
 def _body(width, outputs, writes, reads, own, streams=False) -> tuple[list[str], set]:
@@ -190,3 +182,12 @@ def ranges(device: Device, blocks: int, elements: int) -> tuple[tuple[int], tupl
     local = gpu.group
     groups = min(-(-blocks // local), gpu.groups_per_unit * units)
     return (max(1, groups) * local,), (local,)
+
+
+def streams(device: Device, nbytes: int) -> bool:
+    """Whether results of so many bytes are stored past the caches.
+
+    A CPU reads a line before it writes to it, unless it is told that all of the line will be written; so
+    results that are too large to be found in a cache later cost half as much again as they need to.
+    """
+    return device.kind == "cpu" and nbytes >= tuning.of(device, MapCpu).stream_bytes

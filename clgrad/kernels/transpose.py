@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from clgrad.device import Device
-from clgrad.kernels import expr, layout, map, template, tuning
+from clgrad.kernels import copy, layout, map, template, tuning
 from clgrad.kernels.access import MAX_WIDTH
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.parameters import MapGpu
 from clgrad.kernels.signature import Signature
 
-#: Rows and columns of a tile: on CPUs so many that whole cache lines are used up, and few enough to stay in
-#: the first cache; on GPUs what a work-group reads and writes in whole transactions.
-CPU_TILE, GPU_TILE = 64, 32
+#: Rows and columns of a tile: on CPUs so many that lines are read on and on, as a processor foresees it; on
+#: GPUs what a work-group reads and writes in whole transactions.
+CPU_TILE, GPU_TILE = (256, 64), (32, 32)
+#: Rows that a CPU's work-item transposes at a time: with so few, no register is spilled to memory.
+LANES = 4
 #: Work-items of a GPU's work-group, at most.
 GPU_GROUP = 256
 
@@ -69,13 +71,14 @@ def plan(device: Device, name: str, shape: Sequence[int], strides: Sequence[int]
     sizes, (targets, sources) = layout.merge_axes(shape, [layout.contiguous_strides(shape), strides])
     order = _Order(sizes, targets, sources)
     width = min(MAX_WIDTH, device.capabilities.vector_bytes // dtype.itemsize)
-    if sources[-1] in (0, 1) or 1 not in sources or sizes[order.rows] < width:
+    if sources[-1] in (0, 1) or 1 not in sources or sizes[order.rows] < LANES:
         # Rows that move whole; or few of them, so that neighbours in the result come from one cache line.
-        value = map.Output(expr.operand(0, dtype), layout.broadcast(shape, shape, dtype))
-        return map.plan(device, name, shape, [value], [Operand(dtype, tuple(strides))])
+        return copy.plan(device, name, shape, Operand(dtype, tuple(strides)))
     if math.prod(shape) == 0:
         return Plan(device, [], [(shape, dtype)], 1)
     operand = Operand(np.dtype(f"int{8 * dtype.itemsize}"), tuple(strides))
+    while width > sizes[-1]:
+        width //= 2
     step = _step(device, name, order, operand, layout.needs_long(shape, [operand]), width)
     return Plan(device, [step], [(shape, dtype)], 1)
 
@@ -92,24 +95,29 @@ def _step(device: Device, name: str, order: _Order, operand: Operand, wide: bool
     outer = signature.axes("n", [sizes[a] for a in order.others])
     signature.axes("y_s", [order.targets[a] for a in order.others])
     signature.axes("x_s", [order.sources[a] for a in order.others])
-    tile = CPU_TILE if device.kind == "cpu" else GPU_TILE
+    depth, tile = CPU_TILE if device.kind == "cpu" else GPU_TILE
     matrices = math.prod(sizes[a] for a in order.others)
     signature.sizes(matrices=matrices)
-    tiles = matrices * -(-sizes[order.rows] // tile) * -(-sizes[order.columns] // tile)
+    tiles = matrices * -(-sizes[order.rows] // depth) * -(-sizes[order.columns] // tile)
     if device.kind == "cpu":
         global_size, local_size = map.ranges(device, tiles, math.prod(sizes))
     else:
         group = min(GPU_GROUP, device.capabilities.max_work_group_size) // tile * tile
         groups = min(tiles, tuning.of(device, MapGpu).groups_per_unit * device.capabilities.compute_units)
         global_size, local_size = (groups * group,), (group,)
+    whole_lines = width * operand.dtype.itemsize == copy.LINE_BYTES
+    streams = whole_lines and map.streams(device, math.prod(sizes) * operand.dtype.itemsize)
     source = template.render(
         "transpose",
         name=name,
         shape=device.kind,
         signature=signature,
         dtype=operand.dtype,
+        depth=depth,
         tile=tile,
         width=width,
+        lanes=min(LANES, width),
+        streams=streams,
         team=local_size[0] // tile,
         outer=outer,
     )

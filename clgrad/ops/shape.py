@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
+from clgrad.kernels import copy as copies
 from clgrad.kernels import expr, layout, map, reduce
 from clgrad.kernels import transpose as transposes
 from clgrad.kernels.launch import In, Plan, Step
@@ -22,22 +23,23 @@ def copy_step(
     target: Operand,
     argument: int = 0,
     value: float = 0,
+    nbytes: int | None = None,
 ) -> Step:
-    """One launch that copies a strided source (or a constant) into a strided target."""
-    if source is None:
-        filled = expr.cast(expr.constant(value, dtype), expr.operand(0, dtype).dtype)
-        outputs, operands = [map.Output(filled, target)], []
-    else:
-        outputs, operands = [map.Output(expr.operand(0, dtype), target)], [source]
-    return map.step(call.device, call.kernel(dtype), shape, outputs, operands, sources=[In(argument)])
+    """One launch that copies a strided source (or a constant) into a strided target.
+
+    ``nbytes`` is the size of all that the plan writes, where this is a part of it.
+    """
+    name = call.kernel(dtype)
+    if source is not None:
+        return copies.step(call.device, name, shape, source, target, argument, nbytes)
+    filled = expr.cast(expr.constant(value, dtype), expr.operand(0, dtype).dtype)
+    return map.step(call.device, name, shape, [map.Output(filled, target)], [], sources=[In(argument)])
 
 
 def _gather(call: Call, shape: tuple[int, ...], source: Operand) -> Plan:
     """A new array of ``shape`` read from the input by strides."""
     assert source.dtype is not None
-    dense = layout.broadcast(shape, shape, source.dtype)
-    outputs = [map.Output(expr.operand(0, source.dtype), dense)]
-    return map.plan(call.device, call.kernel(source.dtype), shape, outputs, [source])
+    return copies.plan(call.device, call.kernel(source.dtype), shape, source)
 
 
 # Reshaping: the same memory
@@ -252,7 +254,8 @@ def _slice_grad(call: Call, data: Spec, *, shape, begin, step):
     place = _slice_operand(data.dtype, shape, begin, step)
     steps = [copy_step(call, shape, data.dtype, None, dense)]
     if math.prod(data.shape):
-        steps.append(copy_step(call, data.shape, data.dtype, own, place))
+        nbytes = math.prod(shape) * data.dtype.itemsize
+        steps.append(copy_step(call, data.shape, data.dtype, own, place, nbytes=nbytes))
     return Plan(call.device, steps, [(tuple(shape), data.dtype)], 1)
 
 
@@ -437,12 +440,13 @@ def concat(call: Call, *data: Spec, dim=1):
     total = builtins.sum(d.shape[axis] for d in data)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
     strides = layout.contiguous_strides(shape)
+    nbytes = math.prod(shape) * first.dtype.itemsize
     steps, begin = [], 0
     for position, part in enumerate(data):
         if math.prod(part.shape):
             own = layout.broadcast(part.shape, part.shape, part.dtype)
             place = Operand(part.dtype, strides, begin * strides[axis])
-            steps.append(copy_step(call, part.shape, part.dtype, own, place, position))
+            steps.append(copy_step(call, part.shape, part.dtype, own, place, position, nbytes=nbytes))
         begin += part.shape[axis]
     return Plan(call.device, steps, [(shape, first.dtype)], len(data))
 
