@@ -10,14 +10,27 @@ ours = expr.ELEMENTARY
 </%def>
 
 ## Coordinates c0, c1, ... of the outer axes from the C variable `row`, last axis fastest.
-<%def name="decode(row, sizes, prefix)">\
+<%def name="decode(row, sizes, prefix, kind='const index_t')">\
 % if sizes:
 index_t ${prefix}_rest = ${row};
 % for axis in range(len(sizes) - 1, 0, -1):
-    const index_t ${prefix}${axis} = ${prefix}_rest % ${sizes[axis]};
+    ${kind} ${prefix}${axis} = ${prefix}_rest % ${sizes[axis]};
     ${prefix}_rest /= ${sizes[axis]};
 % endfor
-    const index_t ${prefix}0 = ${prefix}_rest;
+    ${kind} ${prefix}0 = ${prefix}_rest;
+% endif
+</%def>
+
+## The coordinates of the next row: no division.
+<%def name="advance(sizes, prefix)">\
+% if sizes:
+++${prefix}${len(sizes) - 1};
+% for axis in range(len(sizes) - 1, 0, -1):
+    if (${prefix}${axis} == ${sizes[axis]}) {
+      ${prefix}${axis} = 0;
+      ++${prefix}${axis - 1};
+    }
+% endfor
 % endif
 </%def>
 

@@ -20,25 +20,28 @@ __kernel void ${name}(
   const index_t blocks = rows * row_blocks;
 % if shape == "cpu":
   const index_t share = (blocks + get_global_size(0) - 1) / get_global_size(0);
-  index_t block = get_global_id(0) * share;
-  const index_t last = min(blocks, block + share);
-  while (block < last) {
+  const index_t start = (index_t)get_global_id(0) * share, row = start / row_blocks;
+  index_t left = min(share, blocks - start), first = start - row * row_blocks;
+  ${common.decode("row", outer_sizes, "i", "index_t")}
+  while (left > 0) {
+    index_t column = first * ${width};
 % else:
   for (index_t block = get_global_id(0); block < blocks; block += get_global_size(0)) {
-% endif
     const index_t row = block / row_blocks;
     index_t column = (block - row * row_blocks) * ${width};
     ${common.decode("row", outer_sizes, "i")}
+% endif
 % for access in accesses:
     const index_t ${access.name}_row = ${access.row([f"i{a}" for a in range(len(outer_sizes))])};
 % endfor
 % if shape == "cpu":
-    const index_t row_last = min(row_blocks, last - row * row_blocks);
-    const index_t stop = min(columns, row_last * ${width});
-    block = row * row_blocks + row_last;
+    const index_t stop = min(columns, min(row_blocks, first + left) * ${width});
 % else:
     const index_t stop = min(columns, column + ${width});
 % endif
+% for line in row_body:
+    ${line}
+% endfor
 % if width > 1:
     for (; column + ${width} <= stop; column += ${width}) {
 % for line in vector_body:
@@ -51,6 +54,11 @@ __kernel void ${name}(
       ${line}
 % endfor
     }
+% if shape == "cpu":
+    left -= row_blocks - first;
+    first = 0;
+    ${common.advance(outer_sizes, "i")}
+% endif
   }
 % if streams:
   ${common.streamed()}

@@ -77,6 +77,28 @@ def test_broadcast_operands_are_repeated(kernel_shape, rng):
 
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("columns", [37, 9])
+def test_what_is_the_same_along_a_row_is_made_once_for_it(kernel_shape, columns, rng):
+    """A row counted wrong where axes carry or a work-item begins, or a value of the row before."""
+    shape = (3, 50, 7, columns)
+    shapes = [shape, (3, 50, 1, 1), (1, 50, 7, 1)]
+    arrays = [rng.random(s).astype(FLOAT) for s in shapes]
+    x, a, b = (expr.operand(i, FLOAT) for i in range(3))
+    same = expr.call("sqrt", a * 2 + b) + expr.cast(expr.index(3), FLOAT)
+    value = expr.where(b > 0.5, x * same, same)
+    operands = [*(layout.broadcast(s, shape, FLOAT) for s in shapes), layout.index(1, 4)]
+    wanted = device(kernel_shape)
+    small = dataclasses.replace(parameters.MapCpu.default(wanted.capabilities), grain=64, items_per_unit=16)
+    with tuning.forced(small):
+        made = plan(kernel_shape, shape, value, operands)
+    assert made.steps[0].source.count("sqrt(") == 1
+    (y,) = plan_harness.run(made, arrays)
+    x, a, b = arrays
+    same = np.sqrt(a * 2 + b) + np.arange(50, dtype=FLOAT).reshape(50, 1, 1)
+    np.testing.assert_allclose(y, np.where(b > 0.5, x * same, same), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
 def test_reads_and_writes_by_stride(kernel_shape, rng):
     """Negative strides, gathers and strided stores: a reversed transpose into every second column."""
     x = rng.standard_normal((7, 5)).astype(FLOAT)

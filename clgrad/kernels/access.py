@@ -59,7 +59,7 @@ class Access:
         pointer, storage = self.name, self.operand.dtype
         row = f"{self.name}_row"
         if width == 1:
-            return expr.load(storage, pointer, f"{row} + {column} * {inner}")
+            return expr.load(storage, pointer, f"{row} + {column} * {inner}" if self.inner else row)
         kind = dtypes.c_type(dtypes.compute_type(storage), width)
         if self.inner == 0:
             return f"({kind})({expr.load(storage, pointer, row)})"
@@ -108,3 +108,10 @@ def vector_width(
     used = {dtypes.compute_type(d) for d in storages} | expr.dtypes_of(values)
     widest = max((d.itemsize for d in used), default=4)
     return max(1, min(MAX_WIDTH, vector_bytes // widest))
+
+
+def fitting(width: int, elements: int) -> int:
+    """The widest vector, of at most ``width``, that so many elements fill."""
+    while width > max(1, elements):
+        width //= 2
+    return width

@@ -6,7 +6,7 @@ Truth values are 0 and 1 in the dtype that was compared, as in MXNet.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -234,15 +234,17 @@ def cast(value, dtype: np.dtype) -> Expr:
 
 
 def _nodes(roots: Iterable[Expr]) -> Iterator[Expr]:
-    """Every expression that the roots are made of, once."""
+    """Every expression that the roots are made of, once, and after its own arguments."""
     seen: set[int] = set()
-    stack = list(roots)
+    stack = [(root, False) for root in roots]
     while stack:
-        node = stack.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
+        node, ready = stack.pop()
+        if ready:
             yield node
-            stack.extend(node.args)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((a, False) for a in node.args)
 
 
 def inputs_of(roots: Iterable[Expr]) -> set[int]:
@@ -263,6 +265,27 @@ def functions_of(roots: Iterable[Expr]) -> set[str]:
 def dtypes_of(roots: Iterable[Expr]) -> set[np.dtype]:
     """Compute dtypes of the expressions and of all that they are made of."""
     return {node.dtype for node in _nodes(roots)}
+
+
+def unvarying(roots: Iterable[Expr], varying: Collection[int]) -> set[int]:
+    """Ids of the expressions made of operands that are not among ``varying``, and of numbers.
+
+    Numbers alone are left out: a compiler knows by itself that they stay what they are.
+    """
+    numbers: set[int] = set()
+    found: set[int] = set()
+    for node in _nodes(roots):
+        args = [id(a) for a in node.args]
+        if node.function == "input":
+            if node.payload not in varying:
+                found.add(id(node))
+        elif node.function == "lookup":
+            continue
+        elif all(a in numbers for a in args):
+            numbers.add(id(node))
+        elif all(a in found or a in numbers for a in args):
+            found.add(id(node))
+    return found
 
 
 def c_literal(value: float, dtype: np.dtype) -> str:
@@ -300,6 +323,11 @@ class Emitter:
         a variable of the width.
     own : frozenset of str, optional
         Built-ins to take from ``elementary.cl.mako``: the device's ``own_functions``.
+    outside : callable, optional
+        ``outside(expression)`` gives the name of a C scalar that holds the expression, or None where there
+        is no such variable.
+    prefix : str
+        What the names of variables begin with.
 
     Attributes
     ----------
@@ -316,6 +344,8 @@ class Emitter:
         scalars: Callable[[int], str],
         lookup: Callable[[int, str], str] | None = None,
         own: frozenset[str] = frozenset(),
+        outside: Callable[[Expr], str | None] = lambda node: None,
+        prefix: str = "v",
     ):
         self.width = width
         self.lines: list[str] = []
@@ -324,6 +354,8 @@ class Emitter:
         self._scalars = scalars
         self._lookup = lookup
         self._own = own
+        self._outside = outside
+        self._prefix = prefix
         self._names: dict[int, str] = {}
         self._keep_alive: list[Expr] = []
 
@@ -332,18 +364,29 @@ class Emitter:
         stack = [root]
         while stack:
             node = stack[-1]
-            missing = [a for a in node.args if id(a) not in self._names]
+            known = self._outside(node)
+            missing = [a for a in node.args if id(a) not in self._names] if known is None else []
             if missing:
                 stack.extend(missing)
                 continue
             stack.pop()
             if id(node) not in self._names:
-                name = f"v{len(self._names)}"
-                spelled = self._spell(node, [self._names[id(a)] for a in node.args])
-                self.lines.append(f"const {self._type(node.dtype)} {name} = {spelled};")
-                self._names[id(node)] = name
-                self._keep_alive.append(node)  # ids are names only while the node lives
+                self._name(node, known)
         return self._names[id(root)]
+
+    def _name(self, node: Expr, known: str | None) -> None:
+        """Make a variable of a node whose arguments have theirs, or that a C scalar holds already."""
+        self._keep_alive.append(node)  # ids are names only while the node lives
+        if known is not None and self.width == 1:
+            self._names[id(node)] = known
+            return
+        name = f"{self._prefix}{len(self._names)}"
+        if known is None:
+            spelled = self._spell(node, [self._names[id(a)] for a in node.args])
+        else:
+            spelled = self._splat(known, node.dtype)
+        self.lines.append(f"const {self._type(node.dtype)} {name} = {spelled};")
+        self._names[id(node)] = name
 
     def _type(self, dtype: np.dtype) -> str:
         return dtypes.c_type(dtype, self.width)

@@ -9,7 +9,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import expr, layout, map, template
-from clgrad.kernels.access import MAX_WIDTH, vector_width
+from clgrad.kernels.access import MAX_WIDTH, fitting, vector_width
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.map import ranges
@@ -136,13 +136,7 @@ def _check(op: str, data_shape, indices_shape, axis: int, mode: str) -> int:
 def _copy_width(device: Device, dtype: np.dtype, columns: int) -> int:
     """Elements that move at a time: a register's worth of what is stored."""
     register = device.capabilities.vector_bytes if device.kind == "cpu" else 16
-    return _fitting(min(MAX_WIDTH, register // dtype.itemsize), columns)
-
-
-def _fitting(width: int, columns: int) -> int:
-    while width > columns:
-        width //= 2
-    return width
+    return fitting(min(MAX_WIDTH, register // dtype.itemsize), columns)
 
 
 def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
@@ -154,7 +148,7 @@ def _owners(take: _Take) -> tuple[int, int, tuple[tuple[int], tuple[int]]]:
     device = take.device
     units = device.capabilities.compute_units
     if device.kind == "cpu":
-        take.width = _fitting(vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner)
+        take.width = fitting(vector_width(device.capabilities.vector_bytes, [take.dtype]), take.inner)
         wanted = -(-units // take.outer)
         blocks = min(wanted, -(-take.inner // CPU_COLUMNS))
     else:

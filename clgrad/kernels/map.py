@@ -1,14 +1,14 @@
 """Planner of elementwise kernels: expressions over an iteration space, each position on its own."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, template, tuning
-from clgrad.kernels.access import Access, vector_width
+from clgrad.kernels.access import Access, fitting, vector_width
 from clgrad.kernels.expr import Emitter, Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
@@ -17,6 +17,8 @@ from clgrad.kernels.signature import Signature
 
 #: Elements below which a further CPU work-item costs more than it brings.
 CPU_GRAIN = 8192
+#: Elements of a row below which vectors narrower than a register bring nothing.
+SHORT = 4
 #: Bytes that one GPU work-item moves at a time (a 128-bit transaction).
 GPU_VECTOR_BYTES = 16
 
@@ -111,21 +113,22 @@ def step(
         signature.scalar(f"c{slot}", slot, dtype)
     outer_sizes = signature.rows(sizes)
 
-    width = _width(device, writes, outputs)
+    width = _width(device, sizes, writes, outputs)
     streams = width > 1 and _streams(device, math.prod(sizes), writes)
-    own = device.capabilities.own_functions
-    vector_body, vector_helpers = _body(width, outputs, writes, reads, own, streams)
-    scalar_body, scalar_helpers = _body(1, outputs, writes, reads, own)
+    row = _Row(outputs, reads, device.capabilities.own_functions)
+    vector_body = row.body(width, outputs, writes, streams)
+    scalar_body = row.body(1, outputs, writes)
     source = template.render(
         "map",
         name=name,
         shape=device.kind,
         signature=signature,
-        helpers=sorted(vector_helpers | scalar_helpers, key=str),
+        helpers=sorted(row.helpers, key=str),
         width=width,
         streams=streams,
         outer_sizes=outer_sizes,
         accesses=[*writes, *reads.values()],
+        row_body=row.lines,
         vector_body=vector_body,
         scalar_body=scalar_body,
     )
@@ -143,32 +146,60 @@ def array_argument(
     return sources[sum(o.dtype is not None for o in operands[:slot])]
 
 
-def _width(device: Device, writes: Sequence[Access], outputs: Sequence[Output]) -> int:
+def _width(
+    device: Device, sizes: Sequence[int], writes: Sequence[Access], outputs: Sequence[Output]
+) -> int:
     if any(w.inner != 1 for w in writes):
         return 1
-    tuned = tuning.of(device, MapCpu) if device.kind == "cpu" else tuning.of(device, MapGpu)
-    target = tuned.vector_bytes
+    cpu = device.kind == "cpu"
+    tuned = tuning.of(device, MapCpu) if cpu else tuning.of(device, MapGpu)
     storages, values = [_storage(o.operand) for o in outputs], [o.value for o in outputs]
-    return vector_width(target, storages, values)
+    width = vector_width(tuned.vector_bytes, storages, values)
+    # Few rows are not worth a kernel of their own.
+    short = cpu and SHORT <= sizes[-1] < width and math.prod(sizes) >= CPU_GRAIN
+    return fitting(width, sizes[-1]) if short else width
 
 
 def _streams(device: Device, elements: int, writes: Sequence[Access]) -> bool:
     return streams(device, elements * sum(_storage(w.operand).itemsize for w in writes))
 
 
-def _body(width, outputs, writes, reads, own, streams=False) -> tuple[list[str], set]:
-    emitter = Emitter(
-        width,
-        lambda slot: reads[slot].load("column", width),
-        lambda slot: f"c{slot}",
-        lambda slot, address: reads[slot].lookup(address, width),
-        own,
-    )
-    stores = [
-        access.store(emitter.value(output.value), output.value.dtype, "column", width, streams)
-        for output, access in zip(outputs, writes, strict=True)
-    ]
-    return emitter.lines + stores, emitter.helpers
+class _Row(Emitter):
+    """Spells the body of a map's kernel, and, as it comes to them, scalars that are the same along a row.
+
+    They are made once for each row, before its loops: a compiler could not know that what is stored there
+    leaves the operands as they are, and would load them, and make what is made of them, for every vector.
+    """
+
+    def __init__(self, outputs: Sequence[Output], reads: Mapping[int, Access], own: frozenset[str]):
+        super().__init__(1, lambda slot: reads[slot].load("0", 1), _scalar, own=own, prefix="r")
+        self._reads = reads
+        varying = [slot for slot, access in reads.items() if access.inner]
+        self._same = expr.unvarying((o.value for o in outputs), varying)
+
+    def body(
+        self, width: int, outputs: Sequence[Output], writes: Sequence[Access], streams: bool = False
+    ) -> list[str]:
+        """Statements for ``width`` neighbouring elements."""
+        reads = self._reads
+        emitter = Emitter(
+            width,
+            lambda slot: reads[slot].load("column", width),
+            _scalar,
+            lambda slot, address: reads[slot].lookup(address, width),
+            self._own,
+            lambda node: self.value(node) if id(node) in self._same else None,
+        )
+        stores = [
+            access.store(emitter.value(output.value), output.value.dtype, "column", width, streams)
+            for output, access in zip(outputs, writes, strict=True)
+        ]
+        self.helpers |= emitter.helpers
+        return emitter.lines + stores
+
+
+def _scalar(slot: int) -> str:
+    return f"c{slot}"
 
 
 def ranges(device: Device, blocks: int, elements: int) -> tuple[tuple[int], tuple[int]]:

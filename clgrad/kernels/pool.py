@@ -14,7 +14,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import layout, template
-from clgrad.kernels.access import vector_width
+from clgrad.kernels.access import fitting, vector_width
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.map import ranges
 from clgrad.kernels.signature import Signature
@@ -350,10 +350,7 @@ class _Kernel:
 
     def _fitting(self, columns: int) -> int:
         """The widest vector that the device has and the columns fill."""
-        width = vector_width(self.device.capabilities.vector_bytes, [self.dtype])
-        while width > max(1, columns):
-            width //= 2
-        return width
+        return fitting(vector_width(self.device.capabilities.vector_bytes, [self.dtype]), columns)
 
     def _ranges(self, elements: int) -> tuple[tuple[int], tuple[int]]:
         if self.device.kind == "cpu":

@@ -14,7 +14,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, map, template
-from clgrad.kernels.access import MAX_WIDTH, Access, vector_width
+from clgrad.kernels.access import MAX_WIDTH, Access, fitting, vector_width
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.signature import Signature
@@ -195,7 +195,7 @@ def _copy(
     outer_sizes = signature.rows(sizes)
     width = 1
     if at.inner == 0 and y.inner == x.inner == 1 and sizes[-1] > 1:
-        width = _fitting(_copy_width(device, dtype), sizes[-1])
+        width = fitting(_copy_width(device, dtype), sizes[-1])
     source = template.render(
         "map",
         name=name,
@@ -206,6 +206,7 @@ def _copy(
         streams=False,
         outer_sizes=outer_sizes,
         accesses=[y, x, at],
+        row_body=[],
         vector_body=_copy_lines(y, x, at, width, read),
         scalar_body=_copy_lines(y, x, at, 1, read),
     )
@@ -232,12 +233,6 @@ def _copy_lines(y: Access, x: Access, at: Access, width: int, read: bool) -> lis
 def _copy_width(device: Device, dtype: np.dtype) -> int:
     register = device.capabilities.vector_bytes if device.kind == "cpu" else map.GPU_VECTOR_BYTES
     return min(MAX_WIDTH, register // dtype.itemsize)
-
-
-def _fitting(width: int, columns: int) -> int:
-    while width > columns:
-        width //= 2
-    return max(1, width)
 
 
 def _in_order(
@@ -267,7 +262,7 @@ def _in_order(
     rows, columns = math.prod(sizes[:-1]), sizes[-1]
     width = 1
     if device.kind == "cpu" and y.inner == x.inner == 1:
-        width = _fitting(vector_width(device.capabilities.vector_bytes, [dtype, total]), columns)
+        width = fitting(vector_width(device.capabilities.vector_bytes, [dtype, total]), columns)
     blocks, classes = _owners(device, rows, columns, count)
     signature.fixed("column_blocks", blocks)
     signature.fixed("classes", classes)

@@ -12,7 +12,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import expr, layout, reduce, template
-from clgrad.kernels.access import vector_width
+from clgrad.kernels.access import fitting, vector_width
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.map import ranges
 from clgrad.kernels.signature import Signature
@@ -187,7 +187,7 @@ class _Rowwise:
         #: Whether the columns of a vector are kept in variables.
         self.held = self.inner > 1 and not scalar and 1 < self.n <= HELD
         most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
-        self.width = 1 if scalar else _fitting(register, most)
+        self.width = 1 if scalar else fitting(register, most)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
         self.signature = Signature(layout.needs_long(self.shape, []))
         #: Names of the arrays in the kernel.
@@ -234,13 +234,6 @@ class _Rowwise:
         else:
             team = min(max(1, group // GPU_COLUMNS), _power_of_two(-(-self.n // 8)))
         return team, group // team
-
-
-def _fitting(width: int, elements: int) -> int:
-    """The widest vector, of at most a width, that the elements fill."""
-    while width > max(1, elements):
-        width //= 2
-    return width
 
 
 def _power_of_two(number: int) -> int:
