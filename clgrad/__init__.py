@@ -3,7 +3,7 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
-from clgrad import autograd, base, nd, random, tape, test_utils
+from clgrad import autograd, base, engine, nd, random, tape, test_utils
 from clgrad.device import (
     Context,
     cpu,
@@ -25,6 +25,7 @@ __all__ = [
     "cpu",
     "current_context",
     "device",
+    "engine",
     "gpu",
     "nd",
     "ndarray",

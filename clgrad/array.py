@@ -71,7 +71,9 @@ class NDArray:
     @property
     def handle(self) -> int:
         """The ``cl_mem`` buffer handle as an integer; 0 for an array of size 0."""
-        return self._view.storage.handle
+        storage = self._view.storage
+        storage.stream.flush()  # whoever asks may use it in a queue of their own
+        return storage.handle
 
     @property
     def grad(self) -> "NDArray | None":

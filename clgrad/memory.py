@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pyopencl as cl
@@ -24,6 +24,16 @@ LAUNCHES_IN_FLIGHT = 512
 #: Intel's CPU runtime takes 3 MB of memory for a kernel.
 PLANS_KEPT = 2_000
 
+#: Launches that wait for each other, at most, unless a thread asks for another number; up to 1, none waits.
+BULK_SIZE = 12
+
+
+class Waiting(Protocol):
+    """Launches that a stream has not enqueued yet."""
+
+    def enqueue(self) -> None:
+        """Enqueue them to the stream's queue."""
+
 
 class Stream:
     """One in-order command queue of a device for one thread, with its memory pool.
@@ -34,14 +44,39 @@ class Stream:
 
     def __init__(self, device: Device):
         self.device = device
-        self.queue = cl.CommandQueue(device.cl_context, device.cl_device)
-        self._pool = MemoryPool(ImmediateAllocator(self.queue))
+        self._queue = cl.CommandQueue(device.cl_context, device.cl_device)
+        self._pool = MemoryPool(ImmediateAllocator(self._queue))
         #: Identifier of the thread that opened the stream, and alone enqueues to it.
         self.thread = threading.get_ident()
         #: Plans that this thread has made for the device (their kernel objects hold arguments).
         self.plans: Bounded = Bounded(PLANS_KEPT)
+        #: Launches that wait to be merged into one. Only this thread lets launches wait, but any thread may
+        #: enqueue them: both do so under the lock.
+        self.waiting: Waiting | None = None
+        self.bulk_size: int = getattr(_threads, "bulk_size", BULK_SIZE)
+        self.lock = threading.RLock()
+        self._flushing = False
         self._launches = 0
         self._marker: cl.Event | None = None
+
+    @property
+    def queue(self) -> cl.CommandQueue:
+        """The command queue, after what has waited was enqueued to it: so program order is kept."""
+        if self.waiting is not None:
+            self.flush()
+        return self._queue
+
+    def flush(self) -> None:
+        """Enqueue the launches that wait; where that fails they go on waiting, for the next call."""
+        with self.lock:
+            if self.waiting is None or self._flushing:
+                return
+            self._flushing = True  # enqueueing them asks for the queue
+            try:
+                self.waiting.enqueue()
+                self.waiting = None
+            finally:
+                self._flushing = False
 
     def allocate(self, nbytes: int) -> cl.MemoryObject:
         """A buffer from the pool.
@@ -78,7 +113,7 @@ class Stream:
         self._launches += 1
         if self._launches >= LAUNCHES_IN_FLIGHT:
             self._launches = 0
-            self.queue.flush()
+            self._queue.flush()
             if self._marker is not None:
                 self._marker.wait()
             self._marker = event
@@ -86,6 +121,8 @@ class Stream:
     def disown(self) -> None:
         """Belong to no thread any more: the process was forked, and the queue is the parent's."""
         self.thread = -1
+        self.waiting = None
+        self.lock = threading.RLock()  # the parent's may have been held by a thread that is not here
 
     def finish(self) -> None:
         """Wait until everything that was enqueued here has run.
@@ -114,6 +151,25 @@ def current_stream(device: Device) -> Stream:
     stream = _threads.streams[device] = Stream(device)
     _all_streams.add(stream)
     return stream
+
+
+def flush() -> None:
+    """Enqueue what waits in the calling thread's streams."""
+    for stream in _streams():
+        stream.flush()
+
+
+def set_bulk_size(size: int) -> int:
+    """How many launches of the calling thread may wait for each other, from now on; what it was."""
+    flush()
+    previous, _threads.bulk_size = getattr(_threads, "bulk_size", BULK_SIZE), size
+    for stream in _streams():
+        stream.bulk_size = size
+    return previous
+
+
+def _streams() -> list[Stream]:
+    return list(getattr(_threads, "streams", {}).values())
 
 
 _all_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -162,6 +218,7 @@ class Storage:
 
     def swap(self, other: "Storage") -> None:
         """Exchange the memory of two storages of one size and stream."""
+        self.stream.flush()
         self.buffer, other.buffer = other.buffer, self.buffer
         self.handle, other.handle = other.handle, self.handle
 

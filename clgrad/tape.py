@@ -7,6 +7,7 @@ of everything else it keeps shape, dtype and the buffer handle, so that the reco
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -107,6 +108,9 @@ class Node:
         The launches; None for ops that only relabel memory, and for those made of ``parts``.
     parts : tuple of (Plan, handles)
         The launches of an op that is made of several.
+    bulk : object or None
+        The launches that this one waited with. Once they are enqueued, its ``merged`` is the plan of the
+        one launch that did the work of them all, or None if each ran alone.
     handles : sequence of int
         Buffer handles of inputs, then outputs, as they were at the launch.
     saved : dict
@@ -123,6 +127,7 @@ class Node:
     __slots__ = (
         "__weakref__",
         "attributes",
+        "bulk",
         "device",
         "handles",
         "inputs",
@@ -146,6 +151,7 @@ class Node:
         self.outputs = outputs
         self.plan = plan
         self.parts: tuple = ()
+        self.bulk: Any = None
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
@@ -203,8 +209,8 @@ def walk(heads: Sequence[tuple]) -> Iterator[Node]:
 def show(array, file=None) -> None:
     """Print the recorded launches that ``array`` depends on, oldest first.
 
-    Each line gives op, kernel, global and local size, then one line for each array: buffer handle,
-    shape, dtype and bytes.
+    For each op there are its kernels with global and local size, then one line for each array: buffer
+    handle, shape, dtype and bytes. Ops whose launches were merged into one name the same kernel.
 
     Parameters
     ----------
@@ -235,6 +241,7 @@ def show(array, file=None) -> None:
     """
     if array._entry is None:
         raise AutogradError("tape.show: the array is not part of a recorded graph")
+    array._view.storage.stream.flush()  # what waits is not a launch yet
     for number, node in enumerate(walk([array._entry])):
         print(f"#{number} {node.op.label}", file=file)
         for line in (*_launch_lines(node), *_array_lines(node)):
@@ -242,7 +249,10 @@ def show(array, file=None) -> None:
 
 
 def _launch_lines(node: Node) -> Iterator[str]:
-    plans = [node.plan] if node.plan is not None else [plan for plan, _ in node.parts]
+    merged = getattr(node.bulk, "merged", None)
+    if merged is not None:
+        yield "one launch with its neighbours:"
+    plans = [merged or node.plan] if node.plan is not None else [plan for plan, _ in node.parts]
     if not plans:
         yield "no launch: the output relabels the input's memory"
     for plan in plans:

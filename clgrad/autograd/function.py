@@ -124,7 +124,7 @@ class Function:
             tuple(i._entry for i in inputs),
             tuple(o._view.layout for o in outputs),
             None,
-            tuple(a.handle for a in (*inputs, *outputs)),
+            tuple(a._view.storage.handle for a in (*inputs, *outputs)),
             outputs[0]._view.device,
         )
         for index, output in enumerate(outputs):

@@ -171,7 +171,6 @@ class Plan:
     """
 
     __slots__ = (
-        "_layouts",
         "_prepared",
         "_scratch_layouts",
         "_table_views",
@@ -179,6 +178,7 @@ class Plan:
         "cache",
         "device",
         "inputs",
+        "layouts",
         "outputs",
         "scratch",
         "steps",
@@ -197,9 +197,9 @@ class Plan:
         self.outputs = tuple((tuple(shape), dtype) for shape, dtype in outputs)
         self.inputs = inputs
         self.scratch = tuple(scratch)
-        self._layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
+        self.layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
         self._scratch_layouts = [Layout((nbytes,), dtypes.uint8) for nbytes in scratch]
-        nothing = self.outputs and all(layout.size == 0 for layout in self._layouts)
+        nothing = self.outputs and all(layout.size == 0 for layout in self.layouts)
         self._tables = [arg for step in self.steps for arg in step.args if isinstance(arg, Table)]
         self._table_views: list[View] = []
         self._prepared = [
@@ -225,7 +225,7 @@ class Plan:
             The device refused a launch; the message names the kernel.
         """
         if outputs is None:
-            results = [View(Storage(stream, x.nbytes), 0, x) for x in self._layouts]
+            results = [View(Storage(stream, x.nbytes), 0, x) for x in self.layouts]
         else:
             results = list(outputs)
         if len(self._table_views) < len(self._tables):

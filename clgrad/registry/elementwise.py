@@ -18,6 +18,8 @@ from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
+from clgrad.memory import Stream, View
+from clgrad.registry import bulk
 from clgrad.registry.arrays import all_arrays, no_array
 from clgrad.registry.gradient_chain import GradientChain
 from clgrad.registry.gradient_kernels import Pattern, ReducedGradients, as_expr
@@ -168,12 +170,34 @@ class Elementwise(Operator):
         dtype = self._dtype(names, specs)
         shape = self._shape(names, specs)
         operands = [layout.broadcast(s.shape, shape, s.dtype) for s in specs]
-        symbols = {n: expr.operand(i, s.dtype) for i, (n, s) in enumerate(zip(names, specs, strict=True))}
-        symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_)}
-        value = as_expr(self.function(**symbols), dtype)
+        symbols = [expr.operand(i, s.dtype) for i, s in enumerate(specs)]
+        value = self.expression(names, symbols, numbers_, 0, dtype)
         output = map.Output(value, layout.broadcast(shape, shape, dtype))
         name = kernel_name(self.label, "forward", dtype)
         return map.plan(device, name, shape, [output], operands, [dtype] * len(numbers_))
+
+    def expression(
+        self,
+        names: Sequence[str],
+        operands: Sequence[Expr],
+        numbers_: Sequence[str],
+        slot: int,
+        dtype: np.dtype,
+    ) -> Expr:
+        """The formula on symbolic operands by name; numbers have the slots from ``slot`` on."""
+        symbols = dict(zip(names, operands, strict=True))
+        symbols |= {n: expr.scalar(i, dtype) for i, n in enumerate(numbers_, slot)}
+        return as_expr(self.function(**symbols), dtype)
+
+    def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
+        return [bulk.launch(stream, self, names, attributes, plan, views)]
+
+    def record(self, names, arrays, attributes, results, plan: Plan | None) -> Node | None:
+        """Put the call on the tape, with the launches that it waits with."""
+        node = super().record(names, arrays, attributes, results, plan)
+        if node is not None:
+            node.bulk = results[0]._view.storage.stream.waiting
+        return node
 
     def _dtype(self, names, specs) -> np.dtype:
         bound = [(n, s.dtype) for n, s in zip(names, specs, strict=True) if n not in self.free]

@@ -18,7 +18,7 @@ from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Stream, View
 from clgrad.registry.gradient_kernels import Pattern, bound
-from clgrad.registry.operator import kernel_name
+from clgrad.registry.operator import joint_name, kernel_name
 from clgrad.tape import Node, Variable
 
 #: Ops, arrays that are read, and gradients that wait, at most: kernel arguments are limited (1024 bytes on
@@ -206,9 +206,7 @@ class GradientChain:
         if len(self._nodes) == 1:
             arguments = "_".join(node.names[members[0]] for members in self._patterns[0].full)
             return kernel_name(node.op.label, f"grad_{arguments}", dtype)
-        labels = [node.op.label for node in self._nodes]
-        rest = f"_and_{len(labels) - 4}_more" if len(labels) > 4 else ""
-        return kernel_name("_".join(labels[:4]), f"grad{rest}", dtype)
+        return joint_name([node.op.label for node in self._nodes], "grad", dtype)
 
 
 def _meta(entry: Entry) -> Layout:

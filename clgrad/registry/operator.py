@@ -33,6 +33,12 @@ def kernel_name(label: str, what: str, dtype) -> str:
     return f"{label.replace('.', '_')}_{what}_{dtype}"
 
 
+def joint_name(labels: Sequence[str], what: str, dtype) -> str:
+    """What a kernel that does the work of several ops is called."""
+    rest = f"_and_{len(labels) - 4}_more" if len(labels) > 4 else ""
+    return kernel_name("_".join(labels[:4]), f"{what}{rest}", dtype)
+
+
 class Spec(NamedTuple):
     """Shape and dtype of an array argument: what a plan depends on."""
 
@@ -284,7 +290,7 @@ class Operator:
                     f"{self.label}: sizes or steps are beyond 64 bits ({error}); accepted: smaller"
                 ) from error
         if out is None:
-            results = [NDArray(v) for v in plan.run(stream, views, scalars)]
+            results = [NDArray(v) for v in self._launch(plan, stream, names, views, attributes, scalars)]
         else:
             results = self._check_out(out, plan.outputs, stream.device)
             targets = [r._view for r in results]
@@ -296,9 +302,13 @@ class Operator:
         if tape.state.recording:
             self.record(names, arrays, attributes, results, plan)
         elif tape.state.launches is not None:
-            handles = [a.handle for a in (*arrays, *results)]
+            handles = [a._view.storage.handle for a in (*arrays, *results)]
             tape.state.launches.append((plan, handles))
         return results[0] if len(results) == 1 else results
+
+    def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
+        """Enqueue the launches, or see that they will be; the results."""
+        return plan.run(stream, views, scalars)
 
     #: Whether the kernels write a position only after they have read it from every input.
     writes_in_place = False
