@@ -86,6 +86,15 @@ def square(data):
 square.gradient(data=lambda dy, data: 2 * dy * data)
 
 
+@elementwise(name="_cube", reference=lambda x: x**3, domain=(-3, 3), integers=True)
+def cube(data):
+    """x * x * x."""
+    return data * data * data
+
+
+cube.gradient(data=lambda dy, data: 3 * dy * data * data)
+
+
 @elementwise(reference=np.sqrt, domain=(0.2, 4))
 def sqrt(data):
     """The square root of x."""

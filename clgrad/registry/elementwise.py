@@ -67,6 +67,11 @@ class Elementwise(Operator):
         self._call_set = set(self._call_order)
         self.broadcasts = broadcasts
         self.saturates = frozenset(saturates)
+        self._special: dict[tuple[str, float], Elementwise] = {}
+
+    def becomes(self, other: "Elementwise", **numbers_: float) -> None:
+        """Declare the op of the remaining array that this op is where a parameter is a certain number."""
+        self._special.update(dict.fromkeys(numbers_.items(), other))
 
     @staticmethod
     def _is_array(parameter: inspect.Parameter) -> bool:
@@ -147,6 +152,11 @@ class Elementwise(Operator):
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on arrays by name, with numbers for the remaining parameters."""
+        if self._special and attributes:
+            for number in attributes.items():
+                if number in self._special:
+                    special = self._special[number]
+                    return special.apply(special.arguments, arrays, {}, out)
         stream = stream_for(self.label, names, arrays)
         if self.saturates:
             attributes = self._saturated(attributes, arrays[0]._view.dtype)
