@@ -2,7 +2,8 @@
 ##
 ## Layout: the kept axes (k) and the reduced axes (r) are merged separately; operands have strides over
 ##   both. Two loops, chosen by which axis lies contiguous in memory (ORDER):
-##     rows     vectors along the innermost reduced axis, one output at a time, UNROLL vectors at a time;
+##     rows     vectors along the innermost reduced axis, one output at a time, UNROLL vectors at a time, or
+##              WIDTH outputs at a time, each by ABREAST accumulators, where rows are short (CPU shape);
 ##     columns  vectors across UNROLL * WIDTH neighbouring outputs, one reduced position at a time.
 ## CPU shape: one work-item per share of outputs. GPU shape: TEAM work-items per output (rows), joined by a
 ##   tree in local memory, or one work-item per output (columns).
@@ -37,6 +38,93 @@ ${line}
 ${line.replace("@", position)}
 % endfor
 </%def>\
+## Neighbouring vectors, each for an accumulator of its own.
+<%def name="unrolled_terms(unroll)">\
+          const index_t unrolled = column;
+% for u in range(unroll):
+          {
+            const index_t column = unrolled + ${u * width};
+            ${lines(body[width])}
+% for i, red in enumerate(reductions):
+            ${red.take(part(i, u), values[width][i], width)}
+% endfor
+          }
+% endfor
+</%def>\
+## Each row has left a vector, and the vector of totals has one lane for each row: halves of two are joined with
+## the other halves until one vector is left.
+<%def name="total_of_each()">\
+% for i, red in enumerate(reductions):
+% for u in range(width):
+    const ${red.ctype(width)} ${part(i, u)} = rows${i}[${u}];
+% endfor
+<% names = [part(i, u) for u in range(width)] %>\
+% for low, high in folds[i]:
+% for a, b in zip(names[::2], names[1::2]):
+<% spell = lambda lanes: ", ".join(f"{(a, b)[lane // width]}.s{lane % width:x}" for lane in lanes) %>\
+    const ${red.ctype(width)} ${a}f = (${red.ctype(width)})(${spell(low)}), ${b}f = (${red.ctype(width)})(${spell(high)});
+    const ${red.ctype(width)} ${a}j = ${red.combine(f"{a}f", f"{b}f", width)};
+% endfor
+<% names = [f"{a}j" for a in names[::2]] %>\
+% endfor
+    const ${red.ctype(width)} tail${i} = ${names[0]};
+% endfor
+</%def>\
+## WIDTH short rows at a time, as long as none of their vectors reaches beyond the end of an array: what a row's
+## last vector has of the next row is left out.
+<%def name="short_rows()">\
+  for (; unit + ${width} <= unit_last; unit += ${width}) {
+    const index_t beyond = unit + ${width - 1}, vectors = row_blocks * ${width};
+% for access in accesses:
+% if access.inner and access.operand.dtype is not None:
+    if (${access.row(["beyond"])} + (vectors - 1) * ${access.step(1)} >= ${access.name}_end) break;
+% endif
+% endfor
+% for i, red in enumerate(reductions):
+    ${red.ctype(width)} rows${i}[${width}];
+% endfor
+    for (int u = 0; u < ${width}; ++u) {
+      const index_t k0 = unit + u;
+      ${rows_of(outer)}
+% for i, red in enumerate(reductions):
+% for u in range(abreast):
+      ${red.open(part(i, u), width)}
+% endfor
+% endfor
+      index_t column = 0;
+% if abreast > 1:
+      for (; column + ${abreast * width} <= reduced_columns; column += ${abreast * width}) {
+        ${unrolled_terms(abreast)}
+      }
+% endif
+      for (; column + ${width} <= reduced_columns; column += ${width}) {
+        ${lines(body[width])}
+% for i, red in enumerate(reductions):
+        ${red.take(part(i, 0), values[width][i], width)}
+% endfor
+      }
+      if (column < reduced_columns) {
+        ${lines(body[width])}
+% for i, red in enumerate(reductions):
+        const ${red.mask(width)} inside${i} = (${red.mask(width)})(${", ".join(map(str, range(width)))}) < (${red.mask(width)})(reduced_columns - column);
+        const ${red.ctype(width)} last${i} = inside${i} ? ${values[width][i][0]} : ${red.identity(width)};
+        ${red.take(part(i, 0), [f"last{i}"], width)}
+% endfor
+      }
+% for i, red in enumerate(reductions):
+% for u in range(abreast):
+      ${red.close(part(i, u), width)}
+% endfor
+% for u in range(1, abreast):
+      ${red.join(part(i, 0), part(i, u), width)}
+% endfor
+      rows${i}[u] = ${part(i, 0)};
+% endfor
+    }
+    ${total_of_each()}
+    ${finish_and_store(width, "unit")}
+  }
+</%def>\
 % if team > 1:
 __attribute__((reqd_work_group_size(${team}, 1, 1)))
 % endif
@@ -69,7 +157,12 @@ __kernel void ${name}(
 % elif shape == "cpu":
   const index_t unit_share = (units + get_global_size(0) - 1) / get_global_size(0);
   const index_t unit_first = get_global_id(0) * unit_share;
-  for (index_t unit = unit_first; unit < min(units, unit_first + unit_share); ++unit) {
+  const index_t unit_last = min(units, unit_first + unit_share);
+  index_t unit = unit_first;
+% if abreast:
+  ${short_rows()}
+% endif
+  for (; unit < unit_last; ++unit) {
 % else:
   for (index_t unit = get_global_id(0); unit < units; unit += get_global_size(0)) {
 % endif
@@ -100,21 +193,12 @@ __kernel void ${name}(
         const index_t pause = min(stop, column + ${block * width});
 % for i, red in enumerate(reductions):
 % for u in range(unroll):
-        ${red.declare(part(i, u), width)}
+        ${red.open(part(i, u), width)}
 % endfor
 % endfor
 % if unroll > 1:
         for (; column + ${unroll * width} <= pause; column += ${unroll * width}) {
-          const index_t unrolled = column;
-% for u in range(unroll):
-          {
-            const index_t column = unrolled + ${u * width};
-            ${lines(body[width])}
-% for i, red in enumerate(reductions):
-            ${red.take(part(i, u), values[width][i], width)}
-% endfor
-          }
-% endfor
+          ${unrolled_terms(unroll)}
         }
 % endif
         for (; column + ${width} <= pause; column += ${width}) {
@@ -125,7 +209,7 @@ __kernel void ${name}(
         }
 % for i, red in enumerate(reductions):
 % for u in range(unroll):
-        ${red.join(f"acc{i}", part(i, u), width)}
+        ${red.close(part(i, u), width)} ${red.join(f"acc{i}", part(i, u), width)}
 % endfor
 % endfor
       }
@@ -133,7 +217,7 @@ __kernel void ${name}(
       while (column < stop) {
         const index_t pause = min(stop, column + ${block});
 % for i, red in enumerate(reductions):
-        ${red.declare(f"part{i}", 1)}
+        ${red.open(f"part{i}", 1)}
 % endfor
         for (; column < pause; ++column) {
           ${lines(body[1])}
@@ -142,15 +226,19 @@ __kernel void ${name}(
 % endfor
         }
 % for i, red in enumerate(reductions):
-        ${red.join(f"tail{i}", f"part{i}", 1)}
+        ${red.close(f"part{i}", 1)} ${red.join(f"tail{i}", f"part{i}", 1)}
 % endfor
       }
     }
 % if width > 1:
 % for i, red in enumerate(reductions):
-% for lane in range(width):
-    { ${red.lane(f"acc{i}", lane)} ${red.join(f"tail{i}", "lane", 1)} }
-% endfor
+<% whole, half = f"acc{i}", width // 2 %>\
+% while half:
+    ${red.half(f"acc{i}_{half}", whole, "lo", half)} ${red.half(f"high{i}_{half}", whole, "hi", half)}
+    ${red.join(f"acc{i}_{half}", f"high{i}_{half}", half)}
+<% whole, half = f"acc{i}_{half}", half // 2 %>\
+% endwhile
+    ${red.join(f"tail{i}", whole, 1)}
 % endfor
 % endif
 % if team > 1:
@@ -197,26 +285,17 @@ __kernel void ${name}(
         const index_t pause = min(last, term + ${block});
 % for i, red in enumerate(reductions):
 % for u in range(unroll):
-        ${red.declare(part(i, u), width)}
+        ${red.open(part(i, u), width)}
 % endfor
 % endfor
         for (; term < pause; ++term) {
           ${common.decode("term", reduced_sizes, "r")}
           ${rows_of(outer)}
-          const index_t unrolled = column;
-% for u in range(unroll):
-          {
-            const index_t column = unrolled + ${u * width};
-            ${lines(body[width])}
-% for i, red in enumerate(reductions):
-            ${red.take(part(i, u), values[width][i], width)}
-% endfor
-          }
-% endfor
+          ${unrolled_terms(unroll)}
         }
 % for i, red in enumerate(reductions):
 % for u in range(unroll):
-        ${red.join(total(i, u), part(i, u), width)}
+        ${red.close(part(i, u), width)} ${red.join(total(i, u), part(i, u), width)}
 % endfor
 % endfor
       }
@@ -239,7 +318,7 @@ __kernel void ${name}(
       for (index_t term = first; term < last;) {
         const index_t pause = min(last, term + ${block});
 % for i, red in enumerate(reductions):
-        ${red.declare(f"part{i}", w)}
+        ${red.open(f"part{i}", w)}
 % endfor
         for (; term < pause; ++term) {
           ${common.decode("term", reduced_sizes, "r")}
@@ -250,7 +329,7 @@ __kernel void ${name}(
 % endfor
         }
 % for i, red in enumerate(reductions):
-        ${red.join(f"tail{i}", f"part{i}", w)}
+        ${red.close(f"part{i}", w)} ${red.join(f"tail{i}", f"part{i}", w)}
 % endfor
       }
       ${finish_and_store(w, "split * outputs + row * kept_columns + column")}

@@ -141,6 +141,44 @@ def test_long_columns_are_reduced_side_by_side(shape, rng):
     np.testing.assert_array_equal(largest, x.max(1))
 
 
+@pytest.mark.parametrize(
+    ("columns", "dtype"), [(5, "float32"), (21, "float32"), (100, "float32"), (21, "float64"), (21, "int8")]
+)
+def test_short_rows_are_reduced_together(columns, dtype, rng):
+    """Lanes that end up in another row's total; what the last vector of a row has of the next one."""
+    shape, dtype = (53, columns), np.dtype(dtype)
+    x = rng.integers(-9, 9, shape).astype(dtype)
+    if dtype.kind == "f":
+        x[[0, 17, 18, 52], [0, -1, 0, -1]] = np.nan
+    scale = rng.integers(1, 4, 53).astype(dtype)
+    a, b = expr.operand(0, dtype), expr.operand(1, dtype)
+    product = a * expr.cast(expr.index(2), a.dtype) * b
+    reductions = [reduce.Reduction(product, "sum", dtype), reduce.Reduction(a, "max", dtype)]
+    cpu, dense = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, dtype)
+    operands = [dense, layout.Operand(dtype, (1, 0)), layout.index(1, 2)]
+    made = reduce.plan(cpu, "test", shape, (1,), reductions, operands)
+    assert "rows0" in made.steps[0].source
+    total, largest = plan_harness.run(made, [x, scale])
+    expected = (x * np.arange(columns).astype(dtype) * scale[:, None]).sum(1, dtype=dtype)
+    np.testing.assert_array_equal(total, expected)
+    np.testing.assert_array_equal(largest, x.max(1))
+
+
+@pytest.mark.parametrize("how", ["sum", "deviation"])
+def test_rows_of_a_result_that_lie_far_apart(how, rng, monkeypatch):
+    """Rows of several images and channels that are joined with those of another channel."""
+    monkeypatch.setattr(reduce, "READS_ON", (4096, 1))
+    shape = (3, 2, 5, 7, 160)
+    x = rng.standard_normal(shape).astype(FLOAT)
+    made = plan("cpu", shape, (0, 1, 3, 4), how)
+    assert len(made.steps) == 2
+    (y,) = plan_harness.run(made, [x])
+    expected = x.sum((0, 1, 3, 4), dtype="float64")
+    if how == "deviation":
+        expected = x.var((0, 1, 3, 4), dtype="float64") * (x.size // 5)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.parametrize(("axis", "order"), [(0, "columns"), (1, "rows")])
 def test_large_operands_choose_the_loop(axis, order):
     """Vectors lie along the contiguous axis of the matrix, whatever vectors it is combined with."""

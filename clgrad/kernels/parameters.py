@@ -292,11 +292,16 @@ class ReduceCpu(Tunables):
     items_per_unit: int = _parameter(1, 256, (1, 2, 4, 8, 16))
     #: Parts for each compute unit that a reduction to few results is cut into.
     parts_per_unit: int = _parameter(1, 64, (1, 2, 4, 8))
+    #: Vectors of a long row that are taken at a time, each by an accumulator of its own.
+    unroll: int = _parameter(1, 8, (1, 2, 4, 8))
+    #: Vectors of a row up to which it is reduced together with as many others as a vector has lanes, so
+    #: that results come as vectors; 0 for none. No larger than ``reduce.BLOCK``.
+    short: int = _parameter(0, 256, (0, 16, 64, 256))
 
     @classmethod
     def default(cls, capabilities: Capabilities) -> "ReduceCpu":
         """A few long loops for each core."""
-        return cls(capabilities.vector_bytes, 8192, 4, 2)
+        return cls(capabilities.vector_bytes, 8192, 4, 2, 4, 64)
 
     def problem(self, capabilities: Capabilities) -> str | None:
         """Vectors must be the device's."""

@@ -2,138 +2,34 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.device import Device
-from clgrad.kernels import expr, layout, template, tuning
+from clgrad.kernels import expr, layout, reduction, template, tuning
 from clgrad.kernels.access import Access, vector_width
 from clgrad.kernels.expr import Emitter, Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.map import GPU_VECTOR_BYTES, array_argument
 from clgrad.kernels.parameters import ReduceCpu, ReduceGpu
+from clgrad.kernels.reduction import Reduction
 from clgrad.kernels.signature import Signature
+
+__all__ = ["Reduction", "join", "plan"]
 
 #: Terms that are added up before their sum is added to the total.
 BLOCK = 256
-#: Vectors of a long row that are taken at a time on CPUs, each by an accumulator of its own, since a core
-#: can have several of them in flight; and how many times as many vectors make a row long.
-UNROLL, LONG = 4, 4
+#: How many times as many vectors as it has accumulators make a row long on CPUs, and accumulators of each
+#: row where short ones are reduced together.
+LONG, SHORT_UNROLL = 4, 2
+#: Elements of a row up to which, and of all rows from which on, rows are reduced in the order of memory
+#: though those of one result lie far apart.
+READS_ON = 4096, 1 << 18
 #: Vectors side by side that long columns are reduced by on CPUs: the more of a row is read before the next
 #: one, on another page, the better. And how many operations they may make up, so that kernels compile fast.
 ACROSS, OPERATIONS = (16, 8, 4), 160
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """One result: what is combined, how, and what becomes of the total.
-
-    Attributes
-    ----------
-    value : Expr
-        Formula at each position.
-    how : str
-        ``sum``, ``prod``, ``max``, ``min`` (the last two propagate NaN) or ``deviation``: the sum of
-        squares about the mean, which is never a difference of large sums. Its accumulator has the mean
-        and the count of the terms beside it (B. P. Welford, 1962), and two are joined as in T. F. Chan,
-        G. H. Golub, R. J. LeVeque: "Updating formulae and a pairwise algorithm for computing sample
-        variances" (1979).
-    dtype : numpy.dtype
-        Storage dtype of the result.
-    finish : callable, optional
-        Formula applied to the total, such as a division for a mean.
-    part : (Expr, Expr), optional
-        Mean and count of the terms of which ``value`` is the deviation, where those are joined.
-    """
-
-    value: Expr
-    how: str
-    dtype: np.dtype
-    finish: Callable[[Expr], Expr] = field(default=lambda total: total)
-    part: tuple[Expr, Expr] | None = None
-
-    @property
-    def values(self) -> tuple[Expr, ...]:
-        """What is read at each position."""
-        return (self.value, *(self.part or ()))
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """Suffixes of the C variables that make up an accumulator."""
-        return ("", "_mean", "_count") if self.how == "deviation" else ("",)
-
-    def ctype(self, width: int) -> str:
-        """C type of the accumulator."""
-        return dtypes.c_type(self.value.dtype, width)
-
-    def identity(self, width: int) -> str:
-        """C spelling of the value that combining leaves unchanged."""
-        kind = dtypes.describe(self.value.dtype)
-        text = {"prod": "1", "max": kind.min_literal, "min": kind.max_literal}.get(self.how, "0")
-        return f"({self.ctype(width)})({text})"
-
-    def declare(self, name: str, width: int) -> str:
-        """C statement that makes an empty accumulator."""
-        if self.how != "deviation":
-            return f"{self.ctype(width)} {name} = {self.identity(width)};"
-        zero, counted = self.identity(width), self._count_width(width)
-        return (
-            f"{self.ctype(width)} {name} = {zero}, {name}_mean = {zero}; "
-            f"{self.ctype(counted)} {name}_count = {self.identity(counted)};"
-        )
-
-    def _count_width(self, width: int) -> int:
-        """Lanes of an accumulator have seen equally many terms, unless those were counted before."""
-        return width if self.part else 1
-
-    def take(self, name: str, values: Sequence[str], width: int) -> str:
-        """C statement that adds the values of one position to an accumulator."""
-        if self.how != "deviation":
-            return f"{name} = {self.combine(name, values[0], width)};"
-        if self.part:
-            value, mean, count = values
-            return self._chan(name, value, mean, count, width)
-        kind, x = self.ctype(width), values[0]
-        return (
-            f"{{ {name}_count += 1; const {kind} step = {x} - {name}_mean; "
-            f"{name}_mean += step * (1 / {name}_count); {name} += step * ({x} - {name}_mean); }}"
-        )
-
-    def join(self, name: str, other: str, width: int) -> str:
-        """C statement that adds an accumulator to another."""
-        if self.how != "deviation":
-            return f"{name} = {self.combine(name, other, width)};"
-        return self._chan(name, other, f"{other}_mean", f"{other}_count", width)
-
-    def _chan(self, name: str, value: str, mean: str, count: str, width: int) -> str:
-        counted, kind = self.ctype(self._count_width(width)), self.ctype(width)
-        return (
-            f"{{ const {counted} n = {name}_count + {count}, share = {count} / max(n, ({counted})(1)); "
-            f"const {kind} step = {mean} - {name}_mean; {name}_mean += step * share; "
-            f"{name} += {value} + step * ({name}_count * share) * step; {name}_count = n; }}"
-        )
-
-    def lane(self, name: str, lane: int) -> str:
-        """C statement that declares ``lane``, an accumulator for one lane of a wider one."""
-        part = f".s{lane:x}"
-        parts = [part, part, part if self.part else ""]
-        states = zip(self.states, parts, strict=False)
-        return f"const {self.ctype(1)} " + ", ".join(f"lane{s} = {name}{s}{p}" for s, p in states) + ";"
-
-    def combine(self, a: str, b: str, width: int) -> str:
-        """C spelling of the combination of two values."""
-        if self.how in ("sum", "prod"):
-            return f"{a} {'+' if self.how == 'sum' else '*'} {b}"
-        if self.value.dtype.kind != "f":
-            return f"{self.how}({a}, {b})"
-        # fmax drops NaN; a comparison with NaN is false, so a NaN that arrives is taken and stays.
-        sign = ">" if self.how == "max" else "<"
-        if width == 1:
-            return f"({b} {sign} {a} || {b} != {b}) ? {b} : {a}"
-        return f"select({a}, {b}, ({b} {sign} {a}) | ({b} != {b}))"
 
 
 def plan(
@@ -163,18 +59,36 @@ def plan(
     if math.prod(kept_shape) == 0:
         return Plan(device, [], allocations, count)
     space = _Space(device, shape, kept, list(axes), reductions, operands)
-    splits = space.splits()
-    if splits == 1:
+    splits = parts = space.splits()
+    if _reads_on(space, shape, kept):
+        lead = range(kept[0])
+        trail = [a for a in axes if a > kept[-1]]
+        space = _Space(device, shape, [*lead, *kept], trail, reductions, operands)
+        splits, parts = 1, math.prod(shape[a] for a in lead)
+    if parts == 1:
         steps = [_step(space, name, reductions, operands, scalars, Out, 1, sources)]
         return Plan(device, steps, allocations, count)
     partial = [Reduction(r.value, r.how, r.value.dtype, part=r.part) for r in reductions]
     outputs = math.prod(kept_shape)
     steps = [
         _step(space, name, partial, operands, scalars, Scratch, splits, sources),
-        join(device, f"{name}_join", reductions, splits, outputs, scalars),
+        join(device, f"{name}_join", reductions, parts, outputs, scalars),
     ]
-    scratch = [splits * outputs * r.value.dtype.itemsize for r in reductions for _ in r.states]
+    scratch = [parts * outputs * r.value.dtype.itemsize for r in reductions for _ in r.states]
     return Plan(device, steps, allocations, count, scratch)
+
+
+def _reads_on(space: "_Space", shape: Sequence[int], kept: Sequence[int]) -> bool:
+    """Whether rows are reduced in the order of memory, and those of one result joined by a second launch.
+
+    So it is with sums over the images and the pixels of each channel: a CPU foresees what is read next if
+    that is what lies next, which is worth a launch where caches do not hold it all.
+    """
+    if space.gpu or space.order == "columns" or not kept or kept[0] == 0:
+        return False
+    row, vectors = math.prod(shape[kept[-1] + 1 :]), 64 if space.several else 2
+    dense = len(kept) == kept[-1] + 1 - kept[0]
+    return dense and vectors * space.width <= row <= READS_ON[0] and math.prod(shape) >= READS_ON[1]
 
 
 def join(
@@ -229,8 +143,10 @@ class _Space:
         )
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
+        self.several = any(len(r.states) > 1 for r in reductions)
         self.team = self._team()
         self.unroll = self._unroll(reductions)
+        self.abreast = self._abreast()
 
     @staticmethod
     def _merge(shape, axes, operands):
@@ -258,19 +174,43 @@ class _Space:
         return tuning.of(self.device, ReduceGpu).team
 
     def _unroll(self, reductions: Sequence[Reduction]) -> int:
-        if self.gpu or any(len(r.states) > 1 for r in reductions):
+        if self.gpu or self.several:
             return 1
         if self.order == "columns":
             return self._across(expr.size(v for r in reductions for v in r.values))
-        if all(r.how in ("sum", "prod") and r.value.dtype.itemsize < 8 for r in reductions):
-            return 1  # one adds as fast as memory is read; comparisons and doubles take longer
-        return UNROLL if self.reduced_sizes[-1] >= LONG * UNROLL * self.width else 1
+        unroll = tuning.of(self.device, ReduceCpu).unroll
+        return unroll if self.reduced_sizes[-1] >= LONG * unroll * self.width else 1
 
     def _across(self, operations: int) -> int:
         if self.width == 1 or self.terms < 64:
             return 1
         fitting = min(self.kept_sizes[-1] // self.width, OPERATIONS // operations)
         return next((n for n in ACROSS if n <= fitting), 1)
+
+    def _abreast(self) -> int:
+        """Accumulators of a row where as many short rows as a vector has lanes are reduced together, or 0.
+
+        Operands' addresses must grow with those of the results, for the template to see where arrays end.
+        """
+        if self.gpu or self.order == "columns" or self.width < 4 or self.several or self.splits() > 1:
+            return 0
+        steps = [s for a in self.accesses.values() for s in (a.operand.base, *a.strides)]
+        matrix = len(self.kept_sizes) == len(self.reduced_sizes) == 1
+        short = 0 < self.terms <= tuning.of(self.device, ReduceCpu).short * self.width
+        if not matrix or not short or min(steps, default=0) < 0 or self.outputs < self.width:
+            return 0
+        return SHORT_UNROLL if self.terms >= SHORT_UNROLL * self.width else 1
+
+    def end(self, access: Access) -> int:
+        """The address behind the last one that an operand with ascending ones has."""
+        return (
+            access.operand.base
+            + sum(
+                (n - 1) * s
+                for n, s in zip(self.kept_sizes + self.reduced_sizes, access.strides, strict=True)
+            )
+            + 1
+        )
 
     def loader(self, width: int) -> Callable[[int], str]:
         """How an :class:`Emitter` of this width reads an operand."""
@@ -328,6 +268,9 @@ def _step(
         access.declare(signature, array_argument(operands, slot, sources))
     for slot, dtype in enumerate(scalars):
         signature.scalar(f"c{slot}", slot, dtype)
+    for access in space.accesses.values():
+        if space.abreast and access.inner and access.operand.dtype is not None:
+            signature.fixed(f"{access.name}_end", space.end(access))
     kept_names = signature.axes("n", space.kept_sizes)
     reduced_names = signature.axes("m", space.reduced_sizes)
     for label, value in (
@@ -365,7 +308,7 @@ def _source(space, name, signature, reductions, kept_names, reduced_names, store
     own = space.device.capabilities.own_functions
     for width in {space.width, 1}:
         emitter = Emitter(width, space.loader(width), lambda slot: f"c{slot}", own=own)
-        values[width] = [[emitter.value(v) for v in r.values] for r in reductions]
+        values[width] = [[reduction.term(emitter, r, v) for v in r.values] for r in reductions]
         body[width] = emitter.lines
         finish[width], used = _finish(reductions, width, own, whole=len(stored) > len(reductions))
         helpers |= emitter.helpers | used
@@ -378,6 +321,8 @@ def _source(space, name, signature, reductions, kept_names, reduced_names, store
         team=space.team,
         width=space.width,
         unroll=space.unroll,
+        abreast=space.abreast,
+        folds=[reduction.folds(space.width, r.value.dtype.itemsize) for r in reductions],
         block=BLOCK,
         signature=signature,
         helpers=sorted(helpers, key=str),
@@ -401,12 +346,12 @@ def _finish(
     """
     emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}", own=own)
     stores = []
-    for i, reduction in enumerate(reductions):
-        total = Expr("input", reduction.value.dtype, payload=i)
-        result = reduction.finish(total)
+    for i, red in enumerate(reductions):
+        total = Expr("input", red.value.dtype, payload=i)
+        result = red.finish(total)
         value = emitter.value(result)
-        stores.append(expr.store(reduction.dtype, value, result.dtype, f"y{i}", "@", width))
-        for state in reduction.states[1:] if whole else ():
-            value = f"({reduction.ctype(width)})(tail{i}{state})"
-            stores.append(expr.store(reduction.dtype, value, result.dtype, f"y{i}{state}", "@", width))
+        stores.append(expr.store(red.dtype, value, result.dtype, f"y{i}", "@", width))
+        for state in red.states[1:] if whole else ():
+            value = f"({red.ctype(width)})(tail{i}{state})"
+            stores.append(expr.store(red.dtype, value, result.dtype, f"y{i}{state}", "@", width))
     return ["{", *emitter.lines, *stores, "}"], emitter.helpers

@@ -1,0 +1,174 @@
+"""What is reduced, and how accumulators of it are spelled in C: made, filled, joined, taken apart."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clgrad import dtypes
+from clgrad.kernels import expr
+from clgrad.kernels.expr import Emitter, Expr
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One result: what is combined, how, and what becomes of the total.
+
+    Attributes
+    ----------
+    value : Expr
+        Formula at each position.
+    how : str
+        ``sum``, ``prod``, ``max``, ``min`` (the last two propagate NaN) or ``deviation``: the sum of
+        squares about the mean, which is never a difference of large sums. Its accumulator has the mean
+        and the count of the terms beside it (B. P. Welford, 1962), and two are joined as in T. F. Chan,
+        G. H. Golub, R. J. LeVeque: "Updating formulae and a pairwise algorithm for computing sample
+        variances" (1979).
+    dtype : numpy.dtype
+        Storage dtype of the result.
+    finish : callable, optional
+        Formula applied to the total, such as a division for a mean.
+    part : (Expr, Expr), optional
+        Mean and count of the terms of which ``value`` is the deviation, where those are joined.
+    """
+
+    value: Expr
+    how: str
+    dtype: np.dtype
+    finish: Callable[[Expr], Expr] = field(default=lambda total: total)
+    part: tuple[Expr, Expr] | None = None
+
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """What is read at each position."""
+        return (self.value, *(self.part or ()))
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Suffixes of the C variables that make up an accumulator."""
+        return ("", "_mean", "_count") if self.how == "deviation" else ("",)
+
+    def ctype(self, width: int) -> str:
+        """C type of the accumulator."""
+        return dtypes.c_type(self.value.dtype, width)
+
+    def identity(self, width: int) -> str:
+        """C spelling of the value that combining leaves unchanged."""
+        kind = dtypes.describe(self.value.dtype)
+        text = {"prod": "1", "max": kind.min_literal, "min": kind.max_literal}.get(self.how, "0")
+        return f"({self.ctype(width)})({text})"
+
+    def declare(self, name: str, width: int) -> str:
+        """C statement that makes an empty accumulator."""
+        if self.how != "deviation":
+            return f"{self.ctype(width)} {name} = {self.identity(width)};"
+        zero, counted = self.identity(width), self._count_width(width)
+        return (
+            f"{self.ctype(width)} {name} = {zero}, {name}_mean = {zero}; "
+            f"{self.ctype(counted)} {name}_count = {self.identity(counted)};"
+        )
+
+    def _count_width(self, width: int) -> int:
+        """Lanes of an accumulator have seen equally many terms, unless those were counted before."""
+        return width if self.part else 1
+
+    @property
+    def watches(self) -> bool:
+        """Whether parts remember that they met a NaN, instead of carrying it on: a comparison less."""
+        return self.how in ("max", "min") and self.value.dtype.kind == "f"
+
+    def open(self, name: str, width: int) -> str:
+        """C statements that make an empty accumulator of a part, to ``take`` values until it is closed."""
+        watch = f" {self.mask(width)} {name}_nan = 0;" if self.watches else ""
+        return self.declare(name, width) + watch
+
+    def close(self, name: str, width: int) -> str:
+        """C statement that makes an accumulator of a part one that can be joined."""
+        if not self.watches:
+            return ""
+        nan = f"({self.ctype(width)})({expr.c_literal(math.nan, self.value.dtype)})"
+        return f"{name} = {name}_nan ? {nan} : {name};"
+
+    def mask(self, width: int) -> str:
+        """C type of what comparing two accumulators gives."""
+        size = self.value.dtype.itemsize if width > 1 else 4
+        return dtypes.c_type(np.dtype(f"int{8 * size}"), width)
+
+    def take(self, name: str, values: Sequence[str], width: int) -> str:
+        """C statement that adds the values of one position to the accumulator of a part."""
+        if self.watches:
+            x, sign = values[0], ">" if self.how == "max" else "<"
+            return f"{name} = {x} {sign} {name} ? {x} : {name}; {name}_nan |= {x} != {x};"
+        if self.how != "deviation":
+            return f"{name} = {self.combine(name, values[0], width)};"
+        if self.part:
+            value, mean, count = values
+            return self._chan(name, value, mean, count, width)
+        kind, x = self.ctype(width), values[0]
+        return (
+            f"{{ {name}_count += 1; const {kind} step = {x} - {name}_mean; "
+            f"{name}_mean += step * (1 / {name}_count); {name} += step * ({x} - {name}_mean); }}"
+        )
+
+    def join(self, name: str, other: str, width: int) -> str:
+        """C statement that adds an accumulator to another."""
+        if self.how != "deviation":
+            return f"{name} = {self.combine(name, other, width)};"
+        return self._chan(name, other, f"{other}_mean", f"{other}_count", width)
+
+    def _chan(self, name: str, value: str, mean: str, count: str, width: int) -> str:
+        counted, kind = self.ctype(self._count_width(width)), self.ctype(width)
+        return (
+            f"{{ const {counted} n = {name}_count + {count}, share = {count} / max(n, ({counted})(1)); "
+            f"const {kind} step = {mean} - {name}_mean; {name}_mean += step * share; "
+            f"{name} += {value} + step * ({name}_count * share) * step; {name}_count = n; }}"
+        )
+
+    def half(self, name: str, of: str, which: str, width: int) -> str:
+        """C statements that declare an accumulator of half the lanes of another, ``lo`` or ``hi``."""
+        parts = [f".{which}", f".{which}", f".{which}" if self.part else ""]
+        kinds = [width, width, self._count_width(width)]
+        states = zip(self.states, parts, kinds, strict=False)
+        return " ".join(f"{self.ctype(n)} {name}{s} = {of}{s}{p};" for s, p, n in states)
+
+    def combine(self, a: str, b: str, width: int) -> str:
+        """C spelling of the combination of two values."""
+        if self.how in ("sum", "prod"):
+            return f"{a} {'+' if self.how == 'sum' else '*'} {b}"
+        if self.value.dtype.kind != "f":
+            return f"{self.how}({a}, {b})"
+        # fmax drops NaN; a comparison with NaN is false, so a NaN that arrives is taken and stays.
+        sign = ">" if self.how == "max" else "<"
+        if width == 1:
+            return f"({b} {sign} {a} || {b} != {b}) ? {b} : {a}"
+        return f"select({a}, {b}, ({b} {sign} {a}) | ({b} != {b}))"
+
+
+def term(emitter: Emitter, of: Reduction, value: Expr) -> str:
+    """C spelling of a term: a product whole, so that compilers may add it up in one instruction."""
+    if of.how == "sum" and value.function == "mul" and value.dtype.kind == "f":
+        a, b = (emitter.value(factor) for factor in value.args)
+        return f"{a} * {b}"
+    return emitter.value(value)
+
+
+def folds(width: int, itemsize: int) -> list[list[list[int]]]:
+    """How vectors are joined in pairs until each lane is the total of one of ``width`` vectors.
+
+    For each round, the lanes of both vectors (those of the second count from ``width`` on) that are joined
+    with each other. The first rounds stay within 128 bits, where processors move lanes fastest.
+    """
+    within = min(width, max(2, 16 // itemsize), 4)
+    lanes = np.arange(2 * width).reshape(2, width // within, within)
+    rounds, chunk = [], within
+    while chunk > 1:  # each `within` lanes hold what is left of some vectors, in chunks
+        low, high = np.split(lanes.reshape(2, width // within, -1, chunk), 2, axis=3)
+        rounds.append([part.swapaxes(0, 1).ravel().tolist() for part in (low, high)])
+        chunk //= 2
+    chunk = width // within
+    while chunk > 1:
+        low, high = np.split(lanes.reshape(2, -1, chunk, within), 2, axis=2)
+        rounds.append([part.ravel().tolist() for part in (low, high)])
+        chunk //= 2
+    return rounds
