@@ -8,16 +8,17 @@
 ## at(): truncation towards zero, then `clip` to the ends of the axis, or `wrap` modulo its size.
 ## take, both shapes: like an elementwise kernel over (outer * taken, inner), WIDTH columns at a time; a
 ##   CPU work-item takes a contiguous range, GPU work-items take neighbouring blocks in a grid-stride loop.
-##   On CPUs, rows of one element have a loop without anything else in it.
+##   On CPUs, rows of one element are taken from GROUP places a at a time: each index is made a place once for
+##   them, and what they read and write are GROUP lines side by side.
 ## grad: each work-item owns a block of rows i and of columns c of one a. It clears them, then reads all
 ##   indices in order and adds the rows that fall into its block ("owner computes"): no atomics, and the same
 ##   sum in every run. A CPU owner has many columns, WIDTH at a time; a GPU owner has one column, and its
 ##   neighbours the columns beside it. For float16 the sums are kept in `total`, in float.
 ## Assumes: n > 0 where anything is taken.
-## Tunables: WIDTH, and the number of owners (clgrad/kernels/index.py).
+## Tunables: WIDTH, GROUP, and the number of owners (clgrad/kernels/index.py).
 <%namespace name="common" file="common.mako"/>\
 <%
-W = t.width
+W, G = t.width, t.group
 cpu = t.device.kind == "cpu"
 compute = expr.dtypes.compute_type(t.dtype)
 real_index = expr.dtypes.is_floating(t.index_dtype)
@@ -53,16 +54,36 @@ __kernel void ${name}(
   __global const ${bits} *from = (__global const ${bits} *)data + data_offset;
   __global ${bits} *to = (__global ${bits} *)y + y_offset;
 % if cpu and t.inner == 1:
-  const index_t count = outer * taken;
+  const index_t groups = (outer + ${G - 1}) / ${G}, count = groups * taken;
   const index_t share = (count + get_global_size(0) - 1) / get_global_size(0);
   index_t p = get_global_id(0) * share;
   const index_t last = min(count, p + share);
   while (p < last) {
-    const index_t a = p / taken, row = a * taken, stop = min(last, row + taken);
-    for (; p < stop; ++p) {
-      const index_t j = p - row;
-      to[p] = from[a * n + at(${expr.load(t.index_dtype, "indices", "j")}, n)];
+    const index_t group = p / taken, a = group * ${G}, stop = min(taken, last - group * taken);
+    index_t j = p - group * taken;
+    p = group * taken + stop;
+    __global const ${bits} *const source = from + a * n;
+    __global ${bits} *const target = to + a * taken;
+% if G > 1:
+    if (a + ${G} <= outer) {
+      for (; j < stop; ++j) {
+        const index_t place = at(${expr.load(t.index_dtype, "indices", "j")}, n);
+% for k in range(G):
+        const ${bits} v${k} = source[${k} * n + place];
+% endfor
+% for k in range(G):
+        target[${k} * taken + j] = v${k};
+% endfor
+      }
+      continue;
     }
+    for (; j < stop; ++j) {
+      const index_t place = at(${expr.load(t.index_dtype, "indices", "j")}, n);
+      for (index_t k = 0; k < outer - a; ++k) target[k * taken + j] = source[k * n + place];
+    }
+% else:
+    for (; j < stop; ++j) target[j] = source[at(${expr.load(t.index_dtype, "indices", "j")}, n)];
+% endif
   }
 }
 <% return STOP_RENDERING %>\

@@ -83,6 +83,16 @@ def test_one_hot(dtype):
     assert y.asnumpy().tolist() == [[rows[1], rows[0]], [rows[2], none], [none, rows[1]]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_no_class_is_taken_for_one_far_outside(dtype):
+    """Numbers that 32 bits do not hold are no class, whatever is left of them there."""
+    far = [2.0**32 + 2**16, -(2.0**32), 2.0**40, 2.0] + [np.inf, -np.inf] * (dtype == "float32")
+    y = nd.one_hot(nd.array(np.array(far, dtype), dtype=dtype), 3).asnumpy()
+    expected = np.zeros((len(far), 3))
+    expected[3, 2] = 1
+    np.testing.assert_array_equal(y, expected)
+
+
 def test_one_hot_with_other_values():
     y = nd.one_hot(nd.array([1], dtype="int64"), depth=3, on_value=5, off_value=-1)
     assert y.asnumpy().tolist() == [[-1, 5, -1]]

@@ -78,11 +78,13 @@ class Access:
         return f"({dtypes.c_type(dtypes.compute_type(storage), width)})({', '.join(lanes)})"
 
     def _index(self, column: str, inner: str, width: int) -> str:
-        first = f"(long)({self.name}_row + {column} * {inner})"
+        kind = "int" if self.operand.narrow else "long"
+        first = f"({kind})({self.name}_row + {column} * {inner})"
         if width == 1:
             return first
         lanes = ", ".join(f"{i}" for i in range(width))
-        return f"(long{width})({first}) + (long{width})((long)({inner})) * (long{width})({lanes})"
+        vector = f"{kind}{width}"
+        return f"({vector})({first}) + ({vector})(({kind})({inner})) * ({vector})({lanes})"
 
     def store(self, value: str, source: np.dtype, column: str, width: int, streams: bool = False) -> str:
         """C statement that stores ``width`` values; the inner stride is 1 unless width is 1.

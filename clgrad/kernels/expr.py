@@ -144,9 +144,12 @@ def operand(slot: int, dtype: np.dtype) -> Expr:
     return Expr("input", dtypes.compute_type(dtype), payload=slot)
 
 
-def index(slot: int) -> Expr:
-    """The index operand ``slot``: a linear function of the position, without memory behind it."""
-    return Expr("input", dtypes.int64, payload=slot)
+def index(slot: int, narrow: bool = False) -> Expr:
+    """The index operand ``slot``: a linear function of the position, without memory behind it.
+
+    Of 64 bits, or of 32 where the operand is ``narrow``: then vectors hold as many as of floats.
+    """
+    return Expr("input", dtypes.int32 if narrow else dtypes.int64, payload=slot)
 
 
 def lookup(slot: int, dtype: np.dtype, address: Expr) -> Expr:

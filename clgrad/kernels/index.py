@@ -18,6 +18,8 @@ from clgrad.kernels.signature import Signature
 MODES = ("clip", "wrap")
 #: Columns that the gradient's CPU work-items take at a time, at least.
 CPU_COLUMNS = 256
+#: Elements that CPUs take by one index at a time, where these are apart from each other.
+GROUP = 8
 #: Work-items of the gradient for each compute unit of a GPU; each of them reads every index.
 GPU_OWNERS = 256
 
@@ -57,6 +59,7 @@ def plan_take(
     take.signature.array("indices", index_dtype, In(1))
     take.signature.array("y", dtype, Out(0))
     take.sizes()
+    take.group = min(GROUP, take.outer)
     rows = take.outer * take.taken
     sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)
     return Plan(device, [take.step(name, "take", sizes)], outputs, inputs=2)
@@ -106,7 +109,7 @@ class _Take:
         self.n = data_shape[axis]
         self.inner = math.prod(data_shape[axis + 1 :])
         self.taken = math.prod(indices_shape)
-        self.width = 1
+        self.width = self.group = 1
         self.accumulator: np.dtype | None = None
         largest = (self.outer, max(self.n, self.taken), self.inner)
         self.signature = Signature(layout.needs_long(largest, []))
@@ -181,7 +184,10 @@ def place(index: Expr, n: int, mode: str) -> Expr:
     first, and then moves what lies outside to the nearest place; ``drop`` does too, but makes what lies
     outside -1.
     """
-    found = whole(index)
+    if n < 2**31 and mode != "wrap" and index.dtype.kind == "f":
+        found = expr.cast(index, dtypes.int32)  # what these bits cannot hold is outside as well
+    else:
+        found = whole(index)
     if n >= 2**31:
         found = expr.cast(found, dtypes.int64)
     if mode == "wrap":

@@ -19,11 +19,14 @@ class Operand:
         Elements to step along each axis of the iteration space; 0 repeats (broadcast).
     base : int
         Address of the position (0, ..., 0), relative to the array's own offset.
+    narrow : bool
+        Of an index operand: whether its values are made in 32 bits, which must hold them.
     """
 
     dtype: np.dtype | None
     strides: tuple[int, ...]
     base: int = 0
+    narrow: bool = False
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -46,9 +49,9 @@ def broadcast(operand_shape: Sequence[int], target: Sequence[int], dtype: np.dty
     return Operand(dtype, broadcast_strides(operand_shape, target))
 
 
-def index(axis: int, ndim: int) -> Operand:
-    """The position along one axis as a value."""
-    return Operand(None, tuple(int(a == axis) for a in range(ndim)))
+def index(axis: int, ndim: int, narrow: bool = False) -> Operand:
+    """The position along one axis as a value, of 64 bits or of 32."""
+    return Operand(None, tuple(int(a == axis) for a in range(ndim)), narrow=narrow)
 
 
 def merge_axes(

@@ -89,11 +89,14 @@ def one_hot(call: Call, indices: Spec, *, depth, on_value=1.0, off_value=0.0, dt
         raise call.error("depth", depth, "a whole number not below 0")
     shape, dtype = (*indices.shape, int(depth)), dtype_of(call, dtype)
     ndim = len(shape)
-    wanted = expr.cast(expr.operand(0, indices.dtype), dtypes.int64)
-    value = expr.where(wanted == expr.index(1), expr.scalar(0, dtype), expr.scalar(1, dtype))
+    # What 32 bits cannot hold becomes their bound, which is no class.
+    narrow = depth < 2**31 and indices.dtype != dtypes.int64
+    wanted = expr.cast(expr.operand(0, indices.dtype), dtypes.int32 if narrow else dtypes.int64)
+    chosen = wanted == expr.index(1, narrow)
+    value = expr.where(chosen, expr.scalar(0, dtype), expr.scalar(1, dtype))
     operands = [
         layout.broadcast((*indices.shape, 1), shape, indices.dtype),
-        layout.index(ndim - 1, ndim),
+        layout.index(ndim - 1, ndim, narrow),
     ]
     return _generate(call, shape, dtype, value, operands, [dtype, dtype])
 

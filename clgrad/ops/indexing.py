@@ -144,10 +144,12 @@ def _pick(call: Call, data: Spec, index: Spec, *, axis, keepdims, mode):
 def _pick_grad(call: Call, grad: Spec, index: Spec, *, shape, axis, mode):
     """dy at the elements that were picked, 0 elsewhere."""
     parts = _Pick(call, shape, index, axis, mode)
-    chosen = expr.cast(parts.place, dtypes.int64) == expr.index(2)
+    narrow = parts.size < 2**31
+    chosen = expr.cast(parts.place, dtypes.int32 if narrow else dtypes.int64) == expr.index(2, narrow)
     value = expr.where(chosen, expr.operand(0, grad.dtype), 0)
     own = layout.broadcast(parts.kept, shape, grad.dtype)
-    operands = [own, layout.broadcast(parts.kept, shape, index.dtype), layout.index(axis, len(shape))]
+    place = layout.index(axis, len(shape), narrow)
+    operands = [own, layout.broadcast(parts.kept, shape, index.dtype), place]
     outputs = [map.Output(value, layout.broadcast(shape, shape, grad.dtype))]
     return map.plan(call.device, call.kernel(grad.dtype), shape, outputs, operands)
 
