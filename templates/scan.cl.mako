@@ -13,13 +13,13 @@
 ##     scan    y; the state at the start of a chunk follows from the totals of those before, in order
 ## Layout: arrays are (outer, n, inner), C order; totals are (chunk, outer, inner). Positions count in the
 ##   direction of the scan.
-## Shapes: one work-item for WIDTH neighbouring columns (CPUs, and GPUs where inner is large enough), or a
-##   TEAM of work-items for one row: each has SERIAL neighbouring elements of a tile, whose maps are composed
+## Shapes: one work-item for WIDTH neighbouring columns (CPUs, and GPUs where inner is large enough), or for
+##   ABREAST rows at a time (CPUs, where inner is 1), or a TEAM of work-items for one row: each has SERIAL neighbouring elements of a tile, whose maps are composed
 ##   across the team in local memory (Hillis & Steele 1986).
 ## A sum of real numbers adds up blocks of BLOCK before it adds them to the state: rounding errors grow with
 ##   n / BLOCK + BLOCK and not with n.
 ## Assumes: full work-groups; nobody leaves before a barrier.
-## Tunables: WIDTH, TEAM, SERIAL, the number of chunks (clgrad/kernels/scan.py).
+## Tunables: WIDTH, ABREAST, TEAM, SERIAL, the number of chunks (clgrad/kernels/scan.py).
 <%namespace name="common" file="common.mako"/>\
 <%
 how, compute = s.how, expr.dtypes.compute_type(s.dtype)
@@ -57,75 +57,94 @@ const ${expr.dtypes.c_type(compute, width)} e${maps} = ${load("data", place, wid
 ${expr.store(s.dtype, value, compute, "y", place, width)}
 % endif
 </%def>\
-## The state at the start of the chunk.
-<%def name="carry(column, width)">\
-    ${expr.dtypes.c_type(compute, width)} state = (${expr.dtypes.c_type(compute, width)})(${start});
+## Declares the state at the start of the chunk.
+<%def name="carry(name, column, width)">\
+    ${expr.dtypes.c_type(compute, width)} ${name} = (${expr.dtypes.c_type(compute, width)})(${start});
 % if kernel == "scan" and s.chunks > 1:
     for (index_t before = 0; before < chunk; ++before) {
       const index_t total = before * (outer * inner) + ${column};
 % for m in maps:
       const ${expr.dtypes.c_type(compute, width)} t${m} = ${expr.load(compute, f"total{m}", "total", width)};
 % endfor
-      state = ${state("t", "state")};
+      ${name} = ${state("t", name)};
     }
 % endif
 </%def>\
-<%def name="keep_total(column, width)">\
+<%def name="keep_total(prefix, column, width)">\
 % if kernel == "totals":
 % for m in maps:
-    ${expr.store(compute, f"c{m}", compute, f"total{m}", f"chunk * (outer * inner) + {column}", width)}
+    ${expr.store(compute, f"{prefix}{m}", compute, f"total{m}", f"chunk * (outer * inner) + {column}", width)}
 % endfor
 % endif
 </%def>\
-## One work-item's walk along `width` columns.
-<%def name="walk(width)">\
-<% V = expr.dtypes.c_type(compute, width) %>\
-    const index_t base = o * n * inner + column;
-    const index_t here = o * inner + column;
+## One work-item's walk along `width` columns, or along `rows` rows side by side, of which each would wait
+## for its own sum before the next element.
+<%def name="walk(width, rows=1)">\
+<%
+V = expr.dtypes.c_type(compute, width)
+step = "(n - 1 - position)" if s.reverse else "position"
+%>\
+% for r in range(rows):
+    const index_t base${r} = (o + ${r}) * n * inner + column, here${r} = (o + ${r}) * inner + column;
 % if kernel == "totals":
 % for m in maps:
-    ${V} c${m} = (${V})(${"1" if m == "A" else "0"});
+    ${V} c${r}${m} = (${V})(${"1" if m == "A" else "0"});
 % endfor
 % else:
-${carry("here", width)}\
+${carry(f"state{r}", f"here{r}", width)}\
 % endif
+% endfor
 % if s.blocked:
     for (index_t position = first; position < last;) {
       const index_t pause = min(last, position + ${s.block});
-      ${V} part = (${V})(0);
+% for r in range(rows):
+      ${V} part${r} = (${V})(0);
+% endfor
       for (; position < pause; ++position) {
-        const index_t place = base + ${"(n - 1 - position)" if s.reverse else "position"} * inner;
-        ${element("place", width)}
+% for r in range(rows):
+        {
+          const index_t place = base${r} + ${step} * inner;
+          ${element("place", width)}
 % if s.exclusive:
-        ${put("state + part", "place", width)}
+          ${put(f"state{r} + part{r}", "place", width)}
 % endif
-        part = part + eB;
+          part${r} = part${r} + eB;
 % if not s.exclusive:
-        ${put("state + part", "place", width)}
+          ${put(f"state{r} + part{r}", "place", width)}
 % endif
+        }
+% endfor
       }
-      ${"cB = cB" if kernel == "totals" else "state = state"} + part;
+% for r in range(rows):
+      ${f"c{r}B = c{r}B" if kernel == "totals" else f"state{r} = state{r}"} + part${r};
+% endfor
     }
 % else:
     for (index_t position = first; position < last; ++position) {
-      const index_t place = base + ${"(n - 1 - position)" if s.reverse else "position"} * inner;
-      ${element("place", width)}
+% for r in range(rows):
+      {
+        const index_t place = base${r} + ${step} * inner;
+        ${element("place", width)}
 % if kernel == "totals":
-% for m, value in reversed(then("c", "e").items()):
-      c${m} = ${value};
+% for m, value in reversed(then(f"c{r}", "e").items()):
+        c${r}${m} = ${value};
 % endfor
 % else:
 % if s.exclusive:
-      ${put("state", "place", width)}
+        ${put(f"state{r}", "place", width)}
 % endif
-      state = ${state("e", "state")};
+        state${r} = ${state("e", f"state{r}")};
 % if not s.exclusive:
-      ${put("state", "place", width)}
+        ${put(f"state{r}", "place", width)}
 % endif
 % endif
+      }
+% endfor
     }
 % endif
-${keep_total("here", width)}\
+% for r in range(rows):
+${keep_total(f"c{r}", f"here{r}", width)}\
+% endfor
 </%def>\
 % if s.team > 1:
 __attribute__((reqd_work_group_size(${s.team}, 1, 1)))
@@ -153,7 +172,7 @@ __kernel void ${name}(
 % for m in maps:
     ${T} c${m} = ${one[m]};
 % endfor
-${carry("here", 1)}\
+${carry("state", "here", 1)}\
     for (index_t tile = first; tile < last; tile += ${s.team * s.serial}) {
       const index_t mine = tile + member * ${s.serial};
       // The map of this work-item's elements.
@@ -217,7 +236,7 @@ ${carry("here", 1)}\
       barrier(CLK_LOCAL_MEM_FENCE);
     }
     if (member == 0) {
-${keep_total("here", 1)}\
+${keep_total("c", "here", 1)}\
     }
   }
 % else:
@@ -228,7 +247,15 @@ ${keep_total("here", 1)}\
 % else:
   const index_t unit_share = (units + get_global_size(0) - 1) / get_global_size(0);
   const index_t first_unit = get_global_id(0) * unit_share;
-  for (index_t unit = first_unit; unit < min(units, first_unit + unit_share); ++unit) {
+  const index_t last_unit = min(units, first_unit + unit_share);
+  index_t unit = first_unit;
+% if s.abreast > 1:
+  for (; unit + ${s.abreast} <= last_unit; unit += ${s.abreast}) {
+    const index_t o = unit, column = 0;
+    ${walk(1, s.abreast)}
+  }
+% endif
+  for (; unit < last_unit; ++unit) {
 % endif
     const index_t o = unit / row_blocks;
     index_t column = (unit - o * row_blocks) * ${W};

@@ -13,13 +13,14 @@
 ##   merged are (row, count), in runs of the same length, the last of a row perhaps shorter.
 ## Result: the last launch emits values (bits copied from data), indices, or ones into a cleared mask.
 ## list, radix (CPU shape): a work-item takes a contiguous range of blocks; radix has memory of its own in
-##   `work`, two buffers of one block.
+##   `work`, two buffers of one block. A full list of contiguous elements skips vectors of SKIPS that hold none
+##   to come before its last item: an element that equals it does not, being behind it. NaN is looked at.
 ## block (GPU shape): a work-group has ITEMS items in local memory, SEGMENTS rows or blocks of SEGMENT.
 ## merge (both): TILE results for each unit, found by where the run of results crosses the two inputs
 ##   ("merge path": Odeh, Green et al. 2012; Deo & Sarkar 1991), so long rows are shared by all work-items.
 ## Sources: Knuth, "The Art of Computer Programming" 3, 5.2.5 (radix); Batcher 1968 (bitonic).
 ## Assumes: full work-groups in block; n below 2^31.
-## Tunables: KEEP, ITEMS, TEAM, TILE, and the number of blocks (clgrad/kernels/sort.py).
+## Tunables: KEEP, SKIPS, ITEMS, TEAM, TILE, and the number of blocks (clgrad/kernels/sort.py).
 <%namespace name="common" file="common.mako"/>\
 <%
 bytes_ = s.dtype.itemsize
@@ -27,6 +28,7 @@ bits = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}[bytes_]
 wide = bytes_ == 8
 code = "ulong" if wide else "uint"
 suffix = "UL" if wide else "u"
+kind = expr.dtypes.c_type(expr.dtypes.compute_type(s.dtype))
 sign = f"{1 << (8 * bytes_ - 1):#x}{suffix}"
 ones = f"{(1 << 8 * bytes_) - 1:#x}{suffix}"
 infinity = f"{s.infinity:#x}{suffix}" if s.infinity else None
@@ -104,6 +106,14 @@ item_of(keys[row_data + (${position}) * inner], (uint)(${position}))\
 % else:
 out[${row} * out_count + ${start} + ${position}] = ${item};
 % endif
+</%def>\
+## Puts the item at `position` into the list, if it comes before the last one.
+<%def name="insert()">\
+      const item_t item = ${item("position")};
+      if (filled == ${s.keep} && !before(item, list[${s.keep - 1}])) continue;
+      int place = filled < ${s.keep} ? filled++ : ${s.keep - 1};
+      for (; place > 0 && before(item, list[place - 1]); --place) list[place] = list[place - 1];
+      list[place] = item;
 </%def>\
 % if kernel == "block":
 __attribute__((reqd_work_group_size(${s.team}, 1, 1)))
@@ -215,13 +225,25 @@ __kernel void ${name}(
 % if kernel == "list":
     item_t list[${s.keep}];
     int filled = 0;
-    for (index_t position = start; position < start + length; ++position) {
-      const item_t item = ${item("position")};
-      if (filled == ${s.keep} && !before(item, list[${s.keep - 1}])) continue;
-      int place = filled < ${s.keep} ? filled++ : ${s.keep - 1};
-      for (; place > 0 && before(item, list[place - 1]); --place) list[place] = list[place - 1];
-      list[place] = item;
+% if s.skips:
+    for (index_t position = start; position < start + length;) {
+      if (filled == ${s.keep}) {
+        const ${kind} last = ${expr.load(s.dtype, "data", f"data_offset + row_data + index_of(list[{s.keep - 1}])")};
+        for (; position + ${s.skips} <= start + length; position += ${s.skips}) {
+          const ${kind}${s.skips} next = ${expr.load(s.dtype, "data", "data_offset + row_data + position", s.skips)};
+          if (any(${"~(next >= last)" if s.ascending else "~(next <= last)"})) break;
+        }
+      }
+      const index_t stop = min(start + length, position + ${s.skips});
+      for (; position < stop; ++position) {
+        ${insert()}
+      }
     }
+% else:
+    for (index_t position = start; position < start + length; ++position) {
+      ${insert()}
+    }
+% endif
     for (int place = 0; place < filled; ++place) {
       const item_t item = list[place];
       ${put("row", "block * out_run", "place", "item")}

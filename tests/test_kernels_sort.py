@@ -92,6 +92,20 @@ def test_dtypes(dtype, shape, n, ascending, rng):
     assert values.tobytes() == np.take_along_axis(x, order, 1).tobytes()
 
 
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_few_of_many_with_ties_and_nan(dtype, ascending, rng):
+    """A vector that is skipped though it holds a NaN, or what comes before a NaN or a zero."""
+    dtype = np.dtype(dtype)
+    x = rng.integers(-3, 4, (4, 333)).astype(dtype)
+    if dtype.kind == "f":
+        x[0, [0, 150, 331]] = np.nan
+        x[1, :320] = np.nan
+        x[2, 40::3] = -0.0
+        x[3] = np.where(x[3] < 0, -np.inf, np.inf)
+    check(device_of_shape("cpu"), x, 1, 5, ascending)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint8", "int64"])
 def test_dtypes_of_the_indices(dtype, shape, rng):

@@ -13,7 +13,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
-from clgrad.kernels import layout, template
+from clgrad.kernels import expr, layout, reduce, template
 from clgrad.kernels.access import fitting, vector_width
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.map import ranges
@@ -119,9 +119,14 @@ class PoolGeometry:
         """Shape of the result."""
         return self.lead + self.out
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the one window is the whole of each channel."""
+        return self.kernel == self.size and not any(self.pad) and math.prod(self.out) == 1
+
     def flattened(self) -> "PoolGeometry":
         """The same windows over fewer axes: a window that is a whole channel is one long row."""
-        if self.kernel != self.size or any(self.pad) or math.prod(self.out) != 1:
+        if not self.is_whole:
             return self
         whole = (math.prod(self.size),)
         return replace(self, size=whole, out=(1,), kernel=whole, stride=(1,), pad=(0,))
@@ -179,6 +184,8 @@ def plan_max(
     and position -1.
     """
     g = geometry
+    if g.is_whole and not with_index:
+        return _whole(device, name, g, dtype, "max")
     outputs = [(g.out_shape, dtype)] + [(g.out_shape, dtypes.int32)] * with_index
     kernel = _Kernel(device, name, "max", g.flattened(), dtype, with_index=with_index)
     kernel.array("x", dtype, In(0))
@@ -219,7 +226,9 @@ def plan_sum(device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype,
 
     Inputs: data. Outputs: sums; 0 for a window that holds nothing but padding.
     """
-    kernel = _Kernel(device, name, "sum", geometry.flattened(), dtype, average=average)
+    if geometry.is_whole:
+        return _whole(device, name, geometry, dtype, "sum", average)
+    kernel = _Kernel(device, name, "sum", geometry, dtype, average=average)
     kernel.array("x", dtype, In(0))
     kernel.array("y", dtype, Out(0))
     return kernel.plan([(geometry.out_shape, dtype)], inputs=1)
@@ -237,6 +246,17 @@ def plan_sum_grad(
     kernel.array("x", dtype, In(0))
     kernel.array("y", dtype, Out(0))
     return kernel.plan([(geometry.data_shape, dtype)], inputs=1)
+
+
+def _whole(
+    device: Device, name: str, geometry: PoolGeometry, dtype: np.dtype, how: str, average: bool = False
+) -> Plan:
+    """Plan one window for each channel: a reduction of rows."""
+    shape = (math.prod(geometry.lead), math.prod(geometry.size))
+    value = expr.operand(0, dtype)
+    total = reduce.Reduction(value, how, dtype, (lambda t: t / shape[1]) if average else lambda t: t)
+    dense = layout.broadcast(shape, shape, dtype)
+    return reduce.plan(device, name, shape, (1,), [total], [dense], out_shape=geometry.out_shape)
 
 
 class _Kernel:

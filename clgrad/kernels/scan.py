@@ -22,6 +22,8 @@ from clgrad.kernels.signature import Signature
 
 #: Terms that are added up before their sum is added to the running one.
 BLOCK = 256
+#: Rows that a work-item of a CPU adds up side by side: the next addition of a row has to wait for the last.
+ABREAST = 4
 #: Work-items that share a row on a GPU, where the device allows, and elements that each has of a tile.
 GPU_TEAM, SERIAL = 256, 8
 #: Neighbouring rows from which on each work-item of a GPU has one of them.
@@ -89,6 +91,7 @@ class _Scan:
         self.gpu = device.kind != "cpu"
         self.wide = layout.needs_long(shape, [])
         self.width = 1 if self.gpu or self.inner == 1 else self._width()
+        self.abreast = 1 if self.gpu or self.inner > 1 else ABREAST
         self.serial = SERIAL
         self.team = 1
         if self.gpu and self.inner < GPU_COLUMNS and self.n >= 64:

@@ -16,6 +16,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import expr, layout, map, template
+from clgrad.kernels.access import vector_width
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.signature import Signature
 
@@ -148,6 +149,8 @@ class _Sort:
             ranges = map.ranges(self.device, units, self.rows * self.count)
             kernel.keep = min(size, self.kept)
             what = "list" if kernel.keep <= LIST else "radix"
+            if what == "list" and not kernel.encoded and self.inner == 1:
+                kernel.skips = vector_width(self.device.capabilities.vector_bytes, [self.dtype])
             if what == "radix":
                 kernel.work(ranges[0][0] * 2 * size)
         return kernel.step(what, ranges)
@@ -182,7 +185,7 @@ class _Kernel:
         self.values, self.mask = "values" in sort.results, "mask" in sort.results
         self.indices = sort.index_dtype
         self.run = sort.run
-        self.keep = self.items = self.segment = self.segments = self.team = self.tile = 0
+        self.keep = self.skips = self.items = self.segment = self.segments = self.team = self.tile = 0
         largest = max(sort.n, sort.count) * sort.rows
         self.signature = Signature(layout.needs_long((2 * largest,), []))
         self._arrays()
