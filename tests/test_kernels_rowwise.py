@@ -1,11 +1,13 @@
 """Softmax, log-softmax, cross-entropy and LayerNorm against numpy in float64, in both kernel shapes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from plan_harness import device_of_shape, run
 
 from clgrad.errors import OperatorError
-from clgrad.kernels import layout, rowwise
+from clgrad.kernels import layout, parameters, rowwise, tuning
 
 SHAPES = ("cpu", "gpu")
 FP64 = pytest.mark.requires("fp64")
@@ -228,6 +230,42 @@ def test_rows_standardised(shape, size, dtype, rng):
     np.testing.assert_allclose(var, variance, rtol=2 * tolerance)
     expected = gamma * centred / np.sqrt(variance + 0.01) + beta
     np.testing.assert_allclose(y, expected, rtol=2 * tolerance, atol=4 * tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        ((2 * rowwise.LANE_TERMS + 1, 6), "float32"),
+        ((7, 333), "float32"),
+        ((7, 333), "float16"),
+        pytest.param((7, 333), "float64", marks=FP64),
+    ],
+)
+def test_gradients_of_rows_standardised(shape, size, dtype, rng):
+    """A last vector that counts twice, rows that no work-item has, or sums of theirs that are left out."""
+    dtype, n = np.dtype(dtype), size[1]
+    wide = F32 if dtype == np.float16 else dtype
+    dy, x = rng.standard_normal((2, *size)).astype(dtype)
+    gamma = rng.standard_normal(n).astype(wide)
+    device = device_of_shape(shape)
+    past_caches = dataclasses.replace(parameters.MapCpu.default(device.capabilities), stream_bytes=1 << 12)
+    exact, g = x.astype(np.longdouble), dy.astype(np.longdouble) * gamma
+    mean, var = exact.mean(1, keepdims=True), exact.var(1, keepdims=True)
+    with tuning.forced(past_caches):
+        plan = rowwise.plan_standardize_grad(
+            device, "layer_norm_grad", size, {"x": dtype, "gamma": wide}, [(n,), (n,), size]
+        )
+    assert ("STREAM(" in plan.steps[0].source) == (shape == "cpu")
+    d_gamma, d_beta, dx = run(plan, [dy, x, mean.astype(wide), var.astype(wide), gamma], [0.01])
+    scale = 1 / np.sqrt(var + 0.01)
+    z = (exact - mean) * scale
+    expected = scale * (g - g.mean(1, keepdims=True) - z * (g * z).mean(1, keepdims=True))
+    tolerance = {"float16": 2e-3, "float32": 5e-6, "float64": 1e-13}[dtype.name]
+    np.testing.assert_allclose(dx, expected, rtol=tolerance, atol=tolerance)
+    rounding = (1e-13 if dtype == np.float64 else 1e-6) * size[0]
+    np.testing.assert_allclose(d_gamma, (dy * z).sum(0), rtol=tolerance, atol=rounding)
+    np.testing.assert_allclose(d_beta, dy.astype(np.longdouble).sum(0), rtol=tolerance, atol=rounding)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -15,6 +15,7 @@ COVERS = {
         "_moments",
         "_standardize",
         "_standardize_rows",
+        "_standardize_rows_grad",
         "_standard_sums",
         "_standardize_grad",
     ),

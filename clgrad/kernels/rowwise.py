@@ -14,7 +14,7 @@ from clgrad.errors import OperatorError
 from clgrad.kernels import expr, layout, reduce, template
 from clgrad.kernels.access import fitting, vector_width
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
-from clgrad.kernels.map import ranges
+from clgrad.kernels.map import ranges, streams
 from clgrad.kernels.signature import Signature
 
 #: Work-group on a GPU, where the device allows.
@@ -24,7 +24,7 @@ GPU_GROUP = 256
 GPU_COLUMNS = 16
 #: Elements of columns that a CPU work-item keeps in variables, at most: each is a statement of its own.
 HELD = 32
-#: Elements that one lane or work-item adds up, at most, where rows are standardised in one launch.
+#: Elements that one lane or work-item adds up, at most, where rows are standardised.
 LANE_TERMS = 1024
 
 
@@ -145,6 +145,52 @@ def plan_standardize(
     return Plan(device, [rowwise.step()] if math.prod(shape) else [], outputs, 3)
 
 
+def plan_standardize_grad(
+    device: Device, name: str, shape: tuple[int, int], dtypes_: dict[str, np.dtype], out_shapes: Sequence
+) -> Plan:
+    """Plan the gradients of :func:`plan_standardize`, of rows that are not empty.
+
+    Inputs: dy and x, of this shape; mean and var; gamma; x and gamma of the dtypes under these names.
+    Scalar: eps. Outputs: d_gamma and d_beta, in the dtype that is computed in, and dx, in x's; of these
+    shapes. On a CPU, a second launch adds up what work-items have found; on a GPU the sums are a reduction's.
+    """
+    dtype, wide = dtypes_["x"], dtypes.compute_type(dtypes_["x"])
+    rowwise = _Rowwise(
+        device, name, shape, 1, dtype, False, 1.0, gradient=True, template="standardize_grad"
+    )
+    rowwise.vectors = {"gamma": dtypes_["gamma"]}
+    rowwise.least_items = -(-shape[0] // LANE_TERMS)
+    rowwise.streams = rowwise.width > 1 and streams(device, math.prod(shape) * dtype.itemsize)
+    kinds = (dtype, dtype, wide, wide, dtypes_["gamma"])
+    for i, (array, kind) in enumerate(zip(("grad", "x", "mean", "var", "gamma"), kinds, strict=True)):
+        rowwise.array(array, kind, In(i))
+    rowwise.array("dx", dtype, Out(2))
+    outputs = list(zip(out_shapes, (wide, wide, dtype), strict=True))
+    rows, n = shape
+    if rowwise.gpu:
+        rowwise.signature.scalar("eps", 0, dtype)
+        sums = _sums_over_rows(device, f"{name}_sums", shape, dtype)
+        return Plan(device, [rowwise.step(), *sums.steps], outputs, 5, sums.scratch)
+    for i, array in enumerate(("d_gamma", "d_beta")):
+        rowwise.array(array, wide, Scratch(i))
+    rowwise.signature.scalar("eps", 0, dtype)
+    step = rowwise.step()
+    parts = step.global_size[0]
+    totals = [reduce.Reduction(expr.operand(i, wide), "sum", wide) for i in range(2)]
+    join = reduce.join(device, f"{name}_join", totals, parts, n, [])
+    return Plan(device, [step, join], outputs, 5, [parts * n * wide.itemsize] * 2)
+
+
+def _sums_over_rows(device: Device, name: str, shape: tuple[int, int], dtype: np.dtype) -> Plan:
+    """The sums of dy (x - mean) / sqrt(var + eps) and of dy over rows. Inputs: dy, x, mean, var."""
+    wide = dtypes.compute_type(dtype)
+    operands = [layout.Operand(dtype, (shape[1], 1))] * 2 + [layout.Operand(wide, (1, 0))] * 2
+    dy, x, mean, var = (expr.operand(i, o.dtype or wide) for i, o in enumerate(operands))
+    standard = (x - mean) * expr.call("rsqrt", var + expr.scalar(0, dtype))
+    sums = [reduce.Reduction(value, "sum", wide) for value in (dy * standard, dy)]
+    return reduce.plan(device, name, shape, [0], sums, operands, [dtype])
+
+
 class _Rowwise:
     """A kernel over an array seen as (outer, n, inner): each (outer, inner) is a row of its own."""
 
@@ -175,6 +221,8 @@ class _Rowwise:
         self.losses = dtype
         self.template = template
         self.vectors: dict[str, np.dtype] = {}
+        #: Work-items on a CPU, at least, and whether results go past the caches.
+        self.least_items, self.streams = 1, False
         self.shape = tuple(shape)
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
@@ -220,7 +268,8 @@ class _Rowwise:
             elements = math.prod(self.shape)
             lanes = 1 if self.inner == 1 else self.width
             # exp costs several times what an addition does: fewer elements are worth a work-item.
-            return ranges(self.device, self.outer * -(-self.inner // lanes), 4 * elements)
+            (items,), local = ranges(self.device, self.outer * -(-self.inner // lanes), 4 * elements)
+            return (max(items, self.least_items),), local
         group = self.team * self.columns
         groups = -(-self.outer * self.inner // self.columns)
         return (groups * group,), (group,)

@@ -99,6 +99,15 @@ def _standardize_rows(call: Call, data: Spec, gamma: Spec, beta: Spec, *, eps):
     return rowwise.plan_standardize(call.device, call.kernel(data.dtype), shape, kinds, shapes)
 
 
+@operator(name="_standardize_rows_grad", outputs=("d_gamma", "d_beta", "dx"), numbers=("eps",))
+def _standardize_rows_grad(call: Call, grad: Spec, data: Spec, mean: Spec, var: Spec, gamma: Spec, *, eps):
+    """The gradients of ``_normalize`` over the last axis, of some rows."""
+    shape = (math.prod(data.shape[:-1]), data.shape[-1])
+    kinds = {"x": data.dtype, "gamma": gamma.dtype}
+    shapes = [gamma.shape, gamma.shape, data.shape]
+    return rowwise.plan_standardize_grad(call.device, call.kernel(data.dtype), shape, kinds, shapes)
+
+
 def _is_one_launch(data, gamma, beta, kept) -> bool:
     n = data.shape[-1]
     return (
@@ -153,7 +162,9 @@ def _(d_y, data, gamma, beta_dtype, mean, var, kept, eps):
         return _normalize_rule_recorded(d_y, data, gamma, beta_dtype, kept, eps)
     axes = tuple(a for a in range(data.ndim) if a not in kept)
     share = 1 / max(1, math.prod(data.shape[a] for a in axes))
-    if any(gamma.shape[a] != 1 for a in axes):  # gamma changes along the axes: it is part of the sums
+    if data.size and _is_one_launch(data, gamma, gamma, kept):
+        d_gamma, d_beta, d_data = _standardize_rows_grad(d_y, data, mean, var, gamma, eps=eps)
+    elif any(gamma.shape[a] != 1 for a in axes):  # gamma changes along the axes: it is part of the sums
         sums = _standard_sums(d_y, data, mean, var, gamma, axes=axes, eps=eps)
         single = tuple(a for a in range(data.ndim) if gamma.shape[a] == 1)
         d_beta, d_gamma = _standard_sums(d_y, data, mean, var, axes=single, eps=eps)
