@@ -1,6 +1,6 @@
-"""Planners of softmax, log-softmax and the cross-entropy with labels, of their gradients, and of LayerNorm.
+"""Planners of softmax, log-softmax, the cross-entropy with labels, and LayerNorm, and of their gradients.
 
-One launch each; the sum of the cross-entropies of many rows has a second.
+One launch each; the sum of the cross-entropies of many rows, and the gradients of LayerNorm, have a second.
 """
 
 import math
@@ -119,7 +119,9 @@ def plan_cross_entropy_grad(
 
 def can_standardize(device: Device, n: int, dtype: np.dtype) -> bool:
     """Whether rows of n elements are standardised in one launch: few enough for plain sums, and a cache."""
-    members = vector_width(device.capabilities.vector_bytes, [dtype]) if device.kind == "cpu" else 16
+    members = 16
+    if device.kind == "cpu":
+        members = device.capabilities.vector_bytes // dtypes.compute_type(dtype).itemsize
     return 1 < n <= LANE_TERMS * members
 
 
@@ -152,7 +154,7 @@ def plan_standardize_grad(
 
     Inputs: dy and x, of this shape; mean and var; gamma; x and gamma of the dtypes under these names.
     Scalar: eps. Outputs: d_gamma and d_beta, in the dtype that is computed in, and dx, in x's; of these
-    shapes. On a CPU, a second launch adds up what work-items have found; on a GPU the sums are a reduction's.
+    shapes. On a CPU a second launch adds up what work-items found; on a GPU a reduction makes the sums.
     """
     dtype, wide = dtypes_["x"], dtypes.compute_type(dtypes_["x"])
     rowwise = _Rowwise(
@@ -166,7 +168,6 @@ def plan_standardize_grad(
         rowwise.array(array, kind, In(i))
     rowwise.array("dx", dtype, Out(2))
     outputs = list(zip(out_shapes, (wide, wide, dtype), strict=True))
-    rows, n = shape
     if rowwise.gpu:
         rowwise.signature.scalar("eps", 0, dtype)
         sums = _sums_over_rows(device, f"{name}_sums", shape, dtype)
@@ -177,8 +178,8 @@ def plan_standardize_grad(
     step = rowwise.step()
     parts = step.global_size[0]
     totals = [reduce.Reduction(expr.operand(i, wide), "sum", wide) for i in range(2)]
-    join = reduce.join(device, f"{name}_join", totals, parts, n, [])
-    return Plan(device, [step, join], outputs, 5, [parts * n * wide.itemsize] * 2)
+    join = reduce.join(device, f"{name}_join", totals, parts, shape[1], [])
+    return Plan(device, [step, join], outputs, 5, [parts * shape[1] * wide.itemsize] * 2)
 
 
 def _sums_over_rows(device: Device, name: str, shape: tuple[int, int], dtype: np.dtype) -> Plan:

@@ -34,6 +34,8 @@ def reduced_axes(op: str, ndim: int, axis, exclude: bool = False) -> tuple[int, 
     """The axes to reduce, sorted, from MXNet's ``axis`` and ``exclude``."""
     if axis is None or axis == ():
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim and not exclude:  # the usual case
+        return (axis % ndim,)
     chosen = set(distinct_axes(op, "axis", per_axis(axis), ndim, f" for an array of {ndim} axes"))
     return tuple(sorted(set(range(ndim)) - chosen if exclude else chosen))
 

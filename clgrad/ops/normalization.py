@@ -1,8 +1,9 @@
 """Standardising by mean and variance: of a batch, a layer, an instance, or a group of channels.
 
-All of them are one op, ``_normalize``, over different axes: two launches forward (one over the last axis),
-and backward one for the sums, one for the gradient of the data, and one or two small ones for those of
-gamma and beta. Statistics are kept in the dtype that is computed in, float32 for the 16-bit ones.
+All of them are one op, ``_normalize``, over different axes: two launches forward, and backward one for the
+sums, one for the gradient of the data, and one or two small ones for those of gamma and beta. Over the last
+axis it is one launch forward and on CPUs two backward, one of them small. Statistics are kept in the dtype
+that is computed in, float32 for the 16-bit ones.
 """
 
 import math
@@ -121,7 +122,7 @@ def _is_one_launch(data, gamma, beta, kept) -> bool:
 def _normalize(data, gamma, beta, *, kept, eps):
     """Data standardised over the axes that are not kept; and mean and variance, those axes as size 1.
 
-    gamma and beta have data's axes, some of size 1.
+    gamma and beta have data's axes, some of size 1; or those of the last axis have no others.
     """
     if _is_one_launch(data, gamma, beta, kept):
         return _standardize_rows(data, gamma, beta, eps=eps)
@@ -232,8 +233,11 @@ def LayerNorm(data, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     (axis,) = reduced_axes("LayerNorm", data.ndim, axis)
     _check_vectors("LayerNorm", data, data.shape[axis], f"axis {axis}", gamma=gamma, beta=beta)
     kept = tuple(a for a in range(data.ndim) if a != axis)
-    if not tape.state.recording and _is_one_launch(data, gamma, beta, kept):
-        y, mean, var = _standardize_rows(data, gamma, beta, eps=float(eps))
+    if data.size and _is_one_launch(data, gamma, beta, kept):
+        if tape.state.recording:
+            y, mean, var = _normalize(data, gamma, beta, kept=kept, eps=float(eps))
+        else:
+            y, mean, var = _standardize_rows(data, gamma, beta, eps=float(eps))
     else:
         vectors = (along(v, data.ndim, axis) for v in (gamma, beta))
         y, mean, var = _normalize(data, *vectors, kept=kept, eps=float(eps))

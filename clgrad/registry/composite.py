@@ -44,6 +44,14 @@ class Composite:
         self.arrays = tuple(dict.fromkeys([*arrays, *found]))
         self._kinds = {n: kind for n, kind in self._kinds.items() if n not in (*self.arrays, "out")}
         self.variadic = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+        named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        #: Parameters that take arguments by position, that do by name, and that must have one; and whether
+        #: there are no others, which take any number.
+        self._order = [p.name for p in named if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._names = {p.name for p in named}
+        self._required = {p.name for p in named if p.default is p.empty}
+        self._simple = len(named) == len(parameters)
+        self._optional = {p.name for p in named if p.default is None}
         functools.update_wrapper(self, function)
         self.__doc__ = documentation.complete_composite(function)
         self.function = function
@@ -67,16 +75,11 @@ class Composite:
         """Apply the function; ``out`` (a list where there are several results) receives copies of them."""
         if self.writes and out is not None:
             kwargs["out"], out = out, None
-        try:
-            bound = self.__signature__.bind(*args, **kwargs)
-        except TypeError as error:
-            raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
-        read = read_all(self.name, self._kinds, bound.arguments)
-        read |= self._read_arrays(bound.arguments)
-        self._check_variadic(bound.arguments)
-        if read:
-            bound.arguments.update(read)
-            args, kwargs = bound.args, bound.kwargs
+        given = self._usual(args, kwargs)
+        if given is None:
+            args, kwargs = self._bind(args, kwargs)
+        else:
+            args, kwargs = (), given
         try:
             results = self.function(*args, **kwargs)
             return results if out is None else self._write(results, out)
@@ -84,6 +87,31 @@ class Composite:
             if self.short not in str(error):  # the part that raised says what is wrong, but not where
                 error.args = (f"{self.name}: {error}",)
             raise
+
+    def _usual(self, args, kwargs) -> dict[str, Any] | None:
+        """The arguments of a usual call by name; to ask `inspect` takes longer than a small op does."""
+        if not self._simple or len(args) > len(self._order):
+            return None
+        given = {**dict(zip(self._order, args, strict=False)), **kwargs}
+        if len(given) < len(args) + len(kwargs) or not self._required <= given.keys() <= self._names:
+            return None
+        given.update(self._read(given))
+        return given
+
+    def _bind(self, args, kwargs) -> tuple[tuple, dict[str, Any]]:
+        """What the function is called with, as Python sorts arguments."""
+        try:
+            bound = self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise OperatorTypeError(f"{self.name}: {error}; accepted: {self.__signature__}") from None
+        read = self._read(bound.arguments)
+        self._check_variadic(bound.arguments)
+        bound.arguments.update(read)
+        return bound.args, bound.kwargs
+
+    def _read(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The given arguments that had to be read, in their plain form."""
+        return read_all(self.name, self._kinds, given) | self._read_arrays(given)
 
     def _write(self, results, out):
         """Copy results to where they should go."""
@@ -109,8 +137,7 @@ class Composite:
         read: dict[str, NDArray] = {}
         for argument in self.arrays:
             value = arguments.get(argument)
-            optional = self.__signature__.parameters[argument].default is None
-            if type(value) is NDArray or (value is None and optional):
+            if type(value) is NDArray or (value is None and argument in self._optional):
                 continue
             if self.sparse and getattr(value, "stype", "default") not in ("default", NDArray.stype):
                 continue

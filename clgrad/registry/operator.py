@@ -122,6 +122,9 @@ class Operator:
             else:
                 self.attributes[parameter.name] = parameter.default
         self.arguments = tuple(arguments)
+        counts = [i for i in range(len(arguments) + 1) if self.optional.issuperset(arguments[i:])]
+        #: Their names by how many of them are given by position, the last ones being optional.
+        self._by_position = {i: self.arguments[:i] for i in counts}
         self._call_order = (*self.arguments, *self.attributes)
         self._required = {k for k, v in self.attributes.items() if v is inspect.Parameter.empty}
         public = not self.name.startswith("_")  # what clgrad itself calls needs no checks
@@ -188,15 +191,16 @@ class Operator:
         """
         if self.variadic is not None:
             return self._bind_variadic(args, kwargs)
-        if len(args) == len(self.arguments) and all_arrays(args):
+        names = self._by_position.get(len(args))
+        if names is not None and all_arrays(args):
             # The usual call: every array by position, the rest by name.
             if not kwargs and not self._required:
-                return self.arguments, args, self.attributes
+                return names, args, self.attributes
             if self._required <= kwargs.keys() <= self.attributes.keys() and list not in map(
                 type, kwargs.values()
             ):
                 read = read_all(self.label, self._kinds, kwargs)
-                return self.arguments, args, {**self.attributes, **kwargs, **read}
+                return names, args, {**self.attributes, **kwargs, **read}
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
             raise OperatorTypeError(
@@ -207,16 +211,16 @@ class Operator:
             if key in given:
                 raise OperatorTypeError(f"{self.label}: argument {key!r} is given twice")
             given[key] = value
-        names, arrays = [], []
+        found, arrays = [], []
         for argument in self.arguments:
             value = given.pop(argument, None)
             if value is None:
                 if argument in self.optional:
                     continue
                 raise OperatorTypeError(f"{self.label}: array argument {argument!r} is missing")
-            names.append(argument)
+            found.append(argument)
             arrays.append(value)
-        return tuple(names), self._as_arrays(names, arrays), self._attributes(given)
+        return tuple(found), self._as_arrays(found, arrays), self._attributes(given)
 
     def _bind_variadic(self, args: Sequence, kwargs: dict):
         if len(args) == 1 and isinstance(args[0], list | tuple):
