@@ -13,6 +13,7 @@ from clgrad.device import (
     num_gpus,
 )
 from clgrad.errors import MXNetError
+from clgrad.kernels.matmul_tensor import allow_tf32
 
 __version__ = "0.1.0"
 ndarray = nd
@@ -20,6 +21,7 @@ ndarray = nd
 __all__ = [
     "Context",
     "MXNetError",
+    "allow_tf32",
     "autograd",
     "base",
     "cpu",

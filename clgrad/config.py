@@ -14,6 +14,8 @@ variable                   meaning
 ``CLGRAD_TUNING``          file of the user's own tuned parameters, in the place of
                            ``~/.config/clgrad/tuning.json`` (or ``XDG_CONFIG_HOME`` for ``~/.config``);
                            ``off``: neither these nor those that clgrad brings along (docs/tuning.md)
+``CLGRAD_ALLOW_TF32``      ``1``: products of float32 may be made on tensor cores, of numbers rounded to 10 bits
+                           behind the point (``clgrad.allow_tf32`` overrules it)
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``
 =========================  =========================================================================
@@ -25,7 +27,7 @@ from pathlib import Path
 from clgrad.errors import DeviceError
 
 #: The poorest device that clgrad supports (see ``CLGRAD_LIMITS``).
-STRICT_LIMITS = {"work_group": 64, "local_memory": 16384, "fp64": 0, "fp16": 0, "subgroups": 0}
+STRICT_LIMITS = {"work_group": 64, "local_memory": 16384, "fp64": 0, "fp16": 0, "subgroups": 0, "tensor_cores": 0}
 
 
 def device() -> str | None:
@@ -55,6 +57,14 @@ def tuning_file() -> Path | None:
         return None if configured == "off" else Path(configured)
     root = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(root, "clgrad", "tuning.json")
+
+
+def allow_tf32() -> bool:
+    """Whether the user lets float32 be rounded to tf32 in matrix products."""
+    configured = os.environ.get("CLGRAD_ALLOW_TF32", "")
+    if configured not in ("", "0", "1"):
+        raise DeviceError(f"CLGRAD_ALLOW_TF32: cannot read {configured!r}; accepted are '0' and '1'")
+    return configured == "1"
 
 
 def limits() -> dict[str, int]:

@@ -64,6 +64,8 @@ class Capabilities:
     unified_memory: bool
     #: ``fma()`` is one instruction; otherwise it is a slow library call.
     fast_fma: bool
+    #: Tensor cores that inline PTX can reach: those of NVIDIA's GPUs from compute capability 8.0 on.
+    tensor_cores: bool = False
     #: Built-in functions that are slow, or wrong in vectors: kernels bring their own (elementary.cl.mako).
     own_functions: frozenset[str] = frozenset()
 
@@ -93,6 +95,7 @@ class Capabilities:
             fp64=self.fp64 and bool(limits.get("fp64", 1)),
             fp16=self.fp16 and bool(limits.get("fp16", 1)),
             subgroups=self.subgroups and bool(limits.get("subgroups", 1)),
+            tensor_cores=self.tensor_cores and bool(limits.get("tensor_cores", 1)),
         )
 
 
@@ -131,6 +134,7 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Cap
         max_parameter_bytes=cl_device.max_parameter_size,
         unified_memory=bool(cl_device.host_unified_memory),
         fast_fma=bool(cl_device.single_fp_config & cl.device_fp_config.FMA),
+        tensor_cores=_has_tensor_cores(cl_device, extensions),
     )
     return replace(reported, **overrides).limited(config.limits())
 
@@ -146,5 +150,15 @@ def _has_subgroups(cl_device: cl.Device, extensions: set[str]) -> bool:
         return True
     try:
         return bool(cl_device.max_num_sub_groups)
+    except (cl.Error, AttributeError):
+        return False
+
+
+def _has_tensor_cores(cl_device: cl.Device, extensions: set[str]) -> bool:
+    """NVIDIA's driver tells the compute capability; ``cp.async`` and the tensor cores' bf16 and tf32 need 8.0."""
+    if "cl_nv_device_attribute_query" not in extensions:
+        return False
+    try:
+        return bool(cl_device.compute_capability_major_nv >= 8)
     except (cl.Error, AttributeError):
         return False

@@ -11,6 +11,7 @@ cpu       CPUs: register tiles from panels packed in the cache; A after ``pack``
 dot       CPUs: a few rows times a matrix that is contiguous along k, which is read once, in place
 conv_*    CPUs: products of windows without im2col (conv_direct.py and conv_outer.py)
 gpu       GPUs: register tiles from slabs in local memory
+tensor    NVIDIA's GPUs: the same on tensor cores, of 16-bit numbers, and of tf32 where that is allowed
 sum       second launch of a product whose sum was split to occupy all compute units
 ========  ========================================================================================
 """
@@ -21,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from clgrad.device import Device
-from clgrad.kernels import conv_direct, conv_outer, matmul_cpu, matmul_gpu
+from clgrad.kernels import conv_direct, conv_outer, matmul_cpu, matmul_gpu, matmul_tensor
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.product import (
     Product,
@@ -138,5 +139,8 @@ def _add_steps(
         if direct.takes(device, product):
             direct.add_steps(device, name, product, roles, steps, scratch)
             return
+    if matmul_tensor.takes(device, product):
+        matmul_tensor.add_steps(device, name, product, roles, steps, scratch)
+        return
     shape = matmul_cpu if device.kind == "cpu" else matmul_gpu
     shape.add_steps(device, name, product, roles, steps, scratch)

@@ -1,4 +1,8 @@
-"""Matrix products on GPUs: tilings and launches of templates/matmul_gpu.cl.mako."""
+"""Matrix products on GPUs: tilings and launches of templates/matmul_gpu.cl.mako, and of kernels like it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from clgrad import dtypes
 from clgrad.device import Device
@@ -17,50 +21,107 @@ from clgrad.kernels.product import (
 from clgrad.kernels.signature import Signature
 
 
-def _tiles(tiling: MatmulGpu, product: Product) -> int:
+class Tiling(Protocol):
+    """Parameters of a kernel whose work-groups each compute a tile of C."""
+
+    @property
+    def tile_m(self) -> int:
+        """Rows of a tile."""
+
+    @property
+    def tile_n(self) -> int:
+        """Columns of a tile."""
+
+    @property
+    def group(self) -> int:
+        """Work-items of a work-group."""
+
+
+T = TypeVar("T", bound=Tiling)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A template for a tiling, with its own parameters; ``depth`` is what it takes of k at a time."""
+
+    template: str
+    tiling: Tiling
+    depth: int
+    parameters: Mapping[str, object]
+
+
+def _tiles(tiling: Tiling, product: Product) -> int:
     """Work-groups that the product makes."""
     return product.batch * ceil_div(product.m, tiling.tile_m) * ceil_div(product.n, tiling.tile_n)
 
 
-def _gpu_tiling(device: Device, product: Product) -> MatmulGpu:
-    """The largest tile that the device can hold and that keeps its compute units busy."""
-    capabilities = device.capabilities
-    itemsize = dtypes.compute_type(product.dtype).itemsize
-    first = tuning.of(device, MatmulGpu)
+def from_first(first: T, ladder: Sequence[T]) -> list[T]:
+    """The first tiling, then those of the others that are no larger."""
     area = first.tile_m * first.tile_n
-    smaller = [t for t in MatmulGpu.ladder() if t.tile_m * t.tile_n <= area]
-    fitting = [
-        t
-        for t in (first, *smaller)
-        if t.group <= capabilities.max_work_group_size
-        and t.local_bytes(itemsize) <= capabilities.local_memory
-    ]
-    busy = (t for t in fitting if _tiles(t, product) >= capabilities.compute_units)
-    return next(busy, fitting[-1])
+    return [first, *(t for t in ladder if t.tile_m * t.tile_n <= area)]
+
+
+def busy_tiling(device: Device, product: Product, tilings: Sequence[T]) -> T:
+    """The first of the tilings that keeps the device's compute units busy; the last one if none does."""
+    units = device.capabilities.compute_units
+    return next((t for t in tilings if _tiles(t, product) >= units), tilings[-1])
 
 
 def add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
     """Append the launches of a product, and the bytes of the temporary memory that they need."""
-    tiling = _gpu_tiling(device, product)
-    wanted = tuning.of(device, MatmulGpu).groups_per_unit * device.capabilities.compute_units
-    splits = max(1, min(wanted // _tiles(tiling, product), product.k // 256))
+    capabilities = device.capabilities
+    compute = dtypes.compute_type(product.dtype)
+    first = tuning.of(device, MatmulGpu)
+    fitting = [
+        t
+        for t in from_first(first, MatmulGpu.ladder())
+        if t.group <= capabilities.max_work_group_size
+        and t.local_bytes(compute.itemsize) <= capabilities.local_memory
+    ]
+    tiling = busy_tiling(device, product, fitting)
+    kernel = Kernel(
+        "matmul_gpu", tiling, 1,
+        {
+            "tile_m": tiling.tile_m, "tile_n": tiling.tile_n, "depth": tiling.depth,
+            "item_m": tiling.item_m, "item_n": tiling.item_n,
+            "fast_fma": capabilities.fast_fma and compute.kind == "f",
+        },
+    )  # fmt: skip
+    add_tiled(device, name, product, roles, steps, scratch, kernel, first.groups_per_unit)
+
+
+def add_tiled(
+    device: Device,
+    name: str,
+    product: Product,
+    roles: Roles,
+    steps: list[Step],
+    scratch: list[int],
+    kernel: Kernel,
+    groups_per_unit: int,
+) -> None:
+    """Append the launch of a kernel; of two, where k is split to make so many work-groups a compute unit."""
+    wanted = groups_per_unit * device.capabilities.compute_units
+    splits = max(1, min(wanted // _tiles(kernel.tiling, product), product.k // 256))
+    depth = ceil_div(ceil_div(product.k, splits), kernel.depth) * kernel.depth
+    if depth:
+        splits = ceil_div(product.k, depth)
     final = product
     if splits > 1:
         product, roles["partial"] = partial(product, splits, scratch)
-    steps.append(_gpu_step(device, name, product, roles, tiling, splits))
+    steps.append(_tiled_step(name, product, roles, kernel, splits, depth))
     if splits > 1:
         group = min(64, device.capabilities.max_work_group_size)
         steps.append(sum_step(name, final, roles, splits, group))
 
 
-def _gpu_step(
-    device: Device, name: str, product: Product, roles: Roles, tiling: MatmulGpu, splits: int
+def _tiled_step(
+    name: str, product: Product, roles: Roles, kernel: Kernel, splits: int, depth: int
 ) -> Step:
-    compute = dtypes.compute_type(product.dtype)
-    split = splits > 1
-    result = compute if split else product.dtype
+    tiling, split = kernel.tiling, splits > 1
+    result = dtypes.compute_type(product.dtype) if split else product.dtype
     signature = Signature(index_wide(product))
     signature.array("a", product.dtype, roles["a"])
     signature.array("b", product.dtype, roles["b"])
@@ -72,15 +133,14 @@ def _gpu_step(
         signature.fixed(key, getattr(product, key))
     if split:
         signature.fixed("splits", splits)
-        signature.fixed("split_depth", ceil_div(product.k, splits))
+        signature.fixed("split_depth", depth)
     for prefix, operand in (("a", product.a), ("b", product.b), ("c", product.c)):
         for key, value in operand.parameters(prefix):
             signature.fixed(key, value)
     source = template.render(
-        "matmul_gpu",
+        kernel.template,
         name=name, signature=signature, result=result, split=split, **description(product),
-        tile_m=tiling.tile_m, tile_n=tiling.tile_n, depth=tiling.depth, item_m=tiling.item_m,
-        item_n=tiling.item_n, fast_fma=device.capabilities.fast_fma and compute.kind == "f",
+        **kernel.parameters,
     )  # fmt: skip
     global_size = (
         ceil_div(product.n, tiling.tile_n) * tiling.group,

@@ -230,6 +230,84 @@ class MatmulGpu(Tunables):
 
 
 @dataclass(frozen=True)
+class TensorGpu(Tunables):
+    """Matrix products on tensor cores: the tile that large ones get; ``matmul_tensor.py`` has smaller ones."""
+
+    family = "tensor_gpu"
+
+    #: Rows and columns of C that a work-group computes.
+    tile_m: int = _parameter(32, 256, (), power=True)
+    tile_n: int = _parameter(32, 256, (), power=True)
+    #: Rows and columns of C that a warp keeps in registers.
+    warp_m: int = _parameter(16, 128, (), power=True)
+    warp_n: int = _parameter(16, 128, (), power=True)
+    #: Bytes along k of a slab in local memory.
+    depth_bytes: int = _parameter(32, 128, (), power=True)
+    #: Slabs in local memory, all but one of which are on their way.
+    stages: int = _parameter(2, 8, ())
+    #: Work-groups for each compute unit below which the sum is split.
+    groups_per_unit: int = _parameter(1, 32, (1, 2, 4))
+
+    #: Sets of the first six, largest first. All run with 256 work-items, and all but the first with 36 KiB of
+    #: local memory.
+    TILES: ClassVar[tuple[tuple[int, int, int, int, int, int], ...]] = (
+        (128, 128, 64, 32, 64, 3),
+        (128, 64, 32, 32, 64, 3),
+        (64, 64, 32, 32, 64, 3),
+        (32, 64, 16, 32, 64, 4),
+        (32, 32, 16, 32, 64, 4),
+    )
+
+    @property
+    def group(self) -> int:
+        """Work-items in a work-group: 32 a warp."""
+        return 32 * (self.tile_m // self.warp_m) * (self.tile_n // self.warp_n)
+
+    @property
+    def local_bytes(self) -> int:
+        """Local memory of a work-group."""
+        return self.stages * (self.tile_m + self.tile_n) * self.depth_bytes
+
+    @classmethod
+    def ladder(cls) -> list["TensorGpu"]:
+        """The tiles that small products may get, largest first."""
+        return [cls(*tile, groups_per_unit=1) for tile in cls.TILES]
+
+    @classmethod
+    def default(cls, capabilities: Capabilities) -> "TensorGpu":
+        """The largest of the known tiles that the device can hold."""
+        tiles = cls.ladder()
+        return next((t for t in tiles if not t.problem(capabilities)), tiles[-1])
+
+    def problem(self, capabilities: Capabilities) -> str | None:
+        """What the template takes for granted, and the device's limits."""
+        if self.tile_m < self.warp_m or self.tile_n < self.warp_n:
+            return "a warp computes more than its work-group's tile"
+        if min(self.tile_m, self.tile_n) * self.depth_bytes % (16 * self.group):
+            return f"a slab does not divide into loads of {self.group} work-items"
+        if max(self.tile_m, self.tile_n) > 4 * self.group:
+            return f"{self.group} work-items do not divide into the rows of a slab"
+        if self.warp_m * self.warp_n > 4096:
+            return "a work-item needs more registers than there are"
+        if self.local_bytes > capabilities.local_memory:
+            return (
+                f"a work-group needs {self.local_bytes} bytes of local memory; "
+                f"the device has {capabilities.local_memory}"
+            )
+        return _group_too_large(self.group, capabilities)
+
+    def changes(self) -> list[dict[str, int]]:
+        """Tiles, warps and the ring of slabs share registers and local memory: they change together."""
+        names = ("tile_m", "tile_n", "warp_m", "warp_n", "depth_bytes", "stages")
+        tiles = [
+            dict(zip(names, (m, n, i, j, depth, stages), strict=True))
+            for m in (64, 128, 256) for n in (64, 128, 256) for i in (32, 64, 128) for j in (32, 64)
+            for depth in (32, 64, 128) for stages in (2, 3, 4)
+        ]  # fmt: skip
+        return tiles + super().changes()
+
+
+@dataclass(frozen=True)
 class MapCpu(Tunables):
     """Elementwise kernels on CPUs, and others that borrow their ranges: ``map.py``."""
 
@@ -336,5 +414,5 @@ class ReduceGpu(Tunables):
 
 #: The families by their keys in files.
 FAMILIES: dict[str, type[Tunables]] = {
-    kind.family: kind for kind in (MatmulCpu, MatmulGpu, MapCpu, MapGpu, ReduceCpu, ReduceGpu)
+    kind.family: kind for kind in (MatmulCpu, MatmulGpu, TensorGpu, MapCpu, MapGpu, ReduceCpu, ReduceGpu)
 }
