@@ -14,7 +14,7 @@ variable                   meaning
 ``CLGRAD_TUNING``          file of the user's own tuned parameters, in the place of
                            ``~/.config/clgrad/tuning.json`` (or ``XDG_CONFIG_HOME`` for ``~/.config``);
                            ``off``: neither these nor those that clgrad brings along (docs/tuning.md)
-``CLGRAD_ALLOW_TF32``      ``1``: products of float32 may be made on tensor cores, of numbers rounded to 10 bits
+``CLGRAD_ALLOW_TF32``      ``1``: tensor cores may make products of float32, of numbers rounded to 10 bits
                            behind the point (``clgrad.allow_tf32`` overrules it)
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``
@@ -27,7 +27,14 @@ from pathlib import Path
 from clgrad.errors import DeviceError
 
 #: The poorest device that clgrad supports (see ``CLGRAD_LIMITS``).
-STRICT_LIMITS = {"work_group": 64, "local_memory": 16384, "fp64": 0, "fp16": 0, "subgroups": 0, "tensor_cores": 0}
+STRICT_LIMITS = {
+    "work_group": 64,
+    "local_memory": 16384,
+    "fp64": 0,
+    "fp16": 0,
+    "subgroups": 0,
+    "tensor_cores": 0,
+}
 
 
 def device() -> str | None:

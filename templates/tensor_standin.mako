@@ -1,7 +1,7 @@
 ## What tensor_ptx.mako has, in OpenCL C: for tests of matmul_tensor.cl.mako on devices without tensor cores.
 ##
 ## Lanes exchange what they hold through local memory, by the tables of the PTX ISA, each read the other way
-## round: from an element to the lane and the register that hold it. (tests/test_kernels_tensor.py holds mma and
+## round: from an element to the lane and the register that hold it. (tests/test_kernels_tensor_gpu.py holds mma and
 ## ldmatrix against the tables as they are printed.)
 ##
 ## Copies are as late as the ISA allows, or as early: `late` ones are noted down, and made by the wait that

@@ -155,7 +155,7 @@ def _has_subgroups(cl_device: cl.Device, extensions: set[str]) -> bool:
 
 
 def _has_tensor_cores(cl_device: cl.Device, extensions: set[str]) -> bool:
-    """NVIDIA's driver tells the compute capability; ``cp.async`` and the tensor cores' bf16 and tf32 need 8.0."""
+    """By NVIDIA's compute capability: ``cp.async``, and tensor cores with bf16 and tf32, came with 8.0."""
     if "cl_nv_device_attribute_query" not in extensions:
         return False
     try:

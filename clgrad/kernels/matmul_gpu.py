@@ -102,7 +102,10 @@ def add_tiled(
     kernel: Kernel,
     groups_per_unit: int,
 ) -> None:
-    """Append the launch of a kernel; of two, where k is split to make so many work-groups a compute unit."""
+    """Append the launch of a kernel, or its launch on parts of k and that of their sum.
+
+    k is split where that makes no more than ``groups_per_unit`` work-groups a compute unit.
+    """
     wanted = groups_per_unit * device.capabilities.compute_units
     splits = max(1, min(wanted // _tiles(kernel.tiling, product), product.k // 256))
     depth = ceil_div(ceil_div(product.k, splits), kernel.depth) * kernel.depth
@@ -117,9 +120,7 @@ def add_tiled(
         steps.append(sum_step(name, final, roles, splits, group))
 
 
-def _tiled_step(
-    name: str, product: Product, roles: Roles, kernel: Kernel, splits: int, depth: int
-) -> Step:
+def _tiled_step(name: str, product: Product, roles: Roles, kernel: Kernel, splits: int, depth: int) -> Step:
     tiling, split = kernel.tiling, splits > 1
     result = dtypes.compute_type(product.dtype) if split else product.dtype
     signature = Signature(index_wide(product))

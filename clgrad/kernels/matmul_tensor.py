@@ -38,11 +38,11 @@ _allowed: bool | None = None
 def allow_tf32(allow: bool = True) -> bool:
     """Let products of float32 arrays be made on tensor cores, which round their operands to tf32.
 
-    tf32 has float32's range, but 10 bits behind the point in the place of 23: operands are off by up to 1 part
-    in 2048. Sums are float32. It makes a difference on NVIDIA's GPUs of compute capability 8.0 and later, to
-    all that is a matrix product there: ``dot``, ``FullyConnected``, convolutions, and their gradients.
-    Products of float16 and bfloat16 lose nothing on tensor cores, and need no leave. In PyTorch it is called
-    ``torch.backends.cuda.matmul.allow_tf32``, and is off as well if nothing is said.
+    tf32 has float32's range, but 10 bits behind the point in the place of 23: operands are off by up to 1
+    part in 2048. Sums are float32. It makes a difference on NVIDIA's GPUs of compute capability 8.0 and
+    later, to all that is a matrix product there: ``dot``, ``FullyConnected``, convolutions, and their
+    gradients. Products of float16 and bfloat16 do not round their operands, and need no leave. In PyTorch
+    it is called ``torch.backends.cuda.matmul.allow_tf32``, and is off as well if nothing is said.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Slab:
 
 
 def takes(device: Device, product: Product) -> bool:
-    """Whether a product is made on tensor cores: whether it can be, may be, and is known to come out right."""
+    """Whether a product is made on tensor cores: it can be, may be, and is known to come out right."""
     dtype = product.dtype
     return (
         device.capabilities.tensor_cores
@@ -170,7 +170,7 @@ def _slab_b(product: Product, tiling: TensorGpu) -> Slab:
 
 
 def _direct(product: Product, operand: Strided, along: Axis, across: Axis) -> int:
-    """The widest copy that every row of the operand is aligned to, given that the array is; 0 if none is."""
+    """The widest copy that all rows are aligned to, given that the array is; 0 if there is none."""
     if not (along.plain and along.unit):
         return 0
     digits = (*across.digits, *operand.batch.digits)
@@ -219,7 +219,7 @@ def _works(device: Device, dtype: np.dtype) -> bool:
 
 
 def _problem(device: Device, dtype: np.dtype) -> str | None:
-    """What is wrong with products on the device's tensor cores: compared with numpy's, of small integers."""
+    """What is wrong with products of small integers on the device's tensor cores, compared with numpy's."""
     try:
         stream = memory.current_stream(device)
         for transposed in (False, True):
@@ -227,12 +227,12 @@ def _problem(device: Device, dtype: np.dtype) -> str | None:
                 if not np.array_equal(result, expected):
                     return "small products came out wrong"
     except (KernelError, cl.Error) as error:
-        return str(error).partition("\nsource:")[0]
+        return str(error)[:1000]  # the rest is the source
     return None
 
 
 def _trials(stream: Stream, dtype: np.dtype, transposed: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Products of odd sizes but aligned rows, of arrays that begin where copies can be aligned and where not."""
+    """Products with edges; of arrays that begin where copies may, and where they may not."""
     m, n, k = 72, 88, 136
     a, b = matrix(m, k, transposed, 1), matrix(k, n, transposed, 1)
     product = Product(dtype, m, n, k, 1, a, b, matrix(m, n, False, 1))

@@ -231,7 +231,7 @@ class MatmulGpu(Tunables):
 
 @dataclass(frozen=True)
 class TensorGpu(Tunables):
-    """Matrix products on tensor cores: the tile that large ones get; ``matmul_tensor.py`` has smaller ones."""
+    """Matrix products on tensor cores: the tile that large ones get; small ones get smaller ones."""
 
     family = "tensor_gpu"
 
@@ -248,8 +248,8 @@ class TensorGpu(Tunables):
     #: Work-groups for each compute unit below which the sum is split.
     groups_per_unit: int = _parameter(1, 32, (1, 2, 4))
 
-    #: Sets of the first six, largest first. All run with 256 work-items, and all but the first with 36 KiB of
-    #: local memory.
+    #: Sets of the first six, largest first. All run with 256 work-items and 48 KiB of local memory; the
+    #: last one with 64 and 16 KiB.
     TILES: ClassVar[tuple[tuple[int, int, int, int, int, int], ...]] = (
         (128, 128, 64, 32, 64, 3),
         (128, 64, 32, 32, 64, 3),
