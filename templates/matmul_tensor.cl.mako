@@ -10,7 +10,7 @@
 ## Loads, in chunks of 16 bytes along the index that is contiguous in memory. `direct` operands, whose rows
 ##   are aligned, are copied by cp.async past the registers; the array's offset decides at run time, since the
 ##   plan does not know it. Others, and all windows (im2col happens here), are gathered element by element into
-##   registers, before a slab is multiplied, and put down behind it. What lies outside is not read, and is 0.
+##   registers before a slab is multiplied, and put down behind it. What lies outside is not read, and is 0.
 ## Layout in local memory: rows of chunks; a row is one i or j and runs along k, or the other way round. Chunks
 ##   change places within their row (Slab.place of clgrad/kernels/matmul_tensor.py), so that the 8 rows that a
 ##   phase of ldmatrix reads lie in different banks. Fragments of rows that do not run along k are turned by
@@ -28,6 +28,7 @@
     depth = depth_bytes // itemsize
     window = b.kind == "window"
     A, B = slab_a, slab_b
+    pairs = c.column.plain and c.column.unit and not any(step % 2 for step in c.steps("column"))
 %>\
 ${common.prologue(signature, ())}
 ${tensor.functions()}
@@ -194,29 +195,35 @@ ${tensor.functions()}
     ${gather_strided("b", B, b.row)}
 % endif
 </%def>
-## The beginning and the end of a slab's way into local memory.
+<%def name="put(p, s, slot)">\
+% for l in range(s.loads):
+    slab_${p}[${slot} * ${s.chunks} + ${s.place(own_row(s, l), own_column(s))}] = next_${p}[${l}];
+% endfor
+</%def>
+## The beginning and the end of a slab's way into local memory. Where arrays are seldom gathered, that must not
+## cost the others registers: it begins and ends at once.
 <%def name="start(slot)">\
 % for p, s in (("a", A), ("b", B)):
 % if s.direct:
-    if (${p}_aligned) {
+    ${f"if ({p}_aligned) {{" if s.gathers else "{"}
     ${copies_of("a", A, a.column, slot, "i0", "m") if p == "a" else copies_of("b", B, b.row, slot, "j0", "n")}
     }
-% endif
 % if s.gathers:
-    ${f"if (!{p}_aligned) {{" if s.direct else "{"}
-    ${gather(p)}
+    else {
+      uint4 next_${p}[${s.loads}];
+      ${gather(p)}
+      ${put(p, s, slot)}
     }
+% endif
+% else:
+    ${gather(p)}
 % endif
 % endfor
 </%def>
 <%def name="finish(slot)">\
 % for p, s in (("a", A), ("b", B)):
-% if s.gathers:
-    ${f"if (!{p}_aligned) {{" if s.direct else "{"}
-% for l in range(s.loads):
-      slab_${p}[${slot} * ${s.chunks} + ${s.place(own_row(s, l), own_column(s))}] = next_${p}[${l}];
-% endfor
-    }
+% if not s.direct:
+    ${put(p, s, slot)}
 % endif
 % endfor
 </%def>
@@ -255,6 +262,33 @@ round_tf32(((__local const uint *)slab_${p})[(slot * ${s.chunks} + ${s.place(k, 
 % endif
 % endfor
 </%def>
+## ---- Two neighbours of a row of C, `value`, in one store where both lie so that it is aligned.
+<%def name="store_both()">\
+% for e in range(2):
+<% element, at = "xy"[e], f"row_at + c_column_at[{e}]" %>\
+% if accumulate:
+          ${"if (both) " if e else ""}value.${element} += ${expr.load(result, "c", at)};
+% endif
+% endfor
+% if pairs:
+          if (both && c_aligned) {
+% if result.itemsize == 4:
+            *(__global float2 *)(c + (row_at + c_column_at[0])) = value;
+% else:
+            ushort pair[2];
+            ${expr.store(result, "value.x", compute, f"({'half' if kind == 'f16' else 'ushort'} *)pair", "0")}
+            ${expr.store(result, "value.y", compute, f"({'half' if kind == 'f16' else 'ushort'} *)pair", "1")}
+            *(__global uint *)(c + (row_at + c_column_at[0])) = pair[0] | (uint)pair[1] << 16;
+% endif
+          } else
+% endif
+          {
+            ${expr.store(result, "value.x", compute, "c", "row_at + c_column_at[0]")}
+            if (both) {
+              ${expr.store(result, "value.y", compute, "c", "row_at + c_column_at[1]")}
+            }
+          }
+</%def>
 __kernel __attribute__((reqd_work_group_size(${group}, 1, 1)))
 void ${name}(
     ${signature})
@@ -278,8 +312,6 @@ void ${name}(
 % for p, s in (("a", A), ("b", B)):
 % if s.direct and s.gathers:
   const bool ${p}_aligned = ${p}_offset % ${s.direct // itemsize} == 0;
-% elif s.direct:
-  const bool ${p}_aligned = true;
 % endif
 % endfor
   a += a_offset + a_base + ${a.batch.offset("a_batch", "batch")};
@@ -297,7 +329,7 @@ void ${name}(
   ${prepare_strided("b", B, b.column, "j0", "n")}
 % endif
 % for p, s in (("a", A), ("b", B)):
-% if s.gathers:
+% if not s.direct:
   uint4 next_${p}[${s.loads}];
 % endif
 % endfor
@@ -336,34 +368,36 @@ void ${name}(
     slot = slot == ${stages - 1} ? 0 : slot + 1;
   }
   ${tensor.wait(0)}
+% if pairs:
+  const bool c_aligned = c_offset % 2 == 0;
+% endif
 % for v in range(warp_n // 8):
-% for e in range(2):
   {
-    const index_t j = j0 + warp_j + ${8 * v + e} + lane % 4 * 2;
+    const index_t j = j0 + warp_j + ${8 * v} + lane % 4 * 2;
+    const bool both = j + 1 < n;
     if (j < n) {
-      const index_t c_column_at = ${c.column.offset("c_column", "j")};
+      const index_t c_column_at[2] = {${c.column.offset("c_column", "j")}, ${c.column.offset("c_column", "(j + both)")}};
+% if bias == "column":
+      const float2 added = (float2)(${expr.load(storage, "bias", "j")}, ${expr.load(storage, "bias", "j + both")});
+% endif
 % for u in range(warp_m // 16):
 % for half in range(2):
       {
         const index_t i = i0 + warp_i + ${16 * u + 8 * half} + lane / 4;
         if (i < m) {
-          const index_t at = c_column_at + ${c.row.offset("c_row", "i")};
-          float value = c${u}_${v}.s${2 * half + e};
+          const index_t row_at = ${c.row.offset("c_row", "i")};
+          float2 value = c${u}_${v}.${"hi" if half else "lo"};
 % if bias == "row":
-          value += ${expr.load(storage, "bias", "i")};
+          value += (float2)(${expr.load(storage, "bias", "i")});
 % elif bias == "column":
-          value += ${expr.load(storage, "bias", "j")};
+          value += added;
 % endif
-% if accumulate:
-          value += ${expr.load(result, "c", "at")};
-% endif
-          ${expr.store(result, "value", compute, "c", "at")}
+          ${store_both()}
         }
       }
 % endfor
 % endfor
     }
   }
-% endfor
 % endfor
 }

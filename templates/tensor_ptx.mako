@@ -37,7 +37,7 @@ uint round_tf32(const uint bits) {
 // Begins to copy ${width} bytes, of which those from `count` on are not read but 0; both ends are aligned.
 void copy${width}(__local const uint *to, __global const void *from, const int count) {
   asm volatile("cp.async.${"cg" if width == 16 else "ca"}.shared.global [%0], [%1], ${width}, %2;"
-               : : "r"((uint)(size_t)to), "l"(from), "r"(count) : "memory");
+               : : "r"((uint)(size_t)to), "l"((ulong)from), "r"(count) : "memory");
 }
 % endfor
 </%def>

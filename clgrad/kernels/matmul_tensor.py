@@ -156,8 +156,8 @@ def add_steps(
 def _slab_a(product: Product, tiling: TensorGpu) -> Slab:
     a = product.a
     along_k = a.column.unit or not a.row.unit
-    along, across = (a.column, a.row) if along_k else (a.row, a.column)
-    return _slab(product, tiling, tiling.tile_m, along_k, _direct(product, a, along, across))
+    direct = _direct(product, a, "column" if along_k else "row")
+    return _slab(product, tiling, tiling.tile_m, along_k, direct)
 
 
 def _slab_b(product: Product, tiling: TensorGpu) -> Slab:
@@ -165,18 +165,17 @@ def _slab_b(product: Product, tiling: TensorGpu) -> Slab:
     if isinstance(b, Window):
         return _slab(product, tiling, tiling.tile_n, b.transposed, 0)
     along_k = b.row.unit and not b.column.unit
-    along, across = (b.row, b.column) if along_k else (b.column, b.row)
-    return _slab(product, tiling, tiling.tile_n, along_k, _direct(product, b, along, across))
+    direct = _direct(product, b, "row" if along_k else "column")
+    return _slab(product, tiling, tiling.tile_n, along_k, direct)
 
 
-def _direct(product: Product, operand: Strided, along: Axis, across: Axis) -> int:
+def _direct(product: Product, operand: Strided, along: str) -> int:
     """The widest copy that all rows are aligned to, given that the array is; 0 if there is none."""
-    if not (along.plain and along.unit):
+    axis: Axis = getattr(operand, along)
+    if not (axis.plain and axis.unit):
         return 0
-    digits = (*across.digits, *operand.batch.digits)
-    steps = [stride for extent, stride in digits if extent > 1] + [operand.base]
-    widths = (n for n in (16, 8, 4) if n >= product.dtype.itemsize)
-    return next((n for n in widths if not any(s * product.dtype.itemsize % n for s in steps)), 0)
+    steps = [step * product.dtype.itemsize for step in operand.steps(along)]
+    return next((n for n in (16, 8, 4) if not any(step % n for step in steps)), 0)
 
 
 def _slab(product: Product, tiling: TensorGpu, tile: int, along_k: bool, direct: int) -> Slab:

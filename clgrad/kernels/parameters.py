@@ -251,7 +251,7 @@ class TensorGpu(Tunables):
     #: Sets of the first six, largest first. All run with 256 work-items and 48 KiB of local memory; the
     #: last one with 64 and 16 KiB.
     TILES: ClassVar[tuple[tuple[int, int, int, int, int, int], ...]] = (
-        (128, 128, 64, 32, 64, 3),
+        (128, 128, 64, 64, 64, 3),
         (128, 64, 32, 32, 64, 3),
         (64, 64, 32, 32, 64, 3),
         (32, 64, 16, 32, 64, 4),

@@ -107,6 +107,11 @@ class Strided:
         """The largest element offset."""
         return self.base + self.batch.reach + self.row.reach + self.column.reach
 
+    def steps(self, along: str) -> list[int]:
+        """Where lines along ``"row"`` or ``"column"`` begin is a sum of multiples of these."""
+        axes = (self.batch, self.row if along == "column" else self.column)
+        return [self.base, *(stride for axis in axes for extent, stride in axis.digits if extent > 1)]
+
     @property
     def swapped(self) -> "Strided":
         """The transposed matrix."""
