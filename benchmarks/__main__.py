@@ -111,7 +111,11 @@ def _run(name: str, contenders: list[Contender], args) -> dict:
     """All that is kept of one benchmark; see `report`."""
     module = importlib.import_module(f"benchmarks.{name}")
     wanted = args.match or [""]
-    cases = {case: what for case, what in module.CASES.items() if any(text in case for text in wanted)}
+    cases = {
+        case: what
+        for case, what in module.CASES.items()
+        if any(text in case for text in wanted) and _makes_sense(module, case)
+    }
     able = [c for c in contenders if c.framework == "clgrad" or hasattr(module, c.framework)]
     times = {}
     for number, case in enumerate(cases, 1):
@@ -135,6 +139,12 @@ def _run(name: str, contenders: list[Contender], args) -> dict:
         "bars": {case: report.bars(module, case) for case in cases},
         "seconds": times,
     }
+
+
+def _makes_sense(module, case: str) -> bool:
+    """Whether some device here has the capability that the case is about, if it is about any."""
+    needed = module.needs(case) if hasattr(module, "needs") else None
+    return needed is None or any(getattr(d.capabilities, needed) for d in devices())
 
 
 def _progress(text: str) -> None:

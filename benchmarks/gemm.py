@@ -1,4 +1,4 @@
-"""Matrix products: square, skinny, batched and odd ones, and dense layers."""
+"""Matrix products: square, skinny, batched and odd ones, and dense layers; of 16 bits where tensor cores are."""
 
 import numpy as np
 
@@ -6,10 +6,20 @@ from benchmarks.cases import Op, descriptions, normal, runners, uniform, with_gr
 
 BAR = {"torch": 0.9}
 
+#: How large products on a GPU with tensor cores are named: by what is multiplied there.
+FORMATS = ("float32", "tf32", "float16", "bfloat16")
+
 
 def bar(case: str, peer: str) -> float | None:
     """The bar is set for large square products, and for neither numpy nor the rest."""
+    if peer == "torch" and case.startswith(tuple(f"{kind} 4096 " for kind in FORMATS)):
+        return 0.85 if case.startswith("float32") else 0.5
     return BAR.get(peer) if case.startswith(("1024 ", "2048 ")) else None
+
+
+def needs(case: str) -> str | None:
+    """The capability of a device without which a case says nothing."""
+    return "tensor_cores" if case.startswith(FORMATS) else None
 
 
 def _product(m: int, k: int, n: int, layout: str = "NN") -> Op:
@@ -79,21 +89,58 @@ OPS = {
         }
     ),
 }
-CASES = descriptions(OPS)
-mxnet, torch, tinygrad = runners(OPS)
+#: Rows, sum and columns of each; the last one has few tiles and a long sum.
+SHAPES = {
+    **{f"4096 {layout}": (4096, 4096, 4096, layout) for layout in ("NN", "NT", "TN")},
+    "1024 NN": (1024, 1024, 1024, "NN"),
+    "odd 4095 NN": (4095, 4095, 4095, "NN"),
+    "inner 256 x 16384 x 256 NN": (256, 16384, 256, "NN"),
+}
+TENSOR = {f"{kind} {name}": (kind, _product(*shape)) for kind in FORMATS for name, shape in SHAPES.items()}
+
+CASES = descriptions(OPS) | {case: f"{op.what}, {kind}" for case, (kind, op) in TENSOR.items()}
+_mxnet, _torch, _tinygrad = runners(OPS)
+
+
+def mxnet(mx, case: str):
+    return None if case in TENSOR else _mxnet(mx, case)
+
+
+def tinygrad(tinygrad, case: str):
+    return None if case in TENSOR else _tinygrad(tinygrad, case)
+
+
+def clgrad(clgrad, case: str):
+    clgrad.allow_tf32(case.startswith("tf32"))
+    if case not in TENSOR:
+        return _mxnet(clgrad, case)
+    kind, op = TENSOR[case]
+    stored = "float32" if kind == "tf32" else kind
+    arrays = [clgrad.nd.array(array, dtype=stored) for array in op.arrays()]
+    return lambda: op.mxnet(clgrad.nd, *arrays)
+
+
+def torch(torch, case: str):
+    torch.backends.cuda.matmul.allow_tf32 = case.startswith("tf32")
+    if case not in TENSOR:
+        return _torch(torch, case)
+    kind, op = TENSOR[case]
+    stored = getattr(torch, "float32" if kind == "tf32" else kind)
+    arrays = [torch.tensor(array).to(stored) for array in op.arrays()]
+    return lambda: op.torch(torch, *arrays)
 
 
 def numpy(numpy, case: str):
-    op = OPS[case]
-    if op.numpy is None:
+    op = OPS.get(case)
+    if op is None or op.numpy is None:
         return None
     arrays = op.arrays()
     return lambda: op.numpy(numpy, *arrays)
 
 
 def clblast(clblast, case: str):
-    op = OPS[case]
-    if op.clblast is None:
+    op = TENSOR[case][1] if case.startswith("float32") else OPS.get(case)
+    if op is None or op.clblast is None:
         return None
     x, y = op.arrays()
     zeros = np.zeros_like(op.numpy(np, x, y))
@@ -103,4 +150,4 @@ def clblast(clblast, case: str):
 
 def work(case: str) -> float:
     """Floating-point operations of one call."""
-    return OPS[case].work
+    return TENSOR[case][1].work if case in TENSOR else OPS[case].work

@@ -122,7 +122,7 @@ def _values(name: str, array):
     if name in ("clgrad", "mxnet"):
         return array.asnumpy()
     if name == "torch":
-        return array.detach().cpu().numpy()
+        return array.detach().cpu().double().numpy()  # numpy has no bfloat16
     return array.numpy() if name in ("tinygrad", "clblast") else array
 
 

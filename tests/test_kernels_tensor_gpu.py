@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import plan_harness
@@ -20,7 +21,7 @@ from mako.template import Template
 
 import clgrad
 from clgrad import dtypes, memory
-from clgrad.device import current_context
+from clgrad.device import capabilities, current_context
 from clgrad.kernels import matmul, matmul_tensor, template, tuning
 from clgrad.kernels.conv import ConvGeometry
 from clgrad.kernels.launch import In, Out, Plan, Step
@@ -35,10 +36,10 @@ TILE = TensorGpu(32, 64, 32, 32, 64, 3, 1)
 class Nvidia(plan_harness.PoorestGpu):
     """The device under test, seen as a GPU with tensor cores."""
 
-    def __init__(self, device, **capabilities):
+    def __init__(self, device, **limits):
         super().__init__(device)
         usual = {"tensor_cores": True, "local_memory": 1 << 15, "compute_units": 1}
-        self.capabilities = dataclasses.replace(self.capabilities, **(usual | capabilities))
+        self.capabilities = dataclasses.replace(self.capabilities, **(usual | limits))
 
 
 @functools.cache
@@ -292,6 +293,21 @@ def test_tf32_is_the_nearest(standin, rng):
 
 
 # What is left to the plain kernels
+
+
+@pytest.mark.parametrize(
+    ("extensions", "major", "expected"),
+    [("cl_nv_device_attribute_query", 9, True), ("cl_nv_device_attribute_query", 7, False), ("", 9, False)],
+)
+def test_devices_that_have_them(extensions, major, expected):
+    asked = SimpleNamespace(compute_capability_major_nv=major)
+    assert capabilities._has_tensor_cores(asked, {extensions, "cl_khr_fp64"}) == expected
+
+
+def test_limits_leave_them_alone():
+    assert device().capabilities.tensor_cores
+    assert not device().capabilities.limited({"tensor_cores": 0}).tensor_cores
+    assert not current_context().device.capabilities.tensor_cores
 
 
 def is_tensor(plan):

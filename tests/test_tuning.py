@@ -13,7 +13,7 @@ import pytest
 from clgrad.device import current_context, devices
 from clgrad.kernels import database, matmul, tuning
 from clgrad.kernels.database import Entry
-from clgrad.kernels.parameters import FAMILIES, MapCpu, MapGpu, MatmulCpu, MatmulGpu, ReduceGpu
+from clgrad.kernels.parameters import FAMILIES, MapCpu, MapGpu, MatmulCpu, MatmulGpu, ReduceGpu, TensorGpu
 
 FLOAT = np.dtype("float32")
 
@@ -138,6 +138,11 @@ class TestWrongEntries:
             (MatmulGpu, {}, {"tile_m": 16, "tile_n": 256, "item_m": 16, "item_n": 16}),
             (MatmulGpu, {}, {"tile_m": 32, "tile_n": 32, "item_m": 16, "item_n": 16}),
             (MatmulGpu, {}, {"tile_m": 32, "tile_n": 32, "depth": 64, "item_m": 8, "item_n": 8}),
+            (TensorGpu, {"max_work_group_size": 128}, {"warp_n": 32}),
+            (TensorGpu, {"local_memory": 32768}, {"tile_m": 128, "tile_n": 128, "stages": 3}),
+            (TensorGpu, {}, {"tile_m": 32, "warp_m": 64}),
+            (TensorGpu, {}, {"tile_m": 32, "warp_m": 16, "tile_n": 256, "warp_n": 16, "depth_bytes": 32}),
+            (TensorGpu, {}, {"warp_m": 128, "warp_n": 64}),
             (ReduceGpu, {"max_work_group_size": 64}, {"team": 128}),
             (ReduceGpu, {"local_memory": 1024}, {"team": 64}),
         ],
@@ -145,7 +150,7 @@ class TestWrongEntries:
     def test_what_the_device_cannot_run_is_refused(self, device, kind, limits, values):
         usual = {"max_work_group_size": 1024, "local_memory": 1 << 16, "vector_bytes": 64}
         capabilities = dataclasses.replace(device.capabilities, **(usual | limits))
-        with pytest.raises(ValueError, match=r"device|work-item|slab|divide"):
+        with pytest.raises(ValueError, match=r"device|work-item|slab|divide|warp"):
             kind.read(values, capabilities)
 
     @pytest.mark.parametrize(

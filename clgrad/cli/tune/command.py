@@ -14,7 +14,7 @@ from clgrad import config
 from clgrad.cli.child import Outcome, in_child
 from clgrad.cli.tune.search import Search
 from clgrad.cli.tune.workloads import kind_of
-from clgrad.device import Context, current_context, device
+from clgrad.device import Context, Device, current_context, device
 from clgrad.errors import DeviceError
 from clgrad.kernels import database, tuning
 from clgrad.kernels.database import Entry
@@ -55,12 +55,15 @@ def tune(options: Options) -> int:
     Raises
     ------
     DeviceError
-        There is no such device, or no file to write to.
+        There is no such device, it has none of the families, or there is no file to write to.
     """
     context = device(options.device) if options.device else current_context()
     found = context.device
-    families = [f for f in FAMILIES if f.endswith(f"_{found.kind}")]
-    families = [f for f in families if kind_of(f) in (options.family or KINDS)]
+    families = [f for f in _families_of(found) if kind_of(f) in (options.family or KINDS)]
+    if not families:
+        raise DeviceError(
+            f"{found.name} has no kernels of {', '.join(options.family or KINDS)} to be tuned"
+        )
     print(f"{context}: {found.name}, {found.platform_name}, driver {found.driver_version}")
     if options.show:
         return _show(context, families)
@@ -74,6 +77,12 @@ def tune(options: Options) -> int:
             if not _tune_family(context, family, share, file, folder):
                 return 130
     return 0
+
+
+def _families_of(found: Device) -> list[str]:
+    """The families that the device has kernels of."""
+    families = [f for f in FAMILIES if f.endswith(f"_{found.kind}")]
+    return [f for f in families if kind_of(f) != "tensor" or found.capabilities.tensor_cores]
 
 
 def _show(context: Context, families: list[str]) -> int:

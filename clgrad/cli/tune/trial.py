@@ -13,7 +13,7 @@ from clgrad.cli.child import answer
 from clgrad.cli.tune.workloads import CHECKS, TIMED, Arrays, Workload, kind_of
 from clgrad.device import Device, device
 from clgrad.errors import KernelError
-from clgrad.kernels import tuning
+from clgrad.kernels import matmul_tensor, tuning
 from clgrad.kernels.launch import Plan
 from clgrad.kernels.parameters import FAMILIES, Tunables
 from clgrad.memory import Stream, View
@@ -51,6 +51,7 @@ def measure(context: str, family: str, candidate: str, baseline: str, seconds: s
     kind = FAMILIES[family]
     ours, theirs = (kind.read(json.loads(text), target.capabilities) for text in (candidate, baseline))
     stream = memory.current_stream(target)
+    matmul_tensor.allow_tf32(kind_of(family) == "tensor")
     for workload in CHECKS[kind_of(family)]:
         if workload.runs_on(target):
             _check(stream, workload, _plan(target, workload, ours))

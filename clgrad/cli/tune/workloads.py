@@ -75,19 +75,20 @@ def _product(
     return Workload(f"{size} {layout} {dtype}", [(shape, dtype) for shape in shapes], make, reference)
 
 
-def _convolution(batch: int, channels: int, size: int) -> Workload:
+def _convolution(batch: int, channels: int, size: int, dtype: np.dtype = dtypes.float32) -> Workload:
     """A layer of 5 x 5 windows, whose packing makes the matrix; methods with transforms round."""
     g = ConvGeometry(batch, channels, channels, (size, size), (5, 5), pad=(2, 2))
 
     def reference(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        x, w = x.astype(dtypes.float32), w.astype(dtypes.float32)
         padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (2, 3))
         return np.tensordot(windows, w, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
 
     return Workload(
-        f"convolution 5 x 5 of {batch} x {channels} x {size} x {size}",
-        [(g.data_shape, dtypes.float32), (g.weight_shape, dtypes.float32)],
-        lambda device: conv.plan_forward(device, "tune_conv", dtypes.float32, g),
+        f"convolution 5 x 5 of {batch} x {channels} x {size} x {size} {dtype}",
+        [(g.data_shape, dtype), (g.weight_shape, dtype)],
+        lambda device: conv.plan_forward(device, "tune_conv", dtype, g),
         reference,
         tolerance=1e-5,
     )
@@ -146,6 +147,13 @@ CHECKS: dict[str, list[Workload]] = {
         _product(70, 45, 100, dtype=np.dtype(np.int32)),
         _convolution(3, 5, 7),
     ],
+    "tensor": [
+        _product(37, 75, 29, dtype=dtypes.float16),
+        _product(304, 520, 1104, layout="TT", dtype=dtypes.bfloat16),
+        _product(8, 72, 5000, layout="TN"),
+        _product(33, 65, 200, batch=3, layout="NT", dtype=dtypes.float16),
+        _convolution(3, 5, 7, dtypes.float16),
+    ],
     "map": [
         _map("a + b", (1,), _add, np.add, (1,), (1,)),
         _map("a + b", (40_003,), _add, np.add, (40_003,), (40_003,)),
@@ -172,6 +180,15 @@ TIMED: dict[str, list[Workload]] = {
         _product(2048, 64, 512),
         _product(128, 128, 64, batch=32),
         _convolution(8, 64, 28),
+    ],
+    "tensor": [
+        _product(2048, 2048, 2048, dtype=dtypes.float16),
+        _product(2048, 2048, 2048, layout="TN"),
+        _product(1024, 1024, 1024, layout="NT", dtype=dtypes.bfloat16),
+        _product(1024, 1000, 784, dtype=dtypes.float16),
+        _product(256, 256, 8192, layout="TN", dtype=dtypes.float16),
+        _product(128, 128, 64, batch=256, layout="NT", dtype=dtypes.float16),
+        _convolution(8, 64, 28, dtypes.float16),
     ],
     "map": [
         _map("a + b", (1 << 22,), _add, np.add, (1 << 22,), (1 << 22,)),
