@@ -1,4 +1,4 @@
-"""Matrix products: square, skinny, batched and odd ones, and dense layers; of 16 bits where tensor cores are."""
+"""Matrix products: square, skinny, batched and odd ones, and dense layers; 16-bit ones on tensor cores."""
 
 import numpy as np
 
