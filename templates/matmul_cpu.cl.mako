@@ -22,7 +22,7 @@
     width = vectors * V
     window = b.kind == "window"
 %>\
-${common.prologue(signature, ())}
+${common.prologue(signature, helpers)}
 ## One tile: rows [i0, i0 + rows) of C times the panel. `space` says where B lies: "panel" or "global".
 <%def name="tile(space)">\
       {
@@ -74,7 +74,7 @@ ${common.prologue(signature, ())}
           if (${"1" if i == 0 else f"i0 + {i} < m"}) {
             const index_t at = c_column0 + ${c.row.offset("c_row", f"(i0 + {i})")};
 % for v in range(vectors):
-            ${store_vector(i, v)}
+${operands.store_result(f"c{i}_{v}", f"i0 + {i}", f"j0 + {v * V}", f"at + {v * V}", V)}\
 % endfor
           }
 % endfor
@@ -88,18 +88,6 @@ ${common.prologue(signature, ())}
         }
       }
 </%def>
-## A vector of C that lies in one piece.
-<%def name="store_vector(i, v)">\
-% if bias == "row":
-            c${i}_${v} += ${expr.load(storage, "bias", f"i0 + {i}")};
-% elif bias == "column":
-            c${i}_${v} += ${expr.load(storage, "bias", f"j0 + {v * V}", V)};
-% endif
-% if accumulate:
-            c${i}_${v} += ${expr.load(result, "c", f"at + {v * V}", V)};
-% endif
-            ${expr.store(result, f"c{i}_{v}", compute, "c", f"at + {v * V}", V)}
-</%def>
 ## A tile that is cut off, or whose columns do not lie side by side in C.
 <%def name="store_edge()">\
           for (index_t i = i0; i < min(i0 + ${rows}, m); ++i) {
@@ -107,15 +95,7 @@ ${common.prologue(signature, ())}
             ${operands.axis_begin(c.column, "c_column", "j0")}
             for (int j = 0; j < columns; ++j) {
               ${T} value = edge[(i - i0) * ${width} + j];
-% if bias == "row":
-              value += ${expr.load(storage, "bias", "i")};
-% elif bias == "column":
-              value += ${expr.load(storage, "bias", "j0 + j")};
-% endif
-% if accumulate:
-              value += ${expr.load(result, "c", "at + c_column_at")};
-% endif
-              ${expr.store(result, "value", compute, "c", "at + c_column_at")}
+${operands.store_result("value", "i", "j0 + j", "at + c_column_at")}\
               ${operands.axis_advance(c.column, "c_column")}
             }
           }
@@ -204,6 +184,7 @@ void ${name}(
 % if bias:
   bias += bias_offset + first_batch * bias_batch;
 % endif
+${operands.result_begin()}\
   c += c_offset + c_base + ${c.batch.offset("c_batch", "get_group_id(2)" if split else "first_batch")};
   // Whether the panel's columns lie side by side in C.
   const bool whole = ${"0" if not c.column.unit else f"columns == {width}" + (f" && j0 % c_column_extent0 + {width} <= c_column_extent0" if len(c.column.digits) > 1 else "")};

@@ -6,8 +6,9 @@
 ## Each work-item computes `share` columns. Range: (ceil(n / share), batch).
 ## Assumes: m is small (it is a constant here: m * columns vectors are summed in registers).
 <%namespace name="common" file="common.mako"/>\
+<%namespace name="operands" file="matmul_operands.mako"/>\
 <% V, columns = lanes, 4 %>\
-${common.prologue(signature, ())}
+${common.prologue(signature, helpers)}
 <%def name="sum_lanes(vector)" buffered="True" filter="trim">
 <%
     parts = [f"{vector}.s{lane:x}" for lane in range(V)]
@@ -23,6 +24,7 @@ __kernel void ${name}(
   const index_t j1 = min(n, (index_t)(get_global_id(0) + 1) * share);
   a += a_offset + a_base + ${a.batch.offset("a_batch", "batch")};
   b += b_offset + b_base + ${b.batch.offset("b_batch", "batch")};
+${operands.result_begin()}\
   c += c_offset + c_base + ${c.batch.offset("c_batch", "batch")};
 % if bias:
   bias += bias_offset + batch * bias_batch;
@@ -61,15 +63,7 @@ __kernel void ${name}(
       {
         const index_t at = ${c.row.offset("c_row", str(i))} + ${c.column.offset("c_column", "j")};
         ${T} value = ${sum_lanes(f"c{i}_{x}")} + rest${i}_${x};
-% if bias == "row":
-        value += ${expr.load(storage, "bias", str(i))};
-% elif bias == "column":
-        value += ${expr.load(storage, "bias", "j")};
-% endif
-% if accumulate:
-        value += ${expr.load(storage, "c", "at")};
-% endif
-        ${expr.store(storage, "value", compute, "c", "at")}
+${operands.store_result("value", str(i), "j", "at")}\
       }
 % endfor
     }

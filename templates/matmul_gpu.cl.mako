@@ -22,7 +22,7 @@
     b_along_k = b.transposed if window else b.unit == "row"
     count = {"a": tile_m * depth // group, "b": tile_n * depth // group}
 %>\
-${common.prologue(signature, ())}
+${common.prologue(signature, helpers)}
 ## Which (index, k) of a slab the `l`-th load of this work-item is.
 <%def name="own(along_k, extent, l)" buffered="True" filter="trim">
 ${f"(item / {depth} + {l} * {group // depth})" if along_k else f"(item % {extent})"}
@@ -141,6 +141,7 @@ void ${name}(
 % endif
   a += a_offset + a_base + ${a.batch.offset("a_batch", "batch")};
   b += b_offset + ${"batch * b_batch_stride" if window else "b_base + " + b.batch.offset("b_batch", "batch")};
+${operands.result_begin()}\
   c += c_offset + c_base + ${c.batch.offset("c_batch", "get_group_id(2)" if split else "batch")};
 % if bias:
   bias += bias_offset + batch * bias_batch;
@@ -195,15 +196,7 @@ void ${name}(
         if (i < m) {
           const index_t at = c_column_at + ${c.row.offset("c_row", "i")};
           ${T} value = c${i}_${v}.s${e};
-% if bias == "row":
-          value += ${expr.load(storage, "bias", "i")};
-% elif bias == "column":
-          value += ${expr.load(storage, "bias", "j")};
-% endif
-% if accumulate:
-          value += ${expr.load(result, "c", "at")};
-% endif
-          ${expr.store(result, "value", compute, "c", "at")}
+${operands.store_result("value", "i", "j", "at")}\
         }
       }
 % endfor

@@ -243,3 +243,38 @@ ${transposed(row, lambda i, value: f"*(__local {T}{lanes} *)({target} + {i} * {p
   ${put(i, f"r{rounds}_{i}")}
 % endfor
 </%def>
+
+## ---- Results ---------------------------------------------------------------------------------------
+
+## What has to stand before C's pointer is moved.
+<%def name="result_begin()">\
+% if epilogue:
+  __global ${expr.dtypes.describe(result).storage} *const c_start = c + c_offset;
+% for pointer in epilogue.pointers():
+  ${pointer} += ${pointer}_offset;
+% endfor
+% endif
+</%def>
+
+## Completes and stores `value`, the variable that holds the sum for element (i, j) and for those of its row
+## that follow it, `width` in all; it lies at `at` from C's pointer.
+<%def name="store_result(value, i, j, at, width=1)">\
+% if bias == "row":
+    ${value} += ${expr.load(storage, "bias", i)};
+% elif bias == "column":
+    ${value} += ${expr.load(storage, "bias", j, width)};
+% endif
+% if accumulate:
+    ${value} += ${expr.load(result, "c", at, width)};
+% endif
+% if epilogue:
+    {
+      const size_t place = c - c_start + (${at});
+% for line in epilogue.statements(value, result, width):
+      ${line}
+% endfor
+    }
+% else:
+    ${expr.store(result, value, compute, "c", at, width)}
+% endif
+</%def>

@@ -4,7 +4,7 @@
 ## order, so results do not depend on scheduling. Range: at least (batch * m * n).
 <%namespace name="common" file="common.mako"/>\
 <%namespace name="operands" file="matmul_operands.mako"/>\
-${common.prologue(signature, ())}
+${common.prologue(signature, helpers)}
 __kernel void ${name}(
     ${signature})
 {
@@ -16,15 +16,11 @@ __kernel void ${name}(
   partial += partial_offset + batch * splits * area + element;
   ${T} value = 0;
   for (index_t s = 0; s < splits; ++s) value += partial[s * area];
-% if bias == "row":
-  value += ${expr.load(storage, "bias", "bias_offset + batch * bias_batch + i")};
-% elif bias == "column":
-  value += ${expr.load(storage, "bias", "bias_offset + batch * bias_batch + j")};
+% if bias:
+  bias += bias_offset + batch * bias_batch;
 % endif
   const index_t to = ${c.batch.offset("c_batch", "batch")} + ${c.row.offset("c_row", "i")} + ${c.column.offset("c_column", "j")};
+${operands.result_begin()}\
   c += c_offset + c_base;
-% if accumulate:
-  value += ${expr.load(result, "c", "to")};
-% endif
-  ${expr.store(result, "value", compute, "c", "to")}
+${operands.store_result("value", "i", "j", "to")}\
 }

@@ -30,7 +30,7 @@
     A, B = slab_a, slab_b
     pairs = c.column.plain and c.column.unit and not any(step % 2 for step in c.steps("column"))
 %>\
-${common.prologue(signature, ())}
+${common.prologue(signature, helpers)}
 ${tensor.functions()}
 ## Which row and which chunk of it the `l`-th load of this work-item is.
 <%def name="own_row(s, l)" buffered="True" filter="trim">
@@ -316,6 +316,7 @@ void ${name}(
 % endfor
   a += a_offset + a_base + ${a.batch.offset("a_batch", "batch")};
   b += b_offset + ${"batch * b_batch_stride" if window else "b_base + " + b.batch.offset("b_batch", "batch")};
+${operands.result_begin()}\
   c += c_offset + c_base + ${c.batch.offset("c_batch", "get_group_id(2)" if split else "batch")};
 % if bias:
   bias += bias_offset + batch * bias_batch;
@@ -377,7 +378,7 @@ void ${name}(
     const bool both = j + 1 < n;
     if (j < n) {
       const index_t c_column_at[2] = {${c.column.offset("c_column", "j")}, ${c.column.offset("c_column", "(j + both)")}};
-% if bias == "column":
+% if bias == "column" and not epilogue:
       const float2 added = (float2)(${expr.load(storage, "bias", "j")}, ${expr.load(storage, "bias", "j + both")});
 % endif
 % for u in range(warp_m // 16):
@@ -387,12 +388,19 @@ void ${name}(
         if (i < m) {
           const index_t row_at = ${c.row.offset("c_row", "i")};
           float2 value = c${u}_${v}.${"hi" if half else "lo"};
+% if epilogue:
+${operands.store_result("value.x", "i", "j", "row_at + c_column_at[0]")}\
+          if (both) {
+${operands.store_result("value.y", "i", "j + 1", "row_at + c_column_at[1]")}\
+          }
+% else:
 % if bias == "row":
           value += (float2)(${expr.load(storage, "bias", "i")});
 % elif bias == "column":
           value += added;
 % endif
           ${store_both()}
+% endif
         }
       }
 % endfor

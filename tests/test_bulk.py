@@ -66,6 +66,43 @@ def test_merged_launches_give_the_same_bits(rng, dtype):
             np.testing.assert_array_equal(y, z)
 
 
+@pytest.mark.parametrize("held", ["last", "both"])
+def test_products_go_on_with_what_follows(rng, launches, held):
+    """Activation, scale and bias; what rules will read; and where it pays, arrays of the result's shape."""
+    x, w, bias = arrays(rng, SHAPE, SHAPE, (128,))
+    many, others = arrays(rng, (4, 64, 64), (4, 64, 64))
+    results = {
+        "dot": lambda: (a := nd.dot(x, w), nd.tanh(a * 0.01) * 3),
+        "linear": lambda: (a := nd.FullyConnected(x, w, bias, num_hidden=128), nd.relu(a - 500)),
+        "batch_dot": lambda: (a := nd.batch_dot(many, others), a * a - a),
+        "gemm": lambda: (a := nd.linalg.gemm2(x, x), a * 2),
+        "residual": lambda: (a := nd.dot(x, w), a * 2 + x),
+    }
+    for name, f in results.items():
+        with engine.bulk(0):
+            expected = f()
+        for _ in range(bulk.REPEATS + 1):
+            del launches[:]
+            y = f() if held == "both" else f()[1:]
+            nd.waitall()
+        if name != "residual" or mx.current_context().device.kind == "gpu":
+            assert sum(outputs for _, outputs in launches) == len(y), (name, launches)
+        for got, wanted in zip(y, expected[-len(y) :], strict=True):
+            np.testing.assert_array_equal(got.asnumpy(), wanted.asnumpy())
+
+
+def test_products_that_stay_alone(rng):
+    """What follows is broadcast, of another dtype, or reads the result under another shape."""
+    x, w, row = arrays(rng, SHAPE, SHAPE, (128,))
+    for _ in range(bulk.REPEATS + 2):
+        product = x.asnumpy() @ w.asnumpy()
+        np.testing.assert_allclose((nd.dot(x, w) + row).asnumpy(), product + row.asnumpy(), rtol=1e-5)
+        folded = nd.dot(x, w).reshape((64, 256)) * 2
+        np.testing.assert_allclose(folded.asnumpy(), product.reshape(64, 256) * 2, rtol=1e-5)
+        column = nd.dot(x, w) * x[:, :1]
+        np.testing.assert_allclose(column.asnumpy(), product * x.asnumpy()[:, :1], rtol=1e-5)
+
+
 def test_one_kernel_stores_what_is_held(rng, launches):
     (x,) = arrays(rng, SHAPE)
     for _ in range(bulk.REPEATS + 1):
@@ -172,7 +209,7 @@ def test_gradients(rng):
 
     def f():
         with autograd.record():
-            z = nd.tanh(x * y + x) ** 2 / (1 + nd.abs(y))
+            z = nd.relu(nd.dot(nd.tanh(x * y + x) ** 2 / (1 + nd.abs(y)), x) - 2) * 0.5
         z.backward()
         return z, x.grad.copy(), y.grad.copy()
 
@@ -322,7 +359,7 @@ def test_bulk_sizes_that_are_none(size):
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["add", "multiply", "maximum", "negative", "scale", "write", "drop", "fold", "sum"]
+            ["add", "multiply", "maximum", "negative", "scale", "write", "drop", "fold", "sum", "dot"]
         ),
         st.integers(0, 20),
         st.integers(0, 20),
@@ -354,8 +391,10 @@ def test_random_programs(steps):
                 del held[i % len(held)]
             elif what == "fold":
                 held.append(a.reshape((2, -1)).reshape(a.shape))
-            elif what == "sum":
+            elif what == "sum" and a.ndim == 2:
                 held.append(nd.sum(a, axis=-1, keepdims=True))
+            elif what == "dot" and a.shape == b.shape == SHAPE:
+                held.append(nd.dot(a, b) * 0.01)
             held = [h if len(h.shape) == 2 or h.shape == (128,) else h.reshape((-1,)) for h in held][-9:]
         return [h.asnumpy() for h in held]
 

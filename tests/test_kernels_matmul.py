@@ -11,7 +11,8 @@ import pytest
 
 from clgrad import memory
 from clgrad.device import current_context
-from clgrad.kernels import matmul, matmul_cpu, matmul_gpu, product
+from clgrad.kernels import expr, matmul, matmul_cpu, matmul_gpu, product
+from clgrad.kernels.epilogue import Epilogue
 
 FLOAT = np.dtype("float32")
 SHAPES = ("cpu", "gpu")
@@ -123,6 +124,42 @@ def test_bias(kernel_shape, bias, size, rng):
     """Rows taken for columns, tiles or edges without bias, and swapped operands break this."""
     c, expected = multiply(kernel_shape, rng, *size, bias=bias)
     np.testing.assert_array_equal(c, expected)
+
+
+#: Whole tiles and edges; one whose factors are swapped; the kernel that packs nothing; a sum that is split.
+FINISHED = [
+    (64, 64, 30, "NN"),
+    (20, 70, 30, "TN"),
+    (40, 2, 30, "NN"),
+    (3, 35, 70, "NT"),
+    (5, 7, 5000, "NN"),
+]
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("size", FINISHED)
+@pytest.mark.parametrize("bias", [None, "column"])
+def test_epilogue(kernel_shape, size, bias, rng):
+    """Two results of the product, an array and a number; a bias comes first, and each split ends bare."""
+    m, n, k, layout = size
+    transpose_a, transpose_b = LAYOUTS[layout]
+    a = integers(rng, (2, *((k, m) if transpose_a else (m, k))), FLOAT)
+    b = integers(rng, (2, *((n, k) if transpose_b else (k, n))), FLOAT)
+    inputs = [a, b] + ([integers(rng, n, FLOAT)] if bias else [])
+    residual = integers(rng, (2, m, n), FLOAT)
+    x, r, s = expr.operand(0, FLOAT), expr.operand(1, FLOAT), expr.scalar(0, FLOAT)
+    shape_device = device(kernel_shape)
+    finish = Epilogue(
+        (x * s + r, expr.where(x > 0, x, 0)), (FLOAT,), (FLOAT,), shape_device.capabilities.own_functions
+    )
+    plan = matmul.plan_matmul(
+        shape_device, "test_matmul", FLOAT, m, n, k, batch=2, transpose_a=transpose_a,
+        transpose_b=transpose_b, bias=bias, epilogue=finish, out_shape=(2, m, n),
+    )  # fmt: skip
+    scaled, positive = plan_harness.run(plan, [*inputs, residual], [3.0])
+    expected = reference(inputs, transpose_a, transpose_b, bias)
+    np.testing.assert_array_equal(scaled, expected * 3 + residual)
+    np.testing.assert_array_equal(positive, np.maximum(expected, 0))
 
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)

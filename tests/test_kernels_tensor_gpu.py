@@ -22,8 +22,9 @@ from mako.template import Template
 import clgrad
 from clgrad import dtypes, memory
 from clgrad.device import capabilities, current_context
-from clgrad.kernels import matmul, matmul_tensor, template, tuning
+from clgrad.kernels import expr, matmul, matmul_tensor, template, tuning
 from clgrad.kernels.conv import ConvGeometry
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.parameters import TensorGpu
 from clgrad.kernels.product import matrix
@@ -270,6 +271,20 @@ def test_batches_bias_and_sum_split_along_k(standin, rng, monkeypatch):
     assert [step.kernel for step in plan.steps] == ["test_tensor", "test_tensor_sum"]
     (c,) = plan_harness.run(plan, inputs)
     np.testing.assert_array_equal(c, (a @ b + inputs[2].astype(np.float32)).astype(np.float16))
+
+
+def test_epilogue(standin, rng):
+    """Both neighbours of a pair, each with its own element of the residual, after the bias."""
+    inputs, a, b = operands(rng, 33, 65, 17, dtypes.float32, "NN")
+    inputs += [integers(rng, (65,), np.float32), integers(rng, (1, 33, 65), np.float32)]
+    x, residual = expr.operand(0, dtypes.float32), expr.operand(1, dtypes.float32)
+    finish = Epilogue((x * 2 + residual, -x), (dtypes.float32,))
+    plan = plan_of(33, 65, 17, dtypes.float32, bias="column", epilogue=finish)
+    assert is_tensor(plan)
+    doubled, negative = plan_harness.run(plan, inputs)
+    product = a @ b + inputs[2]
+    np.testing.assert_array_equal(doubled, product * 2 + inputs[3])
+    np.testing.assert_array_equal(negative[0], -product)
 
 
 def test_convolution(standin, rng, monkeypatch):

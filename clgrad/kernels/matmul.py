@@ -23,6 +23,7 @@ import numpy as np
 
 from clgrad.device import Device
 from clgrad.kernels import conv_direct, conv_outer, matmul_cpu, matmul_gpu, matmul_tensor
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.product import (
     Product,
@@ -48,6 +49,7 @@ def plan_matmul(
     b_batched: bool = True,
     bias: str | None = None,
     accumulate: bool = False,
+    epilogue: Epilogue | None = None,
     out_shape: tuple[int, ...],
 ) -> Plan:
     """Plan C = op(A) op(B) (+ bias) of row-major matrices; inputs are A, B and, if any, bias.
@@ -71,6 +73,8 @@ def plan_matmul(
         Adds bias[i], or bias[j], to element (i, j).
     accumulate : bool
         Adds to what the output holds, which the caller then passes to ``Plan.run``.
+    epilogue : Epilogue, optional
+        What to store instead; its arrays are further inputs, its values the outputs.
     out_shape : tuple of int
         Shape of the output, of batch * m * n elements.
     """
@@ -81,9 +85,19 @@ def plan_matmul(
         c=matrix(m, n, False, batch),
         bias=bias,
         accumulate=accumulate,
+        epilogue=epilogue,
     )  # fmt: skip
+    return plan_product(device, name, product, out_shape)
+
+
+def plan_product(device: Device, name: str, product: Product, out_shape: tuple[int, ...]) -> Plan:
+    """Plan one product; inputs are A, B, bias if any, and the epilogue's arrays; outputs its values."""
     roles: Roles = {"a": In(0), "b": In(1), "bias": In(2), "c": Out(0)}
-    return plan(device, name, [product], roles, [(out_shape, dtype)], inputs=3 if bias else 2)
+    inputs, outputs = 3 if product.bias else 2, 1
+    if product.epilogue is not None:
+        roles |= product.epilogue.roles(inputs)
+        inputs, outputs = inputs + len(product.epilogue.arrays), len(product.epilogue.values)
+    return plan(device, name, [product], roles, [(out_shape, product.dtype)] * outputs, inputs)
 
 
 def plan(

@@ -14,6 +14,7 @@ from clgrad.kernels.product import (
     Roles,
     Strided,
     ceil_div,
+    declare_result,
     description,
     index_wide,
     new_scratch,
@@ -153,10 +154,7 @@ def _dot_step(device: Device, name: str, product: Product, roles: Roles, lanes: 
     signature = Signature(index_wide(product))
     signature.array("a", product.dtype, roles["a"])
     signature.array("b", product.dtype, roles["b"])
-    if product.bias:
-        signature.array("bias", product.dtype, roles["bias"])
-        signature.fixed("bias_batch", product.bias_batch)
-    signature.array("c", product.dtype, roles["c"])
+    declare_result(signature, product, roles, product.dtype)
     for key, value in (("n", product.n), ("k", product.k), ("share", share)):
         signature.fixed(key, value)
     for prefix, operand in (("a", product.a), ("b", product.b), ("c", product.c)):
@@ -164,7 +162,8 @@ def _dot_step(device: Device, name: str, product: Product, roles: Roles, lanes: 
             signature.fixed(key, value)
     source = template.render(
         "matmul_dot",
-        name=name, signature=signature, m=product.m, lanes=lanes, **description(product),
+        name=name, signature=signature, m=product.m, lanes=lanes, result=product.dtype,
+        **description(product),
     )  # fmt: skip
     groups = (ceil_div(product.n, share), product.batch, 1)
     return Step(name, source, groups, (1, 1, 1), signature.args)
@@ -211,10 +210,7 @@ def _cpu_step(device: Device, name: str, product: Product, roles: Roles, tiling:
     else:
         signature.array("a", product.dtype, roles["a"])
     signature.array("b", product.dtype, roles["b"])
-    if product.bias:
-        signature.array("bias", product.dtype, roles["bias"])
-        signature.fixed("bias_batch", product.bias_batch)
-    signature.array("c", result, roles["partial"] if split else roles["c"])
+    declare_result(signature, product, roles, result, "partial" if split else "c")
     for key in ("m", "n", "k"):
         signature.fixed(key, getattr(product, key))
     signature.fixed("chunk", tiling.chunk)
@@ -233,7 +229,7 @@ def _cpu_step(device: Device, name: str, product: Product, roles: Roles, tiling:
             signature.fixed(key, value)
     source = template.render(
         "matmul_cpu",
-        name=name, signature=signature, result=result, **description(product),
+        name=name, signature=signature, result=result, **description(product, tiling.lanes),
         lanes=tiling.lanes, rows=tiling.rows, vectors=tiling.vectors, depth=tiling.depth,
         most_rows=tiling.chunk if blocked else 0, packed_a=tiling.packed_a,
         direct_b=tiling.direct_b, split=split, blocked=blocked,

@@ -13,6 +13,7 @@ from clgrad.kernels.product import (
     Product,
     Roles,
     ceil_div,
+    declare_result,
     description,
     index_wide,
     partial,
@@ -126,10 +127,7 @@ def _tiled_step(name: str, product: Product, roles: Roles, kernel: Kernel, split
     signature = Signature(index_wide(product))
     signature.array("a", product.dtype, roles["a"])
     signature.array("b", product.dtype, roles["b"])
-    if product.bias:
-        signature.array("bias", product.dtype, roles["bias"])
-        signature.fixed("bias_batch", product.bias_batch)
-    signature.array("c", result, roles["partial"] if split else roles["c"])
+    declare_result(signature, product, roles, result, "partial" if split else "c")
     for key in ("m", "n", "k"):
         signature.fixed(key, getattr(product, key))
     if split:

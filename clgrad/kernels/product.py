@@ -7,6 +7,7 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.kernels import template
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import In, Out, Scratch, Step
 from clgrad.kernels.signature import Signature
 
@@ -183,7 +184,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Product:
-    """A product to plan. ``bias`` is ``"row"`` (bias[i]), ``"column"`` (bias[j]) or None."""
+    """A product to plan. ``bias`` is ``"row"`` (bias[i]), ``"column"`` (bias[j]) or None.
+
+    The order is: sum, bias, what C holds if the product is to ``accumulate``, epilogue.
+    """
 
     dtype: np.dtype
     m: int
@@ -196,6 +200,7 @@ class Product:
     bias: str | None = None
     bias_batch: int = 0
     accumulate: bool = False
+    epilogue: Epilogue | None = None
 
     @property
     def swapped(self) -> "Product":
@@ -233,8 +238,23 @@ def index_wide(product: Product, splits: int = 1) -> bool:
     return largest >= 1 << 31
 
 
-def description(product: Product) -> dict[str, object]:
-    """Template parameters that all the kernels share; T and M are the compute and the mask type."""
+def declare_result(
+    signature: Signature, product: Product, roles: Roles, result: np.dtype, c: str = "c"
+) -> None:
+    """Declare C, of a dtype and in the role ``c``, and what else its elements are made of."""
+    if product.bias:
+        signature.array("bias", product.dtype, roles["bias"])
+        signature.fixed("bias_batch", product.bias_batch)
+    signature.array("c", result, roles[c])
+    if product.epilogue:
+        product.epilogue.declare(signature, result, roles)
+
+
+def description(product: Product, lanes: int = 1) -> dict[str, object]:
+    """Template parameters that all the kernels share; T and M are the compute and the mask type.
+
+    ``lanes`` is the width of the vectors that are stored, besides single elements.
+    """
     compute = dtypes.compute_type(product.dtype)
     return {
         "storage": product.dtype,
@@ -246,6 +266,8 @@ def description(product: Product) -> dict[str, object]:
         "c": product.c,
         "bias": product.bias,
         "accumulate": product.accumulate,
+        "epilogue": product.epilogue,
+        "helpers": product.epilogue.helpers({1, lanes}) if product.epilogue else (),
     }
 
 
@@ -261,7 +283,7 @@ def partial(product: Product, splits: int, scratch: list[int]) -> tuple[Product,
     area = product.m * product.n
     role = new_scratch(scratch, product.batch * splits * area * compute.itemsize)
     c = matrix(product.m, product.n, False, product.batch * splits)
-    return replace(product, c=c, bias=None, accumulate=False), role
+    return replace(product, c=c, bias=None, accumulate=False, epilogue=None), role
 
 
 def sum_step(name: str, product: Product, roles: Roles, splits: int, group: int) -> Step:
@@ -269,10 +291,7 @@ def sum_step(name: str, product: Product, roles: Roles, splits: int, group: int)
     compute = dtypes.compute_type(product.dtype)
     signature = Signature(index_wide(product, splits))
     signature.array("partial", compute, roles["partial"])
-    if product.bias:
-        signature.array("bias", product.dtype, roles["bias"])
-        signature.fixed("bias_batch", product.bias_batch)
-    signature.array("c", product.dtype, roles["c"])
+    declare_result(signature, product, roles, product.dtype)
     for key in ("m", "n"):
         signature.fixed(key, getattr(product, key))
     signature.fixed("batch_size", product.batch)

@@ -7,7 +7,7 @@ import numpy as np
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import layout, matmul
-from clgrad.kernels.launch import In, Out, Plan
+from clgrad.kernels.launch import Plan
 from clgrad.kernels.product import Axis, Product, Strided
 from clgrad.ops.arithmetic import multiply
 from clgrad.ops.matrix import check_real, check_square, keep_triangle
@@ -32,7 +32,7 @@ def _check_storage(op: str, forward_stype: str | None) -> None:
         raise argument_error(op, "forward_stype", repr(forward_stype), "default, csr, row_sparse, None")
 
 
-@operator(name="_gemm", label="dot")
+@operator(name="_gemm", label="dot", finishes=True)
 def _gemm(call: Call, lhs: Spec, rhs: Spec, *, transpose_a, transpose_b):
     """The product of two matrices, each perhaps transposed first."""
     _check_dtypes(call, lhs, rhs)
@@ -49,6 +49,7 @@ def _gemm(call: Call, lhs: Spec, rhs: Spec, *, transpose_a, transpose_b):
         k,
         transpose_a=transpose_a,
         transpose_b=transpose_b,
+        epilogue=call.epilogue,
         out_shape=(m, n),
     )
 
@@ -107,7 +108,7 @@ def dot(lhs, rhs, transpose_a=False, transpose_b=False, forward_stype=None):
     return reshape(result, shape=(*rows, *columns) or (1,))
 
 
-@operator()
+@operator(finishes=True)
 def batch_dot(
     call: Call, lhs: Spec, rhs: Spec, *, transpose_a=False, transpose_b=False, forward_stype=None
 ):
@@ -132,6 +133,7 @@ def batch_dot(
         batch=math.prod(lhs.shape[:-2]),
         transpose_a=bool(transpose_a),
         transpose_b=bool(transpose_b),
+        epilogue=call.epilogue,
         out_shape=(*lhs.shape[:-2], m, n),
     )
 
@@ -142,7 +144,7 @@ batch_dot.gradient(
 )
 
 
-@operator(name="_linear", label="FullyConnected")
+@operator(name="_linear", label="FullyConnected", finishes=True)
 def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
     """data weight^T + bias, for matrices."""
     for argument, other in (("weight", weight), ("bias", bias)):
@@ -159,6 +161,7 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
         k,
         transpose_b=True,
         bias="column" if bias else None,
+        epilogue=call.epilogue,
         out_shape=(m, n),
     )
 
@@ -221,7 +224,7 @@ def _stacked(shape: tuple[int, ...], axis: int, is_transposed: bool) -> Strided:
     return matrix.swapped if is_transposed else matrix
 
 
-@operator(name="_matmul", label="linalg.gemm2")
+@operator(name="_matmul", label="linalg.gemm2", finishes=True)
 def matrix_product(
     call: Call, lhs: Spec, rhs: Spec, *, transpose_a=False, transpose_b=False, axis=-2
 ) -> Plan:
@@ -235,11 +238,9 @@ def matrix_product(
         a=_stacked(lhs.shape, place, transpose_a),
         b=_stacked(rhs.shape, place, transpose_b),
         c=_stacked(shape, place, False),
+        epilogue=call.epilogue,
     )  # fmt: skip
-    roles = {"a": In(0), "b": In(1), "c": Out(0)}
-    return matmul.plan(
-        call.device, call.kernel(lhs.dtype), [product], roles, [(shape, lhs.dtype)], inputs=2
-    )
+    return matmul.plan_product(call.device, call.kernel(lhs.dtype), product, shape)
 
 
 matrix_product.gradient(

@@ -5,6 +5,9 @@ stream until anything else needs the queue, so program order is kept, and nobody
 not there. Then one kernel computes them all from the arrays that they read, and stores those results that
 somebody still holds: what lives only between two of the ops is never stored.
 
+A product of matrices may be the first call of a bulk: its kernel then goes on with the formulas where it
+would have stored its result (:mod:`clgrad.kernels.epilogue`).
+
 A kernel is built for a sequence of calls that has come up before; until then they are launched one by one.
 The numbers are the same either way, since each op's result is rounded to its dtype.
 """
@@ -20,10 +23,11 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.bounded import Bounded
 from clgrad.kernels import expr, layout, map
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Storage, Stream, View
-from clgrad.registry.operator import joint_name
+from clgrad.registry.operator import Spec, joint_name
 
 #: Arrays that are read, and results that are stored, at most: kernel arguments are limited (1024 bytes on
 #: PoCL), and so are registers.
@@ -56,6 +60,24 @@ class Formula(Protocol):
         ...
 
 
+class Product(NamedTuple):
+    """A call of an op whose kernel can go on with an epilogue."""
+
+    op: Any
+    names: tuple[str, ...]
+    attributes: dict
+
+    @property
+    def label(self) -> str:
+        """What the op is called."""
+        return self.op.label
+
+    def plan(self, stream: Stream, layouts: Sequence[Layout], epilogue: Epilogue) -> Plan:
+        """The launches for arrays of these layouts, with an epilogue."""
+        specs = [Spec(*x) for x in layouts]
+        return self.op.make_plan(stream.device, self.names, specs, self.attributes, epilogue)
+
+
 class Call(NamedTuple):
     """What the kernel of a sequence depends on of one call in it.
 
@@ -63,7 +85,7 @@ class Call(NamedTuple):
     result of its ``i``-th call.
     """
 
-    op: Formula
+    op: Formula | Product
     #: Of the arrays, and of the numbers.
     names: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -71,11 +93,19 @@ class Call(NamedTuple):
     references: tuple[int, ...]
 
 
+class Kernel(NamedTuple):
+    """The one launch for a sequence of calls, and the arrays that it reads."""
+
+    plan: Plan
+    references: tuple[int, ...]
+
+
 class Pending(NamedTuple):
     """A call that waits."""
 
-    op: Formula
+    op: Formula | Product
     names: tuple[str, ...]
+    #: The numbers among the arguments.
     attributes: dict
     plan: Plan
     views: Sequence[View]
@@ -91,36 +121,48 @@ class Sequel:
         self.calls = calls
         #: By the plan of the next call and what it reads.
         self.followers: Bounded[tuple, Sequel] = Bounded(FOLLOWERS)
-        #: By which results are stored: the plan, or how often it would have been used.
-        self.kernels: dict[tuple[bool, ...], Plan | int] = {}
+        #: By which results are stored: the kernel, or how often it would have been used.
+        self.kernels: dict[tuple[bool, ...], Kernel | int] = {}
 
-    def kernel(self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View]) -> Plan | None:
+    def kernel(self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View]) -> Kernel | None:
         """The one launch for the sequence; None until it has come up often enough."""
         known = self.kernels.get(stored, 0)
-        if isinstance(known, Plan):
+        if isinstance(known, Kernel):
             return known
         if known < REPEATS or len(self.calls) == 1:
             self.kernels[stored] = known + 1
             return None
-        made = self.kernels[stored] = self._plan(stream, stored, [view.layout for view in leaves])
+        made = self.kernels[stored] = self._kernel(stream, stored, [view.layout for view in leaves])
         return made
 
-    def _plan(self, stream: Stream, stored: Sequence[bool], layouts: Sequence[Layout]) -> Plan:
-        leaves = [expr.operand(i, x.dtype) for i, x in enumerate(layouts)]
-        shape, dtype = self.calls[0].plan.layouts[0]
-        values: list[Expr] = []
+    def _kernel(self, stream: Stream, stored: Sequence[bool], layouts: Sequence[Layout]) -> Kernel:
+        first = self.calls[0]
+        product = first.op if isinstance(first.op, Product) else None
+        formulas = self.calls if product is None else self.calls[1:]
+        read = sorted({r for call in formulas for r in call.references if r >= 0})
+        slots = {r: slot for slot, r in enumerate(read, 0 if product is None else 1)}
+        leaves = {r: expr.operand(slot, layouts[r].dtype) for r, slot in slots.items()}
+        values = [] if product is None else [expr.operand(0, first.plan.layouts[0].dtype)]
         scalars: list[np.dtype] = []
-        for op, names, numbers, plan, references in self.calls:
+        for op, names, numbers, plan, references in formulas:
             arguments = [leaves[r] if r >= 0 else values[~r] for r in references]
             result = plan.layouts[0].dtype
+            assert not isinstance(op, Product), "a product is the first call"
             value = op.expression(names, arguments, numbers, len(scalars), result)
             values.append(expr.cast(value, result))
             scalars += [result] * len(numbers)
-        outputs = [
-            map.Output(value, layout.broadcast(shape, shape, value.dtype))
-            for value, is_stored in zip(values, stored, strict=True)
-            if is_stored
-        ]
+        kept = [value for value, is_stored in zip(values, stored, strict=True) if is_stored]
+        own = [layouts[r] for r in read]
+        if product is None:
+            return Kernel(self._map(stream, kept, own, scalars), tuple(read))
+        functions = stream.device.capabilities.own_functions
+        epilogue = Epilogue(tuple(kept), tuple([x.dtype for x in own]), tuple(scalars), functions)
+        plan = product.plan(stream, [layouts[r] for r in first.references], epilogue)
+        return Kernel(plan, (*first.references, *read))
+
+    def _map(self, stream: Stream, values: Sequence[Expr], layouts: Sequence[Layout], scalars) -> Plan:
+        shape, dtype = self.calls[0].plan.layouts[0]
+        outputs = [map.Output(v, layout.broadcast(shape, shape, v.dtype)) for v in values]
         operands = [layout.broadcast(x.shape, shape, x.dtype) for x in layouts]
         name = joint_name([call.op.label for call in self.calls], "forward", dtype)
         return map.plan(stream.device, name, shape, outputs, operands, scalars)
@@ -128,16 +170,26 @@ class Sequel:
 
 def launch(stream: Stream, op: Formula, names, attributes: dict, plan: Plan, views: Sequence[View]) -> View:
     """Let a call's launch wait, or enqueue it where it cannot; the result."""
+    if _may_wait(stream, plan, views) and (not attributes or _fit(attributes.values(), plan)):
+        return _wait(stream, op, names, attributes, plan, views)
+    return plan.run(stream, views, tuple(attributes.values()))[0]
+
+
+def launch_product(stream: Stream, product: Product, plan: Plan, views: Sequence[View]) -> View:
+    """The same for a product: it joins none, but others may join it."""
+    if _may_wait(stream, plan, views):
+        stream.flush()
+        return _wait(stream, product, product.names, {}, plan, views)
+    return plan.run(stream, views)[0]
+
+
+def _may_wait(stream: Stream, plan: Plan, views: Sequence[View]) -> bool:
     may_wait = plan.cache.get("may wait")
     if may_wait is None:
         may_wait = plan.cache["may wait"] = plan.layouts[0].size >= FEWEST and _is_whole(plan, views)
-    if may_wait and stream.bulk_size > 1 and (not attributes or _fit(attributes.values(), plan)):
-        for view in views:
-            if view.storage.stream is not stream:
-                break
-        else:
-            return _wait(stream, op, names, attributes, plan, views)
-    return plan.run(stream, views, tuple(attributes.values()))[0]
+    if not may_wait or stream.bulk_size < 2:
+        return False
+    return all(view.storage.stream is stream for view in views)
 
 
 def _is_whole(plan: Plan, views: Sequence[View]) -> bool:
@@ -182,6 +234,7 @@ class Bulk:
     __slots__ = (
         "_first",
         "_found",
+        "_layout",
         "_leaves",
         "_numbers",
         "_results",
@@ -205,6 +258,8 @@ class Bulk:
         if not any(view.storage in storages for view in views):
             return False
         self._shape = first.result.layout.shape
+        #: What the results must be like if the first is a product.
+        self._layout = first.result.layout if isinstance(first.op, Product) else None
         self._leaves: list[View] = []
         #: By serial of the storage: number of the array, layout and offset.
         self._found: dict[int, tuple[int, Layout, int]] = {}
@@ -231,14 +286,27 @@ class Bulk:
         calls, before = len(self._unread), len(self._leaves)
         if plan.layouts[0].shape != self._shape or calls >= self._stream.bulk_size:
             return None
+        if self._layout is not None and not self._alike(plan, views):
+            return None
         references = self._refer(views)
         fits = len(self._leaves) <= LEAVES and (calls < STORED or self._stored() < STORED)
-        if references is None or min(references) >= before or not fits:
+        if references is None or min(references) >= before or not fits or not self._pays(references):
             for view in self._leaves[before:]:
                 del self._found[view.storage.serial]
             del self._leaves[before:]
             return None
         return references
+
+    def _alike(self, plan: Plan, views: Sequence[View]) -> bool:
+        """Whether a call reads and makes arrays that lie in memory as the product does."""
+        return plan.layouts[0] is self._layout and all(v.layout is self._layout for v in views)
+
+    def _pays(self, references: Sequence[int]) -> bool:
+        """Whether reading these arrays costs less than a launch of its own.
+
+        A CPU's tiles are pieces of rows, which no prefetcher follows: a residual cost more there.
+        """
+        return self._layout is None or self._stream.device.kind != "cpu" or max(references) < 0
 
     def _refer(self, views: Sequence[View]) -> tuple[int, ...] | None:
         references = []
@@ -291,9 +359,10 @@ class Bulk:
             self._enqueue_each(held)
         else:
             made = [s for s in held if s is not None]
-            targets = [View(s, 0, x) for s, x in zip(made, kernel.layouts, strict=True)]
-            kernel.run(self._stream, self._leaves, self._numbers, targets)
-        self.merged = kernel
+            targets = [View(s, 0, x) for s, x in zip(made, kernel.plan.layouts, strict=True)]
+            views = [self._leaves[r] for r in kernel.references]
+            kernel.plan.run(self._stream, views, self._numbers, targets)
+            self.merged = kernel.plan
         self._leaves, self._unread = [], []  # the tape keeps this object, but none of the memory
 
     def _enqueue_each(self, held: Sequence[Storage | None]) -> None:

@@ -202,13 +202,6 @@ class Elementwise(Operator):
     def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
         return [bulk.launch(stream, self, names, attributes, plan, views)]
 
-    def record(self, names, arrays, attributes, results, plan: Plan | None) -> Node | None:
-        """Put the call on the tape, with the launches that it waits with."""
-        node = super().record(names, arrays, attributes, results, plan)
-        if node is not None:
-            node.bulk = results[0]._view.storage.stream.waiting
-        return node
-
     def _dtype(self, names, specs) -> np.dtype:
         bound = [(n, s.dtype) for n, s in zip(names, specs, strict=True) if n not in self.free]
         if not bound:

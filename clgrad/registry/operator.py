@@ -304,7 +304,9 @@ class Operator:
             else:
                 plan.run(stream, views, scalars, targets)
         if tape.state.recording:
-            self.record(names, arrays, attributes, results, plan)
+            node = self.record(names, arrays, attributes, results, plan)
+            if node is not None:
+                node.bulk = stream.waiting
         elif tape.state.launches is not None:
             handles = [a._view.storage.handle for a in (*arrays, *results)]
             tape.state.launches.append((plan, handles))

@@ -8,8 +8,10 @@ from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.device import Context, Device, as_context
 from clgrad.errors import OperatorError, argument_error
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import Plan
-from clgrad.memory import current_stream
+from clgrad.memory import Stream, View, current_stream
+from clgrad.registry import bulk
 from clgrad.registry.arrays import checked_out
 from clgrad.registry.operator import Operator, kernel_name, stream_for, table
 
@@ -30,6 +32,8 @@ class Call(RelabelCall):
     """What a planner is told besides its arguments."""
 
     device: Device
+    #: What the last kernel is to go on with, of ops that are declared with ``finishes``.
+    epilogue: Epilogue | None = None
 
     def kernel(self, dtype, what: str = "forward") -> str:
         """Kernel name in the house's form."""
@@ -40,11 +44,13 @@ class Planned(Operator):
     """An op whose function plans launches: ``f(call, *specs, **attributes) -> Plan``.
 
     Attributes named in ``numbers`` are passed to the kernels at each run and are not part of the plan.
+    An op that ``finishes`` hands ``call.epilogue`` on to its kernel, if there is one.
     """
 
-    def __init__(self, planner, name=None, aliases=(), numbers=(), **options):
+    def __init__(self, planner, name=None, aliases=(), numbers=(), finishes=False, **options):
         super().__init__(planner, name, aliases, skip=1, **options)
         self.numbers = tuple(numbers)
+        self.finishes = finishes
 
     def apply(self, names, arrays, attributes, out=None):
         """Run on bound arrays."""
@@ -62,9 +68,14 @@ class Planned(Operator):
         key = tuple([v for n, v in attributes.items() if n not in self.numbers])
         return self.run(stream, names, arrays, attributes, key, scalars, out)
 
-    def make_plan(self, device: Device, names, specs, attributes) -> Plan:
+    def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
+        if self.finishes:
+            return [bulk.launch_product(stream, bulk.Product(self, names, attributes), plan, views)]
+        return plan.run(stream, views, scalars)
+
+    def make_plan(self, device: Device, names, specs, attributes, epilogue: Epilogue | None = None) -> Plan:
         """Call the planner; it is not told the numbers, which change from run to run."""
-        call = Call(self.label, device)
+        call = Call(self.label, device, epilogue)
         fixed = {n: None if n in self.numbers else v for n, v in attributes.items()}
         if self.variadic is not None:
             return self.function(call, *specs, **fixed)
