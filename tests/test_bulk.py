@@ -71,10 +71,15 @@ def test_products_go_on_with_what_follows(rng, launches, held):
     """Activation, scale and bias; what rules will read; and where it pays, arrays of the result's shape."""
     x, w, bias = arrays(rng, SHAPE, SHAPE, (128,))
     many, others = arrays(rng, (4, 64, 64), (4, 64, 64))
+    images, filters, some = arrays(rng, (4, 3, 32, 32), (20, 3, 5, 5), (20,))
     results = {
         "dot": lambda: (a := nd.dot(x, w), nd.tanh(a * 0.01) * 3),
         "linear": lambda: (a := nd.FullyConnected(x, w, bias, num_hidden=128), nd.relu(a - 500)),
         "batch_dot": lambda: (a := nd.batch_dot(many, others), a * a - a),
+        "conv": lambda: (
+            a := nd.Convolution(images, filters, some, kernel=(5, 5), pad=(2, 2), num_filter=20),
+            nd.relu(a - 500),
+        ),
         "gemm": lambda: (a := nd.linalg.gemm2(x, x), a * 2),
         "residual": lambda: (a := nd.dot(x, w), a * 2 + x),
     }
@@ -89,6 +94,20 @@ def test_products_go_on_with_what_follows(rng, launches, held):
             assert sum(outputs for _, outputs in launches) == len(y), (name, launches)
         for got, wanted in zip(y, expected[-len(y) :], strict=True):
             np.testing.assert_array_equal(got.asnumpy(), wanted.asnumpy())
+
+
+def test_convolutions_that_are_no_products(rng):
+    """Depthwise ones, and on CPUs those by Winograd's method, have kernels that do not go on."""
+    for channels, groups in ((16, 16), (32, 1)):
+        x, w = arrays(rng, (2, channels, 32, 32), (channels, channels // groups, 3, 3))
+        sizes = {"kernel": (3, 3), "pad": (1, 1), "num_filter": channels, "num_group": groups}
+
+        def f(x=x, w=w, sizes=sizes):
+            y = nd.Convolution(x, w, no_bias=True, **sizes)
+            return [nd.sigmoid(y * 0.01) * y]
+
+        for got, expected in several_times(f):
+            np.testing.assert_array_equal(got[0], expected[0])
 
 
 def test_products_that_stay_alone(rng):

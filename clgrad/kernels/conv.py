@@ -31,8 +31,9 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import winograd
+from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import In, Out, Plan
-from clgrad.kernels.matmul import plan, plan_batch_sum
+from clgrad.kernels.matmul import plan, plan_batch_sum, plan_product
 from clgrad.kernels.product import Axis, Product, Roles, Strided, Window, matrix
 
 #: Positions of an image, and channels on either side, from which on it pays to make the gradient of 1 x 1
@@ -146,9 +147,17 @@ class ConvGeometry:
 
 
 def plan_forward(
-    device: Device, name: str, dtype: np.dtype, geometry: ConvGeometry, bias: bool = False
+    device: Device,
+    name: str,
+    dtype: np.dtype,
+    geometry: ConvGeometry,
+    bias: bool = False,
+    epilogue: Epilogue | None = None,
 ) -> Plan:
-    """Plan the convolution; inputs are data, weights and, if any, bias [out channel]."""
+    """Plan the convolution; inputs are data, weights, if any bias [out channel], and the epilogue's arrays.
+
+    There may be an epilogue if the plan without one ``finishes``.
+    """
     g = geometry
     taps, positions = math.prod(g.kernel), math.prod(g.output)
     shape = winograd_shape(g)
@@ -173,10 +182,9 @@ def plan_forward(
         ),
         bias="row" if bias else None,
         bias_batch=g.group_out,
+        epilogue=epilogue,
     )
-    roles: Roles = {"a": In(1), "b": In(0), "bias": In(2), "c": Out(0)}
-    outputs = [(g.output_shape, dtype)]
-    return plan(device, name, [product], roles, outputs, inputs=3 if bias else 2)
+    return plan_product(device, name, product, g.output_shape, a=1, b=0)
 
 
 def plan_grad_weight(device: Device, name: str, dtype: np.dtype, geometry: ConvGeometry) -> Plan:

@@ -177,6 +177,7 @@ class Plan:
         "_tables",
         "cache",
         "device",
+        "finishes",
         "inputs",
         "layouts",
         "outputs",
@@ -205,6 +206,8 @@ class Plan:
         self._prepared = [
             _Prepared(device, s, inputs, len(outputs), self._tables) for s in self.steps if not nothing
         ]
+        #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
+        self.finishes = False
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
 

@@ -90,9 +90,11 @@ def plan_matmul(
     return plan_product(device, name, product, out_shape)
 
 
-def plan_product(device: Device, name: str, product: Product, out_shape: tuple[int, ...]) -> Plan:
-    """Plan one product; inputs are A, B, bias if any, and the epilogue's arrays; outputs its values."""
-    roles: Roles = {"a": In(0), "b": In(1), "bias": In(2), "c": Out(0)}
+def plan_product(
+    device: Device, name: str, product: Product, out_shape: tuple[int, ...], a: int = 0, b: int = 1
+) -> Plan:
+    """Plan one product; inputs are A and B, at ``a`` and ``b``, bias if any, and the epilogue's arrays."""
+    roles: Roles = {"a": In(a), "b": In(b), "bias": In(2), "c": Out(0)}
     inputs, outputs = 3 if product.bias else 2, 1
     if product.epilogue is not None:
         roles |= product.epilogue.roles(inputs)
@@ -111,10 +113,13 @@ def plan(
     """Plan products that together make the outputs (several if a convolution has phases)."""
     steps: list[Step] = []
     scratch: list[int] = []
+    finishes = len(products) == 1
     for product in products:
         if product.batch * product.m * product.n:
-            _add_steps(device, name, product, dict(roles), steps, scratch)
-    return Plan(device, steps, outputs, inputs, scratch)
+            finishes &= _add_steps(device, name, product, dict(roles), steps, scratch)
+    made = Plan(device, steps, outputs, inputs, scratch)
+    made.finishes = finishes
+    return made
 
 
 def plan_batch_sum(
@@ -142,7 +147,8 @@ def plan_batch_sum(
 
 def _add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
-) -> None:
+) -> bool:
+    """Append the launches of a product; whether its kernel may have an epilogue."""
     if product.k == 0:  # an empty sum: the operands are not read
         nothing = matrix(product.m, 0, False, 1)
         product = replace(product, a=nothing, b=matrix(0, product.n, False, 1))
@@ -151,10 +157,13 @@ def _add_steps(
         roles["a"], roles["b"] = roles["b"], roles["a"]
     for direct in (conv_direct, conv_outer):
         if direct.takes(device, product):
+            assert product.epilogue is None, "the plan without one does not finish"
             direct.add_steps(device, name, product, roles, steps, scratch)
-            return
+            return False
     if matmul_tensor.takes(device, product):
         matmul_tensor.add_steps(device, name, product, roles, steps, scratch)
-        return
-    shape = matmul_cpu if device.kind == "cpu" else matmul_gpu
-    shape.add_steps(device, name, product, roles, steps, scratch)
+    elif device.kind == "cpu":
+        matmul_cpu.add_steps(device, name, product, roles, steps, scratch)
+    else:
+        matmul_gpu.add_steps(device, name, product, roles, steps, scratch)
+    return True

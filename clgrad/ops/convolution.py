@@ -18,11 +18,11 @@ from clgrad.registry import Call, Spec, composite, operator
 LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 
 
-@operator(name="_conv", label="Convolution")
+@operator(name="_conv", label="Convolution", finishes=True)
 def _conv(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, geometry: ConvGeometry):
     """Cross-correlation of data with weight, plus bias."""
     return conv.plan_forward(
-        call.device, call.kernel(data.dtype), data.dtype, geometry, bias=bias is not None
+        call.device, call.kernel(data.dtype), data.dtype, geometry, bias is not None, call.epilogue
     )
 
 

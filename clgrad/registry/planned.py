@@ -69,7 +69,7 @@ class Planned(Operator):
         return self.run(stream, names, arrays, attributes, key, scalars, out)
 
     def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
-        if self.finishes:
+        if self.finishes and plan.finishes:
             return [bulk.launch_product(stream, bulk.Product(self, names, attributes), plan, views)]
         return plan.run(stream, views, scalars)
 
