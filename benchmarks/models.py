@@ -153,7 +153,8 @@ LSTM = Net(
 )
 
 
-# ResNet-18, as it is used for images of 32 x 32: a first convolution of 3 x 3, and no pooling after it
+# ResNet-18, for images of 224 x 224, and as it is used for images of 32 x 32: there the first convolution is
+# one of 3 x 3, and no pooling follows it
 
 #: Channels, filters and stride of each block.
 BLOCKS = (
@@ -164,7 +165,7 @@ BLOCKS = (
 )
 
 
-def _resnet_parameters() -> Arrays:
+def _resnet_parameters(stem: int) -> Arrays:
     made = Parameters()
 
     def unit(name: str, filters: int, channels: int, kernel: int) -> None:
@@ -172,7 +173,7 @@ def _resnet_parameters() -> Arrays:
         made.norm(name, filters)
         made.moments(name, filters)
 
-    unit("stem", 64, 3, 3)
+    unit("stem", 64, 3, stem)
     for number, (channels, filters, stride) in enumerate(BLOCKS):
         unit(f"{number}_first", filters, channels, 3)
         unit(f"{number}_second", filters, filters, 3)
@@ -182,9 +183,11 @@ def _resnet_parameters() -> Arrays:
     return made.arrays
 
 
-def _blocks(unit, relu, x):
-    """``unit(x, name, stride)`` is a convolution and its batch normalisation."""
-    x = relu(unit(x, "stem", 1))
+def _blocks(unit, relu, pool, x):
+    """``unit(x, name, stride)`` is a convolution and its batch normalisation; ``pool`` halves the sizes."""
+    large = x.shape[-1] > 32
+    x = relu(unit(x, "stem", 2 if large else 1))
+    x = pool(x) if large else x
     for number, (_, _, stride) in enumerate(BLOCKS):
         y = relu(unit(x, f"{number}_first", stride))
         y = unit(y, f"{number}_second", 1)
@@ -204,7 +207,10 @@ def _resnet_mxnet(nd, p, x, label):
         x = nd.Convolution(x, weight, num_filter=filters, no_bias=True, **sizes)
         return nd.BatchNorm(x, *_moments(p, name), eps=1e-5, fix_gamma=False)
 
-    x = _blocks(unit, nd.relu, x)
+    def pool(x):
+        return nd.Pooling(x, pool_type="max", kernel=(3, 3), stride=(2, 2), pad=(1, 1))
+
+    x = _blocks(unit, nd.relu, pool, x)
     x = nd.Pooling(x, global_pool=True, pool_type="avg", kernel=(1, 1))
     return _cross_entropy(nd, _dense(nd, p, "last", x), label)
 
@@ -218,13 +224,24 @@ def _resnet_torch(torch, p, x, label):
         gamma, beta, mean, var = _moments(p, name)
         return functional.batch_norm(x, mean, var, gamma, beta, training=True, eps=1e-5)
 
-    x = _blocks(unit, torch.relu, x).mean((2, 3))
+    def pool(x):
+        return functional.max_pool2d(x, 3, 2, 1)
+
+    x = _blocks(unit, torch.relu, pool, x).mean((2, 3))
     return functional.cross_entropy(_linear(torch, p, "last", x), label)
 
 
-RESNET18 = Net(
-    _resnet_parameters, lambda: [numbers(32, 3, 32, 32), labels(10, 32)], _resnet_mxnet, _resnet_torch
-)
+def _resnet18(images: int, size: int, stem: int) -> Net:
+    return Net(
+        lambda: _resnet_parameters(stem),
+        lambda: [numbers(images, 3, size, size), labels(10, images)],
+        _resnet_mxnet,
+        _resnet_torch,
+    )
+
+
+RESNET18_32 = _resnet18(32, 32, 3)
+RESNET18_224 = _resnet18(4, 224, 7)
 
 
 # A block of a transformer that reads from left to right, and a layer that scores the next of 128 characters
