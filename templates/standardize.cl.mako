@@ -1,15 +1,17 @@
-## Rows standardised by their own mean and variance, then scaled and shifted (layer normalisation):
+## Rows standardised by their own mean and variance, then scaled and shifted (normalisation of layers, instances
+## and groups):
 ##
 ##     y = gamma (x - mean) / sqrt(var + eps) + beta,   mean = sum(x) / n,   var = sum((x - mean)^2) / n
 ##
-## Layout: x and y are (outer, n), C order; gamma and beta (n); mean and var (outer), in the dtype that is
-##   computed in.
+## Layout: x and y are (outer, n), C order; gamma and beta (n), or with PERIODIC (period), one for each of so
+##   many rows, again and again; mean and var (outer), in the dtype that is computed in.
 ## The mean is found as p + sum(x - p) / n, p the row's first element: differences that are exact where the
 ##   elements are near each other and far from 0, so that neither mean nor variance suffers from cancellation
 ##   (the shifted two-pass algorithm: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the
 ##   sample variance", 1983).
 ## CPU shape: a work-item takes a range of rows and runs over each three times, while it is in the cache, WIDTH
-##   elements at a time; the last vector overlaps the one before it, and its first lanes do not count.
+##   elements at a time; the last vector overlaps the one before it, and its first lanes do not count. With
+##   STREAMS, y is stored past the caches.
 ## GPU shape: a work-group has COLUMNS rows and TEAM work-items for each, which join their sums by a tree in
 ##   local memory.
 ## Assumes: WIDTH is at most n; TEAM and COLUMNS are powers of two; nobody leaves before a barrier; y does not
@@ -28,8 +30,18 @@ sums = [("shift", "x_"), ("square", "(x_ - shift) * (x_ - shift)")]
 result = f"((x_ - shift) * scale) * {{gamma}} + {{beta}}"
 
 def of_width(value, width):
+    if k.periodic:
+        return value.format(gamma="row_gamma", beta="row_beta")
     return value.format(**{a: expr.load(d, a, "j", width) for a, d in k.vectors.items()})
 %>\
+## What all elements of a row are scaled and shifted by.
+<%def name="load_vectors(row)">\
+% if k.periodic:
+% for array, dtype in k.vectors.items():
+    const ${T} row_${array} = ${expr.load(dtype, array, f"{row} % period")};
+% endfor
+% endif
+</%def>\
 ## x - p, of which everything is made.
 <%def name="load(at, width)" filter="trim">
 ${expr.load(k.dtype, "x", f"first + {at}", width)} - pivot
@@ -49,6 +61,7 @@ ${expr.load(k.dtype, "x", f"first + {at}", width)} - pivot
 </%def>\
 <%def name="by_vectors()">\
     const index_t first = row * n;
+${load_vectors("row")}\
     const ${T} pivot = ${expr.load(k.dtype, "x", "first")};
 % for name, term in sums:
     ${TW} ${", ".join(f"{name}_{u} = ({TW})(0)" for u in range(CHAINS))};
@@ -81,14 +94,14 @@ ${finish(name)}\
     for (index_t j = 0; j < whole; j += ${W}) {
       const ${TW} x_ = ${load("j", W)};
       const ${TW} result = ${of_width(result, W)};
-      ${expr.store(k.dtype, "result", compute, "y", "first + j", W)}
+      ${expr.store(k.dtype, "result", compute, "y", "first + j", W, k.streams)}
     }
 % if W > 1:
     if (whole < n) {
       const index_t j = n - ${W};
       const ${TW} x_ = ${load("j", W)};
       const ${TW} result = ${of_width(result, W)};
-      ${expr.store(k.dtype, "result", compute, "y", "first + j", W)}
+      ${expr.store(k.dtype, "result", compute, "y", "first + j", W, k.streams)}
     }
 % endif
 ${store_moments()}\
@@ -122,6 +135,9 @@ ${store_moments()}\
   }
 </%def>\
 ${common.prologue(k.signature, [])}
+% if k.streams:
+${common.streaming()}
+% endif
 % if k.gpu:
 __attribute__((reqd_work_group_size(${k.team * k.columns}, 1, 1)))
 % endif
@@ -142,6 +158,7 @@ __kernel void ${k.name}(
   // A row that does not exist is empty: its work-items only keep the barriers complete.
   const index_t end = row < outer ? n : 0;
   const ${T} pivot = ${expr.load(k.dtype, "x", "first")};
+${load_vectors("min(row, outer - 1)")}\
 ${by_team()}\
 % else:
   const index_t whole = n - n % ${W};
@@ -154,5 +171,8 @@ ${by_team()}\
   for (index_t row = first_row; row < last_row; ++row) {
 ${by_vectors()}\
   }
+% if k.streams:
+  ${common.streamed()}
+% endif
 % endif
 }

@@ -233,6 +233,26 @@ def test_rows_standardised(shape, size, dtype, rng):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_rows_standardised_with_numbers_of_their_own(shape, rng):
+    """A number of the row before, or of the column; results past the caches at addresses of all kinds."""
+    x = rng.standard_normal((14, 333)).astype(F32)
+    gamma, beta = rng.standard_normal((2, 7)).astype(F32)
+    device, kinds = device_of_shape(shape), dict.fromkeys(("x", "gamma", "beta"), F32)
+    past_caches = dataclasses.replace(parameters.MapCpu.default(device.capabilities), stream_bytes=1 << 12)
+    with tuning.forced(past_caches):
+        plan = rowwise.plan_standardize(
+            device, "group_norm", x.shape, kinds, [x.shape, (14,), (14,)], period=7
+        )
+    y, mean, var = run(plan, [x, gamma, beta], [0.01])
+    exact = x.astype(np.float64)
+    expected = (exact - exact.mean(1, keepdims=True)) / np.sqrt(exact.var(1, keepdims=True) + 0.01)
+    expected = np.tile(gamma, 2)[:, None] * expected + np.tile(beta, 2)[:, None]
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(mean, exact.mean(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(var, exact.var(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("size", "dtype"),
     [

@@ -117,25 +117,35 @@ def plan_cross_entropy_grad(
     return rowwise.plan(inputs=3)
 
 
-def can_standardize(device: Device, n: int, dtype: np.dtype) -> bool:
-    """Whether rows of n elements are standardised in one launch: few enough for plain sums, and a cache."""
+def can_standardize(device: Device, rows: int, n: int, dtype: np.dtype) -> bool:
+    """Whether rows of n elements are standardised in one launch.
+
+    They must be few enough for plain sums and a cache, and long ones as many as there are cores.
+    """
     members = 16
     if device.kind == "cpu":
-        members = device.capabilities.vector_bytes // dtypes.compute_type(dtype).itemsize
-    return 1 < n <= LANE_TERMS * members
+        members = 2 * device.capabilities.vector_bytes // dtypes.compute_type(dtype).itemsize
+    return 1 < n <= LANE_TERMS * (members if rows >= device.capabilities.compute_units else 4)
 
 
 def plan_standardize(
-    device: Device, name: str, shape: tuple[int, int], dtypes_: dict[str, np.dtype], out_shapes: Sequence
+    device: Device,
+    name: str,
+    shape: tuple[int, int],
+    dtypes_: dict[str, np.dtype],
+    out_shapes: Sequence,
+    period: int = 0,
 ) -> Plan:
     """Plan ``gamma (x - mean) / sqrt(var + eps) + beta`` of rows, by their own mean and variance.
 
-    Inputs: x, of this shape; gamma and beta, one number for each column; of the dtypes under these names.
-    Scalar: eps. Outputs: y, in x's dtype, mean and var, in the one that is computed in; of these shapes.
+    Inputs: x, of this shape; gamma and beta, one number for each column, or with a ``period`` for each of
+    so many rows; of the dtypes under these names. Scalar: eps. Outputs: y, in x's dtype, mean and var, in
+    the one that is computed in; of these shapes.
     """
     dtype = dtypes_["x"]
     rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=False, template="standardize")
     rowwise.vectors = {array: dtypes_[array] for array in ("gamma", "beta")}
+    rowwise.streams = rowwise.width > 1 and streams(device, math.prod(shape) * dtype.itemsize)
     wide = dtypes.compute_type(dtype)
     kinds = dict(zip(("y", "mean", "var"), (dtype, wide, wide), strict=True))
     for i, array in enumerate(("x", "gamma", "beta")):
@@ -143,6 +153,9 @@ def plan_standardize(
     for i, (array, kind) in enumerate(kinds.items()):
         rowwise.array(array, kind, Out(i))
     rowwise.signature.scalar("eps", 0, dtype)
+    rowwise.periodic = period > 0
+    if rowwise.periodic:
+        rowwise.signature.fixed("period", period)
     outputs = list(zip(out_shapes, kinds.values(), strict=True))
     return Plan(device, [rowwise.step()] if math.prod(shape) else [], outputs, 3)
 
@@ -222,6 +235,8 @@ class _Rowwise:
         self.losses = dtype
         self.template = template
         self.vectors: dict[str, np.dtype] = {}
+        #: Whether these are one number for each row, again and again.
+        self.periodic = False
         #: Work-items on a CPU, at least, and whether results go past the caches.
         self.least_items, self.streams = 1, False
         self.shape = tuple(shape)

@@ -1,9 +1,9 @@
 """Standardising by mean and variance: of a batch, a layer, an instance, or a group of channels.
 
-All of them are one op, ``_normalize``, over different axes: two launches forward, and backward one for the
-sums, one for the gradient of the data, and one or two small ones for those of gamma and beta. Over the last
-axis it is one launch forward and on CPUs two backward, one of them small. Statistics are kept in the dtype
-that is computed in, float32 for the 16-bit ones.
+All of them are one op, ``_normalize``, over different axes: two launches forward, one where what has a mean
+in common lies in one piece (layers, instances, groups); backward one for the sums, one for the gradient of
+the data, and one or two small ones for those of gamma and beta, of layers on CPUs one and a small one.
+Statistics are kept in the dtype that is computed in, float32 for the 16-bit ones.
 """
 
 import math
@@ -91,13 +91,15 @@ _standardize.gradient(
 
 
 @operator(name="_standardize_rows", label="normalize", outputs=("y", "mean", "var"), numbers=("eps",))
-def _standardize_rows(call: Call, data: Spec, gamma: Spec, beta: Spec, *, eps):
-    """What ``_normalize`` gives over the last axis, in one launch."""
-    shape = (math.prod(data.shape[:-1]), data.shape[-1])
+def _standardize_rows(call: Call, data: Spec, gamma: Spec, beta: Spec, *, leading, eps):
+    """What ``_normalize`` gives over all but so many leading axes, in one launch."""
+    own = data.shape
+    shape = (math.prod(own[:leading]), math.prod(own[leading:]))
     kinds = {"x": data.dtype, "gamma": gamma.dtype, "beta": beta.dtype}
-    small = kept_shape(data.shape, (len(data.shape) - 1,))
-    shapes = [data.shape, small, small]
-    return rowwise.plan_standardize(call.device, call.kernel(data.dtype), shape, kinds, shapes)
+    small = kept_shape(own, tuple(range(leading, len(own))))
+    period = 0 if _runs_along(gamma) else own[leading - 1]
+    name = call.kernel(data.dtype)
+    return rowwise.plan_standardize(call.device, name, shape, kinds, [own, small, small], period)
 
 
 @operator(name="_standardize_rows_grad", outputs=("d_gamma", "d_beta", "dx"), numbers=("eps",))
@@ -109,13 +111,22 @@ def _standardize_rows_grad(call: Call, grad: Spec, data: Spec, mean: Spec, var: 
     return rowwise.plan_standardize_grad(call.device, call.kernel(data.dtype), shape, kinds, shapes)
 
 
+def _runs_along(gamma) -> bool:
+    """Whether gamma changes along rows that are standardised, and not from one to the next."""
+    return gamma.shape[-1] > 1
+
+
 def _is_one_launch(data, gamma, beta, kept) -> bool:
-    n = data.shape[-1]
-    return (
-        kept == tuple(range(data.ndim - 1))
-        and gamma.size == beta.size == n
-        and rowwise.can_standardize(data._view.device, n, data._view.dtype)
-    )
+    """Whether rows lie in one piece, with a gamma and beta for each column, or for each last kept axis."""
+    shape, leading = data.shape, len(kept)
+    if kept != tuple(range(leading)) or not data.size:
+        return False
+    rows, n = math.prod(shape[:leading]), math.prod(shape[leading:])
+    if _runs_along(gamma):
+        fits = leading == data.ndim - 1 and gamma.size == beta.size == n
+    else:
+        fits = leading > 0 and gamma.size == beta.size == shape[leading - 1] == gamma.shape[leading - 1]
+    return fits and rowwise.can_standardize(data._view.device, rows, n, data._view.dtype)
 
 
 @grouped(name="_normalize", outputs=("y", "mean", "var"))
@@ -125,7 +136,7 @@ def _normalize(data, gamma, beta, *, kept, eps):
     gamma and beta have data's axes, some of size 1; or those of the last axis have no others.
     """
     if _is_one_launch(data, gamma, beta, kept):
-        return _standardize_rows(data, gamma, beta, eps=eps)
+        return _standardize_rows(data, gamma, beta, leading=len(kept), eps=eps)
     axes = tuple(a for a in range(data.ndim) if a not in kept)
     mean, var = _moments(data, kept=kept, shape=kept_shape(data.shape, axes), wide=True)
     return [_standardize(data, mean, var, gamma, beta, eps), mean, var]
@@ -163,7 +174,7 @@ def _(d_y, data, gamma, beta_dtype, mean, var, kept, eps):
         return _normalize_rule_recorded(d_y, data, gamma, beta_dtype, kept, eps)
     axes = tuple(a for a in range(data.ndim) if a not in kept)
     share = 1 / max(1, math.prod(data.shape[a] for a in axes))
-    if data.size and _is_one_launch(data, gamma, gamma, kept):
+    if _runs_along(gamma) and _is_one_launch(data, gamma, gamma, kept):
         d_gamma, d_beta, d_data = _standardize_rows_grad(d_y, data, mean, var, gamma, eps=eps)
     elif any(gamma.shape[a] != 1 for a in axes):  # gamma changes along the axes: it is part of the sums
         sums = _standard_sums(d_y, data, mean, var, gamma, axes=axes, eps=eps)
@@ -233,11 +244,11 @@ def LayerNorm(data, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     (axis,) = reduced_axes("LayerNorm", data.ndim, axis)
     _check_vectors("LayerNorm", data, data.shape[axis], f"axis {axis}", gamma=gamma, beta=beta)
     kept = tuple(a for a in range(data.ndim) if a != axis)
-    if data.size and _is_one_launch(data, gamma, beta, kept):
+    if _is_one_launch(data, gamma, beta, kept):
         if tape.state.recording:
             y, mean, var = _normalize(data, gamma, beta, kept=kept, eps=float(eps))
         else:
-            y, mean, var = _standardize_rows(data, gamma, beta, eps=float(eps))
+            y, mean, var = _standardize_rows(data, gamma, beta, leading=len(kept), eps=float(eps))
     else:
         vectors = (along(v, data.ndim, axis) for v in (gamma, beta))
         y, mean, var = _normalize(data, *vectors, kept=kept, eps=float(eps))
