@@ -52,7 +52,7 @@ class TestDevices:
     def test_says_that_limits_are_lowered(self):
         output = command("devices", CLGRAD_LIMITS="fp64=0").stdout
         assert "CLGRAD_LIMITS=fp64=0" in output
-        assert "yes" not in {line.split()[-6] for line in output.splitlines() if "GiB" in line}
+        assert "yes" not in {line.split()[-7] for line in output.splitlines() if "GiB" in line}
 
     def test_error_is_a_message_and_a_status(self):
         result = command("devices", CLGRAD_DEVICE="no such device")

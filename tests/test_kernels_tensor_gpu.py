@@ -287,6 +287,30 @@ def test_epilogue(standin, rng):
     np.testing.assert_array_equal(negative[0], -product)
 
 
+@pytest.mark.parametrize(
+    ("size", "tile", "splits"),
+    [
+        ((4096, 4096, 4096), (128, 128), 1),
+        ((256, 256, 16384), (64, 64), 8),
+        ((256, 256, 512), (32, 32), 2),
+        ((64, 8192, 64), (32, 64), 1),
+    ],
+)
+def test_tiles_and_splits_of_a_large_device(size, tile, splits):
+    """A long sum is split rather than made in small tiles; a short one has no other choice."""
+    big = Nvidia(current_context().device, local_memory=49152, max_work_group_size=1024, compute_units=132)
+    m, n, k = size
+    product = matmul_tensor.Product(
+        dtypes.float16, m, n, k, 1, matrix(m, k, False, 1), matrix(k, n, False, 1), matrix(m, n, False, 1)
+    )
+    steps: list[Step] = []
+    matmul_tensor.add_steps(big, "test_tensor", product, {"a": In(0), "b": In(1), "c": Out(0)}, steps, [])
+    tiling = next(t for t in TensorGpu.ladder() if (t.tile_m, t.tile_n) == tile)
+    expected = (n // tile[1] * tiling.group, m // tile[0], splits)
+    assert steps[0].global_size == expected
+    assert len(steps) == (2 if splits > 1 else 1)
+
+
 def test_convolution(standin, rng, monkeypatch):
     """Windows are gathered, with zeros for the padding; groups; two phases of the gradient."""
     monkeypatch.setattr(test_kernels_conv, "device", lambda shape: device())

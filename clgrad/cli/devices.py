@@ -15,6 +15,7 @@ _HEADER = (
     "fp64",
     "fp16",
     "subgroups",
+    "tensor cores",
     "memory",
     "units",
 )
@@ -68,6 +69,7 @@ def _row(device: Device, is_default: bool) -> tuple[str, ...]:
         _yes(can.fp64),
         _yes(can.fp16),
         _yes(can.subgroups),
+        _yes(can.tensor_cores),
         f"{can.global_memory / 2**30:.1f} GiB",
         str(can.compute_units),
     )

@@ -62,10 +62,13 @@ def from_first(first: T, ladder: Sequence[T]) -> list[T]:
     return [first, *(t for t in ladder if t.tile_m * t.tile_n <= area)]
 
 
-def busy_tiling(device: Device, product: Product, tilings: Sequence[T]) -> T:
-    """The first of the tilings that keeps the device's compute units busy; the last one if none does."""
+def busy_tiling(device: Device, product: Product, tilings: Sequence[T], parts: int = 1) -> T:
+    """The first of the tilings that keeps the device's compute units busy; the last one if none does.
+
+    Each tile may be made by as many work-groups as the sum has ``parts``.
+    """
     units = device.capabilities.compute_units
-    return next((t for t in tilings if _tiles(t, product) >= units), tilings[-1])
+    return next((t for t in tilings if parts * _tiles(t, product) >= units), tilings[-1])
 
 
 def add_steps(

@@ -27,6 +27,10 @@ KINDS = {dtypes.float16: "f16", dtypes.bfloat16: "bf16", dtypes.float32: "tf32"}
 #: Bytes that are copied, read and moved about together.
 _CHUNK = 16
 
+#: From how long a sum on it is rather split than made in smaller tiles, which read local memory more often
+#: for each product.
+_LONG = 1024
+
 #: What the kernels' instructions are spelled by, and its parameters. Tests have another one.
 _instructions: dict[str, object] = {"instructions": "tensor_ptx.mako"}
 
@@ -135,9 +139,26 @@ def add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
     """Append the launches of a product, and the bytes of the temporary memory that they need."""
-    first = tuning.of(device, TensorGpu)
+    parts = max(1, product.k // _LONG)
+    tiling = matmul_gpu.busy_tiling(device, product, _tilings(device), parts)
+    _add_tiled(device, name, product, roles, steps, scratch, tiling)
+
+
+def _tilings(device: Device) -> list[TensorGpu]:
+    """Those that a product may get, the largest first."""
     ladder = [t for t in TensorGpu.ladder() if not t.problem(device.capabilities)]
-    tiling = matmul_gpu.busy_tiling(device, product, matmul_gpu.from_first(first, ladder))
+    return matmul_gpu.from_first(tuning.of(device, TensorGpu), ladder)
+
+
+def _add_tiled(
+    device: Device,
+    name: str,
+    product: Product,
+    roles: Roles,
+    steps: list[Step],
+    scratch: list[int],
+    tiling: TensorGpu,
+) -> None:
     itemsize = product.dtype.itemsize
     slabs = {"slab_a": _slab_a(product, tiling), "slab_b": _slab_b(product, tiling)}
     parameters = {
@@ -150,7 +171,8 @@ def add_steps(
         **_instructions,
     }
     kernel = matmul_gpu.Kernel("matmul_tensor", tiling, tiling.depth_bytes // itemsize, parameters)
-    matmul_gpu.add_tiled(device, name, product, roles, steps, scratch, kernel, first.groups_per_unit)
+    wanted = tuning.of(device, TensorGpu).groups_per_unit
+    matmul_gpu.add_tiled(device, name, product, roles, steps, scratch, kernel, wanted)
 
 
 def _slab_a(product: Product, tiling: TensorGpu) -> Slab:
@@ -218,11 +240,16 @@ def _works(device: Device, dtype: np.dtype) -> bool:
 
 
 def _problem(device: Device, dtype: np.dtype) -> str | None:
-    """What is wrong with products of small integers on the device's tensor cores, compared with numpy's."""
+    """What is wrong with products of small integers on the device's tensor cores, compared with numpy's.
+
+    Between them, the three have the largest and the smallest tiles, and all ways of fragments.
+    """
+    tilings = _tilings(device)
+    largest, smallest = tilings[0], tilings[-1]
     try:
         stream = memory.current_stream(device)
-        for transposed in (False, True):
-            for result, expected in _trials(stream, dtype, transposed):
+        for tiling, transposed in ((largest, False), (largest, True), (smallest, False)):
+            for result, expected in _trials(stream, dtype, tiling, transposed):
                 if not np.array_equal(result, expected):
                     return "small products came out wrong"
     except (KernelError, cl.Error) as error:
@@ -230,7 +257,9 @@ def _problem(device: Device, dtype: np.dtype) -> str | None:
     return None
 
 
-def _trials(stream: Stream, dtype: np.dtype, transposed: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _trials(
+    stream: Stream, dtype: np.dtype, tiling: TensorGpu, transposed: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Products with edges; of arrays that begin where copies may, and where they may not."""
     m, n, k = 72, 88, 136
     a, b = matrix(m, k, transposed, 1), matrix(k, n, transposed, 1)
@@ -238,7 +267,7 @@ def _trials(stream: Stream, dtype: np.dtype, transposed: bool) -> Iterator[tuple
     steps: list[Step] = []
     scratch: list[int] = []
     roles: Roles = {"a": In(0), "b": In(1), "c": Out(0)}
-    add_steps(stream.device, "tensor_trial", product, roles, steps, scratch)
+    _add_tiled(stream.device, "tensor_trial", product, roles, steps, scratch, tiling)
     plan = Plan(stream.device, steps, [((m, n), dtype)], 2, scratch)
     rng = np.random.default_rng(0)
     left, right = (rng.integers(-3, 4, shape) for shape in ((m, k), (k, n)))
