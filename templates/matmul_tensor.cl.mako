@@ -155,26 +155,28 @@ ${tensor.functions()}
 ## Copies of whole chunks, or of pieces as wide as the rows are aligned; `left` counts bytes.
 <%def name="copies_of(p, s, axis, slot, first, limit)">\
 <%
-    prefix = f"{p}_{'column' if p == 'a' else 'row'}"
+    own_axis, names = (a.row, ("a_column", "a_row")) if p == "a" else (b.column, ("b_row", "b_column"))
     width = s.direct
 %>\
     {
 % if s.along_k:
       const index_t q = k0 + ${own_column(s)} * ${E};
+      const index_t along = ${axis.offset(names[0], "q")};
       const int left = (int)clamp(k_end - q, (index_t)0, (index_t)${E}) * ${itemsize};
 % else:
       const index_t own = ${first} + ${own_column(s)} * ${E};
+      const index_t along = ${own_axis.offset(names[1], "own")};
       const int left = (int)clamp(${limit} - own, (index_t)0, (index_t)${E}) * ${itemsize};
 % endif
 % for l in range(s.loads):
       {
 % if s.along_k:
         const int count = ${p}_inside[${l}] ? left : 0;
-        const index_t from = ${p}_own[${l}] + q;
+        const index_t from = ${p}_own[${l}] + along;
 % else:
         const index_t q = k0 + ${own_row(s, l)};
         const int count = q < k_end ? left : 0;
-        const index_t from = own + ${axis.offset(prefix, "q")};
+        const index_t from = along + ${axis.offset(names[0], "q")};
 % endif
 % for piece in range(16 // width):
         {

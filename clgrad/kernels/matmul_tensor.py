@@ -139,6 +139,8 @@ def add_steps(
     device: Device, name: str, product: Product, roles: Roles, steps: list[Step], scratch: list[int]
 ) -> None:
     """Append the launches of a product, and the bytes of the temporary memory that they need."""
+    if isinstance(product.b, Window) and product.b.pointwise:  # copies need no windows
+        product = dataclasses.replace(product, b=product.b.strided(product.batch, product.k, product.n))
     parts = max(1, product.k // _LONG)
     tiling = matmul_gpu.busy_tiling(device, product, _tilings(device), parts)
     _add_tiled(device, name, product, roles, steps, scratch, tiling)
@@ -194,10 +196,11 @@ def _slab_b(product: Product, tiling: TensorGpu) -> Slab:
 def _direct(product: Product, operand: Strided, along: str) -> int:
     """The widest copy that all rows are aligned to, given that the array is; 0 if there is none."""
     axis: Axis = getattr(operand, along)
-    if not (axis.plain and axis.unit):
-        return 0
-    steps = [step * product.dtype.itemsize for step in operand.steps(along)]
-    return next((n for n in (16, 8, 4) if not any(step % n for step in steps)), 0)
+    itemsize = product.dtype.itemsize
+    if not axis.unit or (not axis.plain and axis.digits[0][0] * itemsize % _CHUNK):
+        return 0  # neighbours are not neighbours in memory, or some chunk has a gap
+    steps = operand.steps(along) + [stride for _, stride in axis.digits[1:]]
+    return next((n for n in (16, 8, 4) if not any(step * itemsize % n for step in steps)), 0)
 
 
 def _slab(product: Product, tiling: TensorGpu, tile: int, along_k: bool, direct: int) -> Slab:

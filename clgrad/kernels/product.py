@@ -1,5 +1,6 @@
 """What a matrix product is made of: virtual matrices, the product of two, and what its kernels share."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -165,6 +166,23 @@ class Window:
         first = self.origin[d]
         last = first + (self.positions[d] - 1) * self.scale[d]
         return first + min(reach, 0) < 0 or last + max(reach, 0) >= self.size[d]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every position sees the pixel in its own place, and nothing else."""
+        alone = all(n == 1 for n in (*self.kernel, *self.scale))
+        return alone and not any(self.origin) and self.positions == self.size
+
+    def strided(self, batch: int, rows: int, columns: int) -> Strided:
+        """The same matrix of ``rows`` by ``columns``, where it is pointwise."""
+        area = math.prod(self.size)
+        positions = Axis.of((self.total // self.image_stride, self.image_stride), (area, 1))
+        channels = Axis.of((columns if self.transposed else rows, self.channel_stride))
+        return Strided(
+            batch=Axis(((batch, self.batch_stride if batch > 1 else 0),)),
+            row=positions if self.transposed else channels,
+            column=channels if self.transposed else positions,
+        )
 
     @property
     def masked(self) -> bool:
