@@ -77,6 +77,13 @@ def test_tiles_of_the_device_itself(layout, rng):
     np.testing.assert_array_equal(c, expected)
 
 
+@pytest.mark.parametrize("bias", [None, "row", "column"])
+def test_deep_products_of_operands_across_k_are_transposed(bias, rng):
+    """Gradients of weights: operands or a bias that are not exchanged with the rest."""
+    c, expected = multiply("cpu", rng, 75, 35, matmul_cpu._DEEP + 6, layout="TN", bias=bias)
+    np.testing.assert_array_equal(c, expected)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(1, 300, 150), (300, 1, 150), (2, 40, 0)])
 def test_vectors_and_empty_sums(layout, size, rng):

@@ -6,6 +6,7 @@ from helpers import normal
 
 from clgrad import nd
 from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.ops.product import _linear
 from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
@@ -288,3 +289,12 @@ def test_second_gradients_through_two_layers(rng):
         return nd.dot(nd.tanh(nd.dot(x, w)), v)
 
     gradgradcheck(f, normal(rng, (2, 3), (3, 3), (3, 1)))
+
+
+def test_linear_by_weights_that_are_transposed_already(rng):
+    """As recurrent layers have them: the same result, and gradients of both orders."""
+    inputs = x, w, b = normal(rng, (3, 5), (5, 4), (4,))
+    y = _linear(*map(nd.array, inputs), transpose_b=False)
+    close(y, exact(x)[0] @ exact(w)[0] + b, terms=6)
+    gradcheck(lambda *arrays: _linear(*arrays, transpose_b=False), inputs)
+    gradgradcheck(lambda *arrays: _linear(*arrays, transpose_b=False), inputs)

@@ -21,6 +21,8 @@ CPU_GRAIN = 8192
 SHORT = 4
 #: Bytes that one GPU work-item moves at a time (a 128-bit transaction).
 GPU_VECTOR_BYTES = 16
+#: Operands and operations of an element that counts as one for the number of work-items.
+_LIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def step(
         scalar_body=scalar_body,
     )
     blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
-    global_size, local_size = ranges(device, blocks, math.prod(sizes))
+    weight = max(1, expr.size(o.value for o in outputs) // _LIGHT)
+    global_size, local_size = ranges(device, blocks, math.prod(sizes) * weight)
     return Step(name, source, global_size, local_size, signature.args)
 
 

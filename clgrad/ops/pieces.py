@@ -1,8 +1,7 @@
 """An array taken to pieces that share its memory: many parts, one node of the tape."""
 
-import math
-
 from clgrad.array import NDArray
+from clgrad.memory import Layout, View
 from clgrad.ops.creation import zeros
 from clgrad.ops.shape import concat, with_shape
 from clgrad.registry import grouped
@@ -11,10 +10,13 @@ from clgrad.registry import grouped
 @grouped(name="_unpack")
 def unpack(data, *, shapes):
     """Consecutive pieces of an array, of these shapes, sharing its memory; as a list."""
-    pieces, offset = [], 0
+    view = data._view
+    pieces, offset, layout = [], view.offset, Layout((), view.dtype)
     for shape in shapes:
-        pieces.append(NDArray(data._view.reshaped(shape, offset)))
-        offset += math.prod(shape)
+        if shape != layout.shape:  # many pieces of one shape are the rule
+            layout = Layout(shape, view.dtype)
+        pieces.append(NDArray(View(view.storage, offset, layout)))
+        offset += layout.size
     return pieces
 
 

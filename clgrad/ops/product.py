@@ -145,13 +145,13 @@ batch_dot.gradient(
 
 
 @operator(name="_linear", label="FullyConnected", finishes=True)
-def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
-    """data weight^T + bias, for matrices."""
+def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, transpose_b=True):
+    """data weight^T + bias, for matrices; or with weight as it is."""
     for argument, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype != data.dtype:
             raise call.error(argument, f"{other.dtype}", f"{data.dtype}, the dtype of data")
     m, k = data.shape
-    n = weight.shape[0]
+    _, n = _rows_columns(weight.shape, transpose_b)
     return matmul.plan_matmul(
         call.device,
         call.kernel(data.dtype),
@@ -159,7 +159,7 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
         m,
         n,
         k,
-        transpose_b=True,
+        transpose_b=transpose_b,
         bias="column" if bias else None,
         epilogue=call.epilogue,
         out_shape=(m, n),
@@ -167,8 +167,8 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None):
 
 
 _linear.gradient(
-    data=lambda dy, weight: _gemm(dy, weight, transpose_a=False, transpose_b=False),
-    weight=lambda dy, data: _gemm(dy, data, transpose_a=True, transpose_b=False),
+    data=lambda dy, weight, transpose_b: _gemm(dy, weight, transpose_a=False, transpose_b=not transpose_b),
+    weight=lambda dy, data, transpose_b: _rhs_rule(_gemm, dy, data, False, transpose_b),
     bias=lambda dy: sum(dy, axis=0),
 )
 

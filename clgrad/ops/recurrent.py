@@ -1,9 +1,9 @@
 """Recurrent layers: RNN, with the cells of :mod:`clgrad.ops.cells`.
 
 For each layer and direction, the products of the input and its weights are one matrix product for the
-whole sequence; a step is then one product with the state and one cell kernel. A layer's steps are one
-node of the tape, whose rule goes back in as many launches, and multiplies out the weights' gradients for
-all steps at once.
+whole sequence; a step is then one product with the state, by weights that are transposed once, and one
+cell kernel. A layer's steps are one node of the tape, whose rule goes back in as many launches, and
+multiplies out the weights' gradients for all steps at once.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from clgrad.ops.dropout import Dropout
 from clgrad.ops.pieces import rows_of, unpack
 from clgrad.ops.product import _gemm, _linear
 from clgrad.ops.selection import select
-from clgrad.ops.shape import concat, stack, take_slice, with_shape
+from clgrad.ops.shape import concat, stack, take_slice, transpose, with_shape
 from clgrad.registry import composite, grouped
 
 
@@ -60,9 +60,10 @@ def rnn_layer(x, weight, bias, state, cell=None, mask=None, *, mode, reverse, cl
     cs = _empty(x, steps, batch, size) if mode == "lstm" else None
     rows = [rows_of(a, steps) for a in (x, hs, ps, cs, mask)]
     h, c = state, cell
+    across = transpose(weight)  # once, and not in each step's product
     for t in _order(steps, reverse):
         x_t, h_t, p_t, c_t, mask_t = (r[t] for r in rows)
-        _linear(h, weight, bias, out=p_t)
+        _linear(h, across, bias, transpose_b=False, out=p_t)
         out = [h_t] if c_t is None else [h_t, c_t]
         rnn_cell(x_t, p_t, **_read(mode, h, c, mask_t), mode=mode, clip=clip, out=out)
         h, c = h_t, c_t
