@@ -39,14 +39,17 @@ ${line.replace("@", position)}
 % endfor
 </%def>\
 ## Neighbouring vectors, each for an accumulator of its own.
-<%def name="unrolled_terms(unroll)">\
+<%def name="unrolled_terms(parts)">\
           const index_t unrolled = column;
-% for u in range(unroll):
+% for i, red in enumerate(reductions):
+          ${red.prepare(part(i, parts[0]), f"inverse{i}")}
+% endfor
+% for place, u in enumerate(parts):
           {
-            const index_t column = unrolled + ${u * width};
+            const index_t column = unrolled + ${place * width};
             ${lines(body[width])}
 % for i, red in enumerate(reductions):
-            ${red.take(part(i, u), values[width][i], width)}
+            ${red.take(part(i, u), values[width][i], width, f"inverse{i}")}
 % endfor
           }
 % endfor
@@ -94,7 +97,7 @@ ${line.replace("@", position)}
       index_t column = 0;
 % if abreast > 1:
       for (; column + ${abreast * width} <= reduced_columns; column += ${abreast * width}) {
-        ${unrolled_terms(abreast)}
+        ${unrolled_terms(range(abreast))}
       }
 % endif
       for (; column + ${width} <= reduced_columns; column += ${width}) {
@@ -124,6 +127,59 @@ ${line.replace("@", position)}
     ${total_of_each()}
     ${finish_and_store(width, "unit")}
   }
+</%def>\
+## The accumulators of a block: one for single vectors, and those of vectors that are taken together, which all
+## have as many terms as each other.
+<%def name="open_parts()">\
+% if width > 1:
+% for i, red in enumerate(reductions):
+% for u in range(unroll + (unroll > 1)):
+      ${red.open(part(i, u), width)}
+% endfor
+% endfor
+% endif
+</%def>\
+<%def name="join_parts()">\
+% if width > 1:
+% for i, red in enumerate(reductions):
+% for u in range(unroll + (unroll > 1)):
+      ${red.close(part(i, u), width)} ${red.join(f"acc{i}", part(i, u), width)}
+% endfor
+% endfor
+% endif
+</%def>\
+## The terms of a row from `column` to `stop`.
+<%def name="row_terms()">\
+      ${common.decode("row", reduced_sizes[:-1], "r")}
+      ${rows_of(outer)}
+% if width > 1:
+% if unroll > 1:
+      for (; column + ${unroll * width} <= stop; column += ${unroll * width}) {
+        ${unrolled_terms(range(1, unroll + 1))}
+      }
+% endif
+      for (; column + ${width} <= stop; column += ${width}) {
+        ${lines(body[width])}
+% for i, red in enumerate(reductions):
+        ${red.take(part(i, 0), values[width][i], width)}
+% endfor
+      }
+% endif
+      while (column < stop) {
+        const index_t pause = min(stop, column + ${block});
+% for i, red in enumerate(reductions):
+        ${red.open(f"part{i}", 1)}
+% endfor
+        for (; column < pause; ++column) {
+          ${lines(body[1])}
+% for i, red in enumerate(reductions):
+          ${red.take(f"part{i}", values[1][i], 1)}
+% endfor
+        }
+% for i, red in enumerate(reductions):
+        ${red.close(f"part{i}", 1)} ${red.join(f"tail{i}", f"part{i}", 1)}
+% endfor
+      }
 </%def>\
 % if team > 1:
 __attribute__((reqd_work_group_size(${team}, 1, 1)))
@@ -177,59 +233,26 @@ __kernel void ${name}(
       const index_t row = block / row_blocks;
       index_t column = (block - row * row_blocks) * ${width};
       const index_t stop = min(reduced_columns, column + ${width});
+      ${open_parts()}
+      ${row_terms()}
+      ${join_parts()}
+    }
 % else:
     index_t block = first;
     while (block < last) {
-      const index_t row = block / row_blocks;
-      index_t column = (block - row * row_blocks) * ${width};
-      const index_t row_last = min(row_blocks, last - row * row_blocks);
-      const index_t stop = min(reduced_columns, row_last * ${width});
-      block = row * row_blocks + row_last;
-% endif
-      ${common.decode("row", reduced_sizes[:-1], "r")}
-      ${rows_of(outer)}
-% if width > 1:
-      while (column + ${width} <= stop) {
-        const index_t pause = min(stop, column + ${block * width});
-% for i, red in enumerate(reductions):
-% for u in range(unroll):
-        ${red.open(part(i, u), width)}
-% endfor
-% endfor
-% if unroll > 1:
-        for (; column + ${unroll * width} <= pause; column += ${unroll * width}) {
-          ${unrolled_terms(unroll)}
-        }
-% endif
-        for (; column + ${width} <= pause; column += ${width}) {
-          ${lines(body[width])}
-% for i, red in enumerate(reductions):
-          ${red.take(part(i, 0), values[width][i], width)}
-% endfor
-        }
-% for i, red in enumerate(reductions):
-% for u in range(unroll):
-        ${red.close(part(i, u), width)} ${red.join(f"acc{i}", part(i, u), width)}
-% endfor
-% endfor
+      const index_t pause = min(last, block + ${block});
+      ${open_parts()}
+      while (block < pause) {
+        const index_t row = block / row_blocks;
+        index_t column = (block - row * row_blocks) * ${width};
+        const index_t row_last = min(row_blocks, pause - row * row_blocks);
+        const index_t stop = min(reduced_columns, row_last * ${width});
+        block = row * row_blocks + row_last;
+        ${row_terms()}
       }
-% endif
-      while (column < stop) {
-        const index_t pause = min(stop, column + ${block});
-% for i, red in enumerate(reductions):
-        ${red.open(f"part{i}", 1)}
-% endfor
-        for (; column < pause; ++column) {
-          ${lines(body[1])}
-% for i, red in enumerate(reductions):
-          ${red.take(f"part{i}", values[1][i], 1)}
-% endfor
-        }
-% for i, red in enumerate(reductions):
-        ${red.close(f"part{i}", 1)} ${red.join(f"tail{i}", f"part{i}", 1)}
-% endfor
-      }
+      ${join_parts()}
     }
+% endif
 % if width > 1:
 % for i, red in enumerate(reductions):
 <% whole, half = f"acc{i}", width // 2 %>\
@@ -291,7 +314,7 @@ __kernel void ${name}(
         for (; term < pause; ++term) {
           ${common.decode("term", reduced_sizes, "r")}
           ${rows_of(outer)}
-          ${unrolled_terms(unroll)}
+          ${unrolled_terms(range(unroll))}
         }
 % for i, red in enumerate(reductions):
 % for u in range(unroll):
@@ -302,7 +325,7 @@ __kernel void ${name}(
 % for u in range(unroll):
       {
 % for i, red in enumerate(reductions):
-        const ${red.ctype(width)} tail${i} = ${total(i, u)};
+        ${red.copy(f"tail{i}", total(i, u), width)}
 % endfor
         ${finish_and_store(width, f"split * outputs + row * kept_columns + column + {u * width}")}
       }

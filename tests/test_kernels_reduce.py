@@ -131,14 +131,15 @@ def test_long_columns_are_reduced_side_by_side(shape, rng):
     """What is left over beside blocks of 16 or 4 vectors; partial results, where there are few columns."""
     x = rng.standard_normal(shape).astype(FLOAT)
     value = expr.operand(0, FLOAT)
-    reductions = [reduce.Reduction(value, "sum", FLOAT), reduce.Reduction(value, "max", FLOAT)]
+    reductions = [reduce.Reduction(value, how, FLOAT) for how in ("sum", "max", "deviation")]
     cpu, operand = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, FLOAT)
     made = reduce.plan(cpu, "test", shape, (1,), reductions, [operand])
     assert "unrolled" in made.steps[0].source
     assert len(made.steps) == (2 if shape[0] == 1 else 1)
-    total, largest = plan_harness.run(made, [x])
+    total, largest, squares = plan_harness.run(made, [x])
     np.testing.assert_allclose(total, x.sum(1, dtype="float64"), rtol=1e-4, atol=1e-3)
     np.testing.assert_array_equal(largest, x.max(1))
+    np.testing.assert_allclose(squares, x.var(1, dtype="float64") * shape[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_large_operands_choose_the_loop(axis, order):
 
 
 @pytest.mark.parametrize("kernel_shape", SHAPES)
-@pytest.mark.parametrize("shape", [(5, 7, 33), (64, 3, 17), (1, 1)])
+@pytest.mark.parametrize("shape", [(5, 7, 33), (6, 3, 85), (1, 1)])
 def test_deviation_along_every_choice_of_axes(kernel_shape, shape, rng):
     """Accumulators of lanes, of work-items and of parts whose counts differ."""
     x = rng.standard_normal(shape).astype(FLOAT)

@@ -21,15 +21,18 @@ __all__ = ["Reduction", "join", "plan"]
 
 #: Terms that are added up before their sum is added to the total.
 BLOCK = 256
-#: How many times as many vectors as it has accumulators make a row long on CPUs, and accumulators of each
-#: row where short ones are reduced together.
+#: How many times as many vectors as it has accumulators make the one row of a result long on CPUs, and
+#: accumulators of each row where short ones are reduced together.
 LONG, SHORT_UNROLL = 4, 2
 #: Elements of a row up to which, and of all rows from which on, rows are reduced in the order of memory
-#: though those of one result lie far apart.
-READS_ON = 4096, 1 << 18
+#: though those of one result lie far apart; and vectors of a row from which on (of a deviation's, since to
+#: join two of them takes divisions).
+READS_ON, READS_ON_VECTORS = (4096, 1 << 18), (2, 32)
 #: Vectors side by side that long columns are reduced by on CPUs: the more of a row is read before the next
 #: one, on another page, the better. And how many operations they may make up, so that kernels compile fast.
 ACROSS, OPERATIONS = (16, 8, 4), 160
+#: As how many operations a deviation counts, since its accumulators are larger.
+DEVIATION = 20
 
 
 def plan(
@@ -86,7 +89,7 @@ def _reads_on(space: "_Space", shape: Sequence[int], kept: Sequence[int]) -> boo
     """
     if space.gpu or space.order == "columns" or not kept or kept[0] == 0:
         return False
-    row, vectors = math.prod(shape[kept[-1] + 1 :]), 64 if space.several else 2
+    row, vectors = math.prod(shape[kept[-1] + 1 :]), READS_ON_VECTORS[space.several]
     dense = len(kept) == kept[-1] + 1 - kept[0]
     return dense and vectors * space.width <= row <= READS_ON[0] and math.prod(shape) >= READS_ON[1]
 
@@ -174,12 +177,14 @@ class _Space:
         return tuning.of(self.device, ReduceGpu).team
 
     def _unroll(self, reductions: Sequence[Reduction]) -> int:
-        if self.gpu or self.several:
+        if self.gpu or any(r.part for r in reductions):
             return 1
         if self.order == "columns":
-            return self._across(expr.size(v for r in reductions for v in r.values))
+            operations = expr.size(v for r in reductions for v in r.values)
+            return self._across(operations + DEVIATION * sum(r.how == "deviation" for r in reductions))
         unroll = tuning.of(self.device, ReduceCpu).unroll
-        return unroll if self.reduced_sizes[-1] >= LONG * unroll * self.width else 1
+        least = LONG if len(self.reduced_sizes) == 1 else 1
+        return unroll if self.reduced_sizes[-1] >= least * unroll * self.width else 1
 
     def _across(self, operations: int) -> int:
         if self.width == 1 or self.terms < 64:

@@ -95,8 +95,17 @@ class Reduction:
         size = self.value.dtype.itemsize if width > 1 else 4
         return dtypes.c_type(np.dtype(f"int{8 * size}"), width)
 
-    def take(self, name: str, values: Sequence[str], width: int) -> str:
-        """C statement that adds the values of one position to the accumulator of a part."""
+    def prepare(self, name: str, inverse: str) -> str:
+        """C statement that declares what parts that have as many terms as one need to ``take`` more."""
+        if self.how != "deviation" or self.part:
+            return ""
+        return f"const {self.ctype(1)} {inverse} = 1 / ({name}_count + 1);"
+
+    def take(self, name: str, values: Sequence[str], width: int, inverse: str | None = None) -> str:
+        """C statement that adds the values of one position to the accumulator of a part.
+
+        ``inverse`` is what :meth:`prepare` has declared, if it has.
+        """
         if self.watches:
             x, sign = values[0], ">" if self.how == "max" else "<"
             return f"{name} = {x} {sign} {name} ? {x} : {name}; {name}_nan |= {x} != {x};"
@@ -106,9 +115,10 @@ class Reduction:
             value, mean, count = values
             return self._chan(name, value, mean, count, width)
         kind, x = self.ctype(width), values[0]
+        inverse = inverse or f"(1 / {name}_count)"
         return (
             f"{{ {name}_count += 1; const {kind} step = {x} - {name}_mean; "
-            f"{name}_mean += step * (1 / {name}_count); {name} += step * ({x} - {name}_mean); }}"
+            f"{name}_mean += step * {inverse}; {name} += step * ({x} - {name}_mean); }}"
         )
 
     def join(self, name: str, other: str, width: int) -> str:
@@ -127,10 +137,16 @@ class Reduction:
 
     def half(self, name: str, of: str, which: str, width: int) -> str:
         """C statements that declare an accumulator of half the lanes of another, ``lo`` or ``hi``."""
-        parts = [f".{which}", f".{which}", f".{which}" if self.part else ""]
-        kinds = [width, width, self._count_width(width)]
-        states = zip(self.states, parts, kinds, strict=False)
-        return " ".join(f"{self.ctype(n)} {name}{s} = {of}{s}{p};" for s, p, n in states)
+        return self.copy(name, of, width, f".{which}")
+
+    def copy(self, name: str, of: str, width: int, lanes: str = "") -> str:
+        """C statements that declare an accumulator, a copy of (some lanes of) another."""
+        widths, swizzles = (
+            [width, width, self._count_width(width)],
+            [lanes, lanes, lanes if self.part else ""],
+        )
+        states = zip(self.states, widths, swizzles, strict=False)
+        return " ".join(f"{self.ctype(n)} {name}{s} = {of}{s}{swizzle};" for s, n, swizzle in states)
 
     def combine(self, a: str, b: str, width: int) -> str:
         """C spelling of the combination of two values."""
