@@ -153,8 +153,8 @@ LSTM = Net(
 )
 
 
-# ResNet-18, for images of 224 x 224, and as it is used for images of 32 x 32: there the first convolution is
-# one of 3 x 3, and no pooling follows it
+# ResNet-18, for images of 224 x 224, and as it is used for images of 32 x 32: there the first convolution
+# is one of 3 x 3, and no pooling follows it
 
 #: Channels, filters and stride of each block.
 BLOCKS = (
