@@ -1,5 +1,5 @@
 // What NVIDIA's compiler knows and clang does not: the built-ins of OpenCL C that kernels of matrix products
-// call, for clang -target nvptx64 (tests/test_kernels_tensor_gpu.py).
+// call, for clang -target nvptx64 (tests/test_tensor_ptx.py).
 #define get_local_id(axis) __nvvm_read_ptx_sreg_tid_x()
 #define get_group_id(axis)                      \
   ((axis) == 0   ? __nvvm_read_ptx_sreg_ctaid_x() \

@@ -1,16 +1,13 @@
-"""Matrix products on tensor cores, without any: kernels on a stand-in, and their PTX by NVIDIA's tools.
+"""Matrix products on tensor cores, without any: kernels on a stand-in.
 
-The stand-in (templates/tensor_standin.mako) has the instructions in OpenCL C, and is held against the
-tables of the PTX ISA; all else of the kernels is what runs on a GPU. Operands are small integers, so
-results are exact.
+It has the instructions in OpenCL C (templates/tensor_standin.mako), and is held against the tables of the
+PTX ISA; all else of the kernels is what runs on a GPU (tests/test_tensor_ptx.py looks at that). Operands
+are small integers, so results are exact.
 """
 
 import dataclasses
 import functools
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +15,7 @@ import plan_harness
 import pytest
 import test_kernels_conv
 from mako.template import Template
+from ptx_machine import FRAGMENTS
 
 import clgrad
 from clgrad import dtypes, memory
@@ -104,22 +102,6 @@ def words_of(values, kind):
     return np.ascontiguousarray(values.astype(dtype)).view(np.uint16).view(np.uint32)
 
 
-#: By the PTX ISA: row and column of element i of a fragment, in lane 4 g + t.
-TABLES = {
-    "tf32": (
-        lambda i, g, t: (g if i in (0, 2) else g + 8, t if i in (0, 1) else t + 4),
-        lambda i, g, t: (t if i == 0 else t + 4, g),
-    ),
-    "f16": (
-        lambda i, g, t: (
-            g if 0 <= i < 2 or 4 <= i < 6 else g + 8,
-            t * 2 + (i & 1) if i < 4 else t * 2 + (i & 1) + 8,
-        ),
-        lambda i, g, t: (t * 2 + (i & 1) if i < 2 else t * 2 + (i & 1) + 8, g),
-    ),
-}
-TABLES["bf16"] = TABLES["f16"]
-
 PROBE = """<%namespace name="tensor" file="tensor_standin.mako"/>\\
 ${tensor.functions()}
 __kernel void probe(
@@ -142,12 +124,12 @@ __kernel void probe(
 """
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", FRAGMENTS)
 def test_standin_holds_what_the_tables_say(kind, rng):
     """A lane or a register in the wrong place, of a fragment or of ldmatrix, breaks this."""
     deep = 8 if kind == "tf32" else 16
     matrices = [integers(rng, shape, np.float32) for shape in ((16, deep), (deep, 8), (16, 8))]
-    tables = (*TABLES[kind], lambda i, g, t: (g if i < 2 else g + 8, t * 2 + (i & 1)))
+    tables = FRAGMENTS[kind]
     counts = (4, 2, 4) if kind == "tf32" else (8, 4, 4)
     a, b, c = (
         np.array([[x[table(i, lane >> 2, lane % 4)] for i in range(count)] for lane in range(32)])
@@ -431,93 +413,3 @@ class TestProof:
         with pytest.warns(RuntimeWarning, match=r"\(driver .*does not build") as caught:
             assert not is_tensor(plan_of(8, 8, 8, dtypes.bfloat16))
         assert len(str(caught[0].message)) < 2000
-
-
-# What runs on a GPU
-
-
-@functools.cache
-def ptx_step(dtype: str, layout: str, tile: TensorGpu, size: int = 1024) -> Step:
-    """The first launch of a product as NVIDIA's driver gets it."""
-    big = Nvidia(current_context().device, local_memory=49152, max_work_group_size=1024)
-    dtype = dtypes.resolve(dtype)
-    turned = [matrix(size, size, t, 1) for t in (*LAYOUTS[layout], False)]
-    steps: list[Step] = []
-    with tuning.forced(tile):
-        product = matmul_tensor.Product(dtype, size, size, size, 1, *turned)
-        matmul_tensor.add_steps(
-            big, "test_tensor", product, {"a": In(0), "b": In(1), "c": Out(0)}, steps, []
-        )
-    return steps[0]
-
-
-def evaluated(expression: str, **names):
-    """A C expression of integers, for arrays of them."""
-    return eval(expression.replace("/", "//"), {}, names)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("tile", [*TensorGpu.TILES, (128, 128, 64, 64, 32, 2), (64, 256, 32, 64, 128, 2)])
-def test_no_bank_conflicts(dtype, layout, tile):
-    """By the addresses in the source: 8 chunks at a time, or 32 words, of different banks."""
-    tiling = TensorGpu(*tile, 1)
-    source = ptx_step(dtype, layout, tiling).source
-    lane = np.arange(32)
-    item = np.arange(tiling.group)
-    corners = [
-        {"slot": 1, "step": step, "warp_i": i, "warp_j": j, "lane": lane}
-        for step in range(0, tiling.depth_bytes // 16, 2)
-        for i in range(0, tiling.tile_m, tiling.warp_m)
-        for j in range(0, tiling.tile_n, tiling.warp_n)
-    ]
-    chunks = re.findall(r"= ldmatrix\w*\(slab_. \+ \((.*)\)\);", source)
-    words = re.findall(r"uint \*\)slab_.\)\[(.*?)\]\)", source)
-    assert len(chunks) + len(words) // 4 == (tiling.warp_m + tiling.warp_n) // 16
-    for names in corners:
-        for expression in chunks:
-            at = evaluated(expression, **names).reshape(4, 8)
-            assert all(len(set(phase % 8)) == 8 for phase in at)
-        for expression in words:
-            assert len(set(evaluated(expression, **names) % 32)) == 32
-    stores = re.findall(r"slab_.\[free_slot \* (.*)\] = next_", source)
-    copies = re.findall(r"slab_. \+ \(free_slot \* (.*?)\)\), ", source)
-    assert len(stores) == len(copies)
-    assert len(stores) == (tiling.tile_m + tiling.tile_n) * tiling.depth_bytes // 16 // tiling.group
-    for expression in (*stores, *copies):
-        at = evaluated(expression, item=item)
-        assert len(set(at)) == tiling.group
-        assert all(len(set(phase % 8)) == 8 for phase in at.reshape(-1, 8))
-
-
-@pytest.mark.skipif(not shutil.which("ptxas"), reason="NVIDIA's assembler is not here")
-@pytest.mark.parametrize(
-    ("dtype", "layout", "size"),
-    [("float16", "NN", 1024), ("bfloat16", "TT", 1023), ("float32", "NN", 1024), ("float32", "TT", 1022)],
-)
-def test_assembles(dtype, layout, size, tmp_path):
-    """The real text through clang and ptxas: a misspelt instruction; an array that lies in memory."""
-    clang = next(filter(None, map(shutil.which, ["clang", *(f"clang-{v}" for v in range(15, 23))])), None)
-    if clang is None:
-        pytest.skip("clang is not here")
-    (tmp_path / "kernel.cl").write_text(
-        ptx_step(dtype, layout, TensorGpu(*TensorGpu.TILES[0], 1), size).source
-    )
-    prelude = Path(__file__).with_name("nvptx_prelude.cl")
-    subprocess.run(
-        [clang, "-target", "nvptx64", "-x", "cl", "-cl-std=CL1.2", "-fgnu-keywords", "-O3", "-S",
-         "-Xclang", "-finclude-default-header", "-Xclang", "-fdeclare-opencl-builtins",
-         "-Xclang", "-target-cpu", "-Xclang", "sm_80", "-Xclang", "-target-feature", "-Xclang", "+ptx75",
-         "-include", prelude, "kernel.cl", "-o", "kernel.ptx"],
-        cwd=tmp_path, check=True,
-    )  # fmt: skip
-    ptx = (tmp_path / "kernel.ptx").read_text()
-    for instruction in ("mma.sync", "cp.async.wait_group", "ldmatrix.sync"):
-        assert instruction in ptx
-    for target in ("sm_80", "sm_90"):
-        told = subprocess.run(
-            ["ptxas", "-v", f"-arch={target}", "kernel.ptx", "-o", "kernel.bin"],
-            cwd=tmp_path, check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        spilt = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", told.stderr + told.stdout)
-        assert max(map(int, spilt.groups())) <= 64, "of 128 accumulators and their fragments"
