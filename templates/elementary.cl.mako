@@ -95,6 +95,7 @@ COEFFICIENTS = {
 # To 80 digits: parts of them are taken that are longer than a double.
 LN2 = Fraction("0.69314718055994530941723212145817656807550013436025525412068000949339362196969471560586")
 LN10 = Fraction("2.3025850929940456840179914546843642076011014886287729760333279009675726096773524802359972")
+PI = 3.14159265358979323846
 HALF_PI = Fraction("1.5707963267948966192313216916397514420985846996875529104874722961539082031431044993140174")
 
 # 2 / pi in binary, after 64 zeros: enough for the largest double.
@@ -113,8 +114,9 @@ PARTS = {
     "sinh": ("near",),
     "cosh": ("near", "scaled"),
     "erf": ("near",),
-    "ndtr": ("near", "scaled"),
-    "softplus": ("near", "scaled"),
+    "gelu_slope": ("near",),
+    "ndtr": ("near",),
+    "softplus": ("near",),
     "pow": ("near", "scaled"),
     "sin": ("far", "angle"),
     "cos": ("far", "angle"),
@@ -172,6 +174,9 @@ cut = lambda name: f"as_{T}(as_{I}({name}) & {whole(-(1 << digits + 1 - half))})
 ln2_bits = 42 if double else 16
 ln2_high = first_bits(LN2, ln2_bits)
 ln2_low = LN2 - ln2_high
+## Powers of two down to those below all denormals are normal numbers, this many powers higher; so what is
+## multiplied by one, and then by the reciprocal of 2^lift, rounds once.
+lift = 640 if double else 80
 ## Above, exp overflows; below, it rounds to 0.
 largest, least = (710, -746) if double else (89, -104)
 
@@ -189,16 +194,16 @@ def estrin(coefficients, powers):
     if len(coefficients) == 1:
         return lit(coefficients[0])
     low = 1
-    while 2 * low < len(coefficients):
+    while 2 * low < len(coefficients) and 2 * low in powers:
         low *= 2
     upper, lower = estrin(coefficients[low:], powers), estrin(coefficients[:low], powers)
     return f"({upper} * {powers[low]} + {lower})"
 
-def polynomial(name, variable, result):
-    """Statements that evaluate a polynomial."""
-    coefficients, powers, lines = COEFFICIENTS[name, S], {1: variable}, []
+def polynomial(name, variable, result, scale=1.0, most=64):
+    """Statements that evaluate a polynomial, times a power of two; with powers of the variable up to `most`."""
+    coefficients, powers, lines = [c * scale for c in COEFFICIENTS[name, S]], {1: variable}, []
     step = 1
-    while 2 * step < len(coefficients):
+    while 2 * step < len(coefficients) and step < most:
         powers[2 * step] = f"{result}{2 * step}"
         lines.append(f"const {T} {result}{2 * step} = {powers[step]} * {powers[step]};")
         step *= 2
@@ -210,6 +215,10 @@ def reduced(variable):
         f"const {T} shifted = {variable} * {lit(1 / LN2)} + {lit(magic)}, n = shifted - {lit(magic)};"
         f" const {T} r = ({variable} - n * {lit(ln2_high)}) - n * {lit(ln2_low)};"
     )
+
+def raised(shifted):
+    """2^(k + lift) for k from -2 * lift to 0, the lowest bits of what was shifted."""
+    return f"as_{T}((as_{I}({shifted}) << {digits}) + {whole(bias + lift << digits)})"
 
 def split(variable, tiny=None):
     """Statements that make `m`, `n` and the biased `exponent` of a variable that is a positive normal number."""
@@ -340,20 +349,30 @@ inline ${T} erf_${T}(${T} x) {
   const ${T} y = 1 - (near_${T}(r) + 1) * scale * tail;
   return a < ${lit(0.9)} ? x + x * p : ${with_sign("y", "x")};
 }
-% elif function == "ndtr":
+% elif function in ("ndtr", "gelu_slope"):
 <% last, centre = (38.7, 5.65) if double else (14.3, 4.25) %>\
+% if function == "ndtr":
 // The normal distribution function: exp(-a^2 / 2) P(q) / (a + c) for a = |x|, q = (a - c) / (a + c), with the
 // square in two parts, and from 0 on 1 less that.
-inline ${T} ndtr_${T}(${T} x) {
+% else:
+// The normal distribution function, made as in ndtr, plus x times its derivative.
+% endif
+inline ${T} ${function}_${T}(${T} x) {
   ${T} a = ${size("x")};
   a = a > ${lit(last)} ? ${splat(last)} : a;
   const ${T} t = 1 / (a + ${lit(centre)}), q = (a - ${lit(centre)}) * t;
-  ${polynomial("ndtr", "q", "g")}
-  const ${T} high = ${cut("a")}, low = (high - a) * (high + a) * ${lit(0.5)}, exponent = high * high * ${lit(-0.5)};
-  const ${T} shifted = (exponent + low) * ${lit(1 / LN2)} + ${lit(magic)}, n = shifted - ${lit(magic)};
-  const ${T} r = (exponent - n * ${lit(ln2_high)}) + (low - n * ${lit(ln2_low)});
-  const ${T} y = scaled_${T}((near_${T}(r) + 1) * (g * t), as_${I}(shifted) - ${whole(magic_bits)});
+  // What a power of two is too much here, there is too little in e.
+  ${polynomial("ndtr", "q", "g", 2.0**-lift, 2)}
+  const ${T} high = ${cut("a")}, first = high * high, second = (a - high) * (a + high);
+  const ${T} shifted = (first + second) * ${lit(-0.5 / LN2)} + ${lit(magic)}, n = shifted - ${lit(magic)};
+  const ${T} twice = (first + n * ${lit(2 * ln2_high)}) + (second + n * ${lit(2 * ln2_low)});
+  const ${T} e = (near_${T}(twice * ${lit(-0.5)}) + 1) * ${raised("shifted")}, y = e * (g * t);
+% if function == "ndtr":
   return x < 0 ? y : 1 - y;
+% else:
+  const ${T} lower = y - e * (a * ${lit(2.0**-lift / (2 * PI) ** 0.5)});
+  return x < 0 ? lower : 1 - lower;
+% endif
 }
 % elif function == "softplus":
 // max(x, 0) + log(1 + e) for e = exp(-|x|); log(1 + e) = 2 atanh(t / 2) for t = 2 e / (2 + e).
@@ -361,7 +380,7 @@ inline ${T} softplus_${T}(${T} x) {
   ${T} a = -${size("x")};
   a = a < ${lit(least)} ? ${splat(least)} : a;
   ${reduced("a")}
-  const ${T} e = scaled_${T}(near_${T}(r) + 1, as_${I}(shifted) - ${whole(magic_bits)});
+  const ${T} e = (near_${T}(r) + 1) * ${raised("shifted")} * ${lit(2.0**-lift)};
   const ${T} t = e / (e * ${lit(0.5)} + 1), w = t * t;
   ${polynomial("softplus", "w", "p")}
   return (t + t * w * p) + (x > 0 ? x : ${splat(0)});

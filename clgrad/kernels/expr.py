@@ -69,7 +69,7 @@ HELPERS = frozenset(
 )
 
 #: Functions that OpenCL C lacks, of templates/elementary.cl.mako, for any width.
-EXTRAS = frozenset(["ndtr", "softplus"])
+EXTRAS = frozenset(["gelu_slope", "ndtr", "softplus"])
 
 #: All of templates/elementary.cl.mako; its versions of built-ins are for devices that lack good ones.
 ELEMENTARY = EXTRAS | OWN_BUILTINS

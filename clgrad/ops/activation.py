@@ -80,11 +80,16 @@ def gelu(data):
     return data * normal_cdf(data)
 
 
-gelu.gradient(
-    data=lambda dy, data: (
-        dy * (normal_cdf(data) + data * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi)))
-    )
+@elementwise(name="_gelu_slope", domain=(-3, 3))
+def gelu_slope(data):
+    """The derivative of gelu, Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi); Phi needs that exponential as well."""
+    return call("gelu_slope", data)
+
+
+gelu_slope.gradient(
+    data=lambda dy, data: dy * (2 - data * data) * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
 )
+gelu.gradient(data=lambda dy, data: dy * gelu_slope(data))
 
 
 @elementwise(domain=(-3, 3))
