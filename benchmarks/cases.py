@@ -139,9 +139,17 @@ def _torch(torch, op: Op):
         for array in marked:
             array.grad = None  # MXNet overwrites gradients, PyTorch would add
         op.torch(torch, *arrays).backward(head)
-        return [array.grad for array in marked]
+        # Where nothing is computed, as for arrays joined along their first axis, PyTorch hands out parts of
+        # the head itself. MXNet's and clgrad's gradients are arrays of their own, and so these are copied.
+        return [_apart(array.grad, head) for array in marked]
 
     return step
+
+
+def _apart(gradient, head):
+    """A gradient of PyTorch's that does not share the head's memory."""
+    shared = gradient.untyped_storage().data_ptr() == head.untyped_storage().data_ptr()
+    return gradient.clone() if shared else gradient
 
 
 def _tinygrad(tinygrad, op: Op):

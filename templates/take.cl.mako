@@ -8,8 +8,8 @@
 ## at(): truncation towards zero, then `clip` to the ends of the axis, or `wrap` modulo its size.
 ## take, both shapes: like an elementwise kernel over (outer * taken, inner), WIDTH columns at a time; a
 ##   CPU work-item takes a contiguous range, GPU work-items take neighbouring blocks in a grid-stride loop.
-##   On CPUs, rows of one element are taken from GROUP places a at a time: each index is made a place once for
-##   them, and what they read and write are GROUP lines side by side.
+##   On CPUs, rows of one element are taken J indices at a time from GROUP places a: the indices are made places
+##   once for all of these, and each line is written by vectors.
 ## grad: each work-item owns a block of rows i and of columns c of one a. It clears them, then reads all
 ##   indices in order and adds the rows that fall into its block ("owner computes"): no atomics, and the same
 ##   sum in every run. A CPU owner has many columns, WIDTH at a time; a GPU owner has one column, and its
@@ -19,6 +19,7 @@
 <%namespace name="common" file="common.mako"/>\
 <%
 W, G = t.width, t.group
+J = 4
 cpu = t.device.kind == "cpu"
 compute = expr.dtypes.compute_type(t.dtype)
 real_index = expr.dtypes.is_floating(t.index_dtype)
@@ -66,20 +67,19 @@ __kernel void ${name}(
     __global ${bits} *const target = to + a * taken;
 % if G > 1:
     if (a + ${G} <= outer) {
-      for (; j < stop; ++j) {
-        const index_t place = at(${expr.load(t.index_dtype, "indices", "j")}, n);
-% for k in range(G):
-        const ${bits} v${k} = source[${k} * n + place];
+      for (; j + ${J} <= stop; j += ${J}) {
+% for i in range(J):
+        const index_t p${i} = at(${expr.load(t.index_dtype, "indices", f"j + {i}")}, n);
 % endfor
-% for k in range(G):
-        target[${k} * taken + j] = v${k};
-% endfor
+        for (int k = 0; k < ${G}; ++k) {
+          __global const ${bits} *const line = source + k * n;
+          vstore${J}((${bits}${J})(${", ".join(f"line[p{i}]" for i in range(J))}), 0, target + (k * taken + j));
+        }
       }
-      continue;
     }
     for (; j < stop; ++j) {
       const index_t place = at(${expr.load(t.index_dtype, "indices", "j")}, n);
-      for (index_t k = 0; k < outer - a; ++k) target[k * taken + j] = source[k * n + place];
+      for (index_t k = 0; k < min((index_t)${G}, outer - a); ++k) target[k * taken + j] = source[k * n + place];
     }
 % else:
     for (; j < stop; ++j) target[j] = source[at(${expr.load(t.index_dtype, "indices", "j")}, n)];

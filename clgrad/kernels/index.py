@@ -18,7 +18,8 @@ from clgrad.kernels.signature import Signature
 MODES = ("clip", "wrap")
 #: Columns that the gradient's CPU work-items take at a time, at least.
 CPU_COLUMNS = 256
-#: Elements that CPUs take by one index at a time, where these are apart from each other.
+#: Elements that CPUs take by one index at a time, where these are apart from each other; so few that what
+#: they are read from stays in a cache.
 GROUP = 8
 #: Work-items of the gradient for each compute unit of a GPU; each of them reads every index.
 GPU_OWNERS = 256
