@@ -217,4 +217,4 @@ def begin_write(array: NDArray, op: str) -> None:
             f"{op}: in-place write, while recording, to an array that is already part of the graph; "
             "compute a new array instead, or write inside autograd.pause()"
         )
-    array._view.storage.version += 1
+    array._view.storage.begin_write()

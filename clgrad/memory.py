@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyopencl as cl
@@ -33,6 +33,16 @@ class Waiting(Protocol):
 
     def enqueue(self) -> None:
         """Enqueue them to the stream's queue."""
+
+    def keep(self, view: "View") -> Any:
+        """What stands for a result on the tape, without holding its memory; None for other arrays."""
+
+
+class Reader(Protocol):
+    """Something that will read a storage, and wants to know before it is written to."""
+
+    def settle(self) -> None:
+        """Read it now."""
 
 
 class Stream:
@@ -205,7 +215,7 @@ class Storage:
     to storage, so that backward can tell memory of its own making from memory that others hold.
     """
 
-    __slots__ = ("__weakref__", "buffer", "handle", "nbytes", "serial", "stream", "version")
+    __slots__ = ("__weakref__", "_readers", "buffer", "handle", "nbytes", "serial", "stream", "version")
 
     def __init__(self, stream: Stream, nbytes: int):
         self.stream = stream
@@ -215,6 +225,22 @@ class Storage:
         self.handle: int = 0 if self.buffer is None else self.buffer.int_ptr
         self.version = 0
         self.serial = next(_serials)
+        self._readers: weakref.WeakSet[Reader] | None = None
+
+    def add_reader(self, reader: "Reader") -> None:
+        """Let something know before the memory is written to, as long as it is there."""
+        if self._readers is None:
+            self._readers = weakref.WeakSet()
+        self._readers.add(reader)
+
+    def begin_write(self) -> None:
+        """Count a write that is about to be made in place."""
+        self.stream.flush()
+        if self._readers:
+            readers, self._readers = list(self._readers), None
+            for reader in readers:
+                reader.settle()
+        self.version += 1
 
     def swap(self, other: "Storage") -> None:
         """Exchange the memory of two storages of one size and stream."""

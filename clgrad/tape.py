@@ -62,13 +62,27 @@ class Constant:
 
 
 class Saved:
-    """An array that a gradient rule will read, with the version of the memory that it read."""
+    """An array that a gradient rule will read, with the version of the memory that it read.
 
-    __slots__ = ("version", "view")
+    Parameters
+    ----------
+    view : View
+    kept : object, optional
+        What stands for the array as long as it is not in memory (:class:`clgrad.registry.kept.Kept`).
+    """
 
-    def __init__(self, view: View):
-        self.view = view
+    __slots__ = ("_kept", "_view", "version")
+
+    def __init__(self, view: View, kept: Any = None):
+        self._view = view if kept is None else None
+        self._kept = kept
         self.version = view.storage.version
+
+    @property
+    def formula(self) -> Any:
+        """What stands for the array, if it is not in memory."""
+        kept = self._kept
+        return kept if kept is not None and kept.origin is not None else None
 
     def load(self, node: "Node", name: str) -> View:
         """The array, if nobody wrote to its memory since.
@@ -78,13 +92,15 @@ class Saved:
         AutogradError
             The memory was written in place after the op read it.
         """
-        if self.view.storage.version != self.version:
+        formula = self.formula
+        view = self._view or self._kept.load()
+        if formula is None and view.storage.version != self.version:
             raise AutogradError(
-                f"backward of {node.op.label}: the array {name!r} of shape {self.view.shape} was "
+                f"backward of {node.op.label}: the array {name!r} of shape {view.shape} was "
                 "written in place after the forward pass read it, so its gradient would be wrong; "
                 "write to a copy (x.copy()), or write after backward"
             )
-        return self.view
+        return view
 
 
 _order = itertools.count()
@@ -174,12 +190,16 @@ class Node:
 
     def load(self, key: int, name: str) -> View:
         """A saved array: key is an input index, or ``~index`` of an output."""
+        return self.keeps(key).load(self, name)
+
+    def keeps(self, key: int) -> Saved:
+        """What was saved of an array."""
         if self.saved is None:
             raise AutogradError(
                 f"backward of {self.op.label}: its buffers were freed by an earlier backward "
                 "through this graph; pass retain_graph=True to the earlier call, or record again"
             )
-        return self.saved[key].load(self, name)
+        return self.saved[key]
 
 
 def set_recording(is_recording: bool) -> bool:

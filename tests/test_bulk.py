@@ -16,7 +16,7 @@ import clgrad as mx
 from clgrad import autograd, engine, memory, nd
 from clgrad.errors import AutogradError, DeviceMemoryError, OperatorError
 from clgrad.kernels.launch import Plan
-from clgrad.registry import bulk
+from clgrad.registry import bulk, sequence
 
 SHAPE = (128, 128)
 assert SHAPE[0] * SHAPE[1] == bulk.FEWEST
@@ -45,7 +45,7 @@ def several_times(f, *args):
     """The values of ``f(*args)`` each time until it has been merged, and as no launch waits."""
     with engine.bulk(0):
         expected = [y.asnumpy() for y in f(*args)]
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         yield [y.asnumpy() for y in f(*args)], expected
 
 
@@ -86,7 +86,7 @@ def test_products_go_on_with_what_follows(rng, launches, held):
     for name, f in results.items():
         with engine.bulk(0):
             expected = f()
-        for _ in range(bulk.REPEATS + 1):
+        for _ in range(sequence.REPEATS + 1):
             del launches[:]
             y = f() if held == "both" else f()[1:]
             nd.waitall()
@@ -113,7 +113,7 @@ def test_convolutions_that_are_no_products(rng):
 def test_products_that_stay_alone(rng):
     """What follows is broadcast, of another dtype, or reads the result under another shape."""
     x, w, row = arrays(rng, SHAPE, SHAPE, (128,))
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         product = x.asnumpy() @ w.asnumpy()
         np.testing.assert_allclose((nd.dot(x, w) + row).asnumpy(), product + row.asnumpy(), rtol=1e-5)
         folded = nd.dot(x, w).reshape((64, 256)) * 2
@@ -124,12 +124,12 @@ def test_products_that_stay_alone(rng):
 
 def test_one_kernel_stores_what_is_held(rng, launches):
     (x,) = arrays(rng, SHAPE)
-    for _ in range(bulk.REPEATS + 1):
+    for _ in range(sequence.REPEATS + 1):
         del launches[:]
         y = nd.sigmoid(x) * nd.exp(-x)
         y.wait_to_read()
     assert launches == [("sigmoid_negative_exp_multiply_forward_float32", 1)]
-    for _ in range(bulk.REPEATS + 1):
+    for _ in range(sequence.REPEATS + 1):
         del launches[:]
         s = nd.sigmoid(x)
         y = s * nd.exp(-x)
@@ -140,7 +140,7 @@ def test_one_kernel_stores_what_is_held(rng, launches):
 
 def test_numbers_are_not_part_of_the_kernel(rng, launches):
     (x,) = arrays(rng, SHAPE)
-    for n in range(bulk.REPEATS + 3):
+    for n in range(sequence.REPEATS + 3):
         del launches[:]
         y = (x + n) * (n + 0.5)
         np.testing.assert_allclose(y.asnumpy(), (x.asnumpy() + n) * (n + 0.5), rtol=1e-6)
@@ -160,7 +160,7 @@ def test_what_nobody_reads_is_computed_all_the_same(rng, launches):
 def test_reading_sees_what_was_there_at_the_call(rng):
     x, y = arrays(rng, SHAPE, SHAPE)
     before, other = x.asnumpy(), y.asnumpy()
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         z = x * 2 + y
         x[:] = 0
         w = x + y
@@ -174,7 +174,7 @@ def test_reading_sees_what_was_there_at_the_call(rng):
 
 def test_the_same_memory_under_another_shape(rng):
     x, y = arrays(rng, SHAPE, SHAPE)
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         z = x + y
         w = z.reshape((64, 256)) * 2
         v = z.reshape((1, *SHAPE))[0] * z
@@ -186,7 +186,7 @@ def test_the_same_memory_under_another_shape(rng):
 def test_parts_of_one_array(rng):
     """Two views of one memory in a call: it must stay alone, and right."""
     (x,) = arrays(rng, (130, 128))
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         y = (x[:128] + x[2:]) * x[1:129]
         v = x.asnumpy()
         np.testing.assert_array_equal(y.asnumpy(), (v[:128] + v[2:]) * v[1:129])
@@ -195,7 +195,7 @@ def test_parts_of_one_array(rng):
 def test_an_inner_result_whose_memory_was_used_again(rng):
     """The buffer of a dropped result goes to the next array that is made, before the launch."""
     (x,) = arrays(rng, SHAPE)
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         y = nd.exp(-(x * 0.5)) + 1
         others = [nd.full(SHAPE, i) for i in range(3)]
         np.testing.assert_allclose(y.asnumpy(), np.exp(-(x.asnumpy() * 0.5)) + 1, rtol=1e-6)
@@ -237,10 +237,133 @@ def test_gradients(rng):
             np.testing.assert_array_equal(a, b)
 
 
+def chain(x, w):
+    """Rules read five of its results; none of them reads w."""
+    return nd.tanh(nd.sigmoid(x) * nd.exp(-x) + w) * nd.tanh(x * 0.5)
+
+
+def chains_gradient(x, w):
+    s, e, t = 1 / (1 + np.exp(-x)), np.exp(-x), np.tanh(x / 2)
+    u = np.tanh(s * e + w)
+    return (1 - u * u) * t * (s * (1 - s) * e - s * e) + u * (1 - t * t) / 2, (1 - u * u) * t
+
+
+@pytest.fixture
+def recorded(rng):
+    """Two arrays, and a function that records the chain and returns the head."""
+    x, w = arrays(rng, SHAPE, SHAPE)
+    for a in (x, w):
+        a.attach_grad()
+
+    def record():
+        with autograd.record():
+            return chain(x, w)
+
+    # Whatever sequences have come up before, here they have not been asked for in memory.
+    for stream in memory.all_streams():
+        stream.plans.clear()
+    return x, w, record
+
+
+def gradients_are_right(x, w, values):
+    for a, expected in zip((x, w), chains_gradient(*values), strict=True):
+        np.testing.assert_allclose(a.grad.asnumpy(), expected, rtol=2e-4, atol=2e-6)
+
+
+def test_what_rules_read_is_made_again(recorded, launches):
+    """Merged, the chain stores its head only; its gradient is one launch, with the same bits as ever."""
+    x, w, record = recorded
+    with engine.bulk(0):
+        record().backward()
+        expected = x.grad.asnumpy(), w.grad.asnumpy()
+    for _ in range(sequence.REPEATS + 2):
+        del launches[:]
+        y = record()
+        y.wait_to_read()
+        stored = sum(outputs for _, outputs in launches)
+        del launches[:]
+        y.backward()
+        for a, gradient in zip((x, w), expected, strict=True):
+            np.testing.assert_array_equal(a.grad.asnumpy(), gradient)
+    assert stored == 1
+    assert [outputs for name, outputs in launches if "grad" in name] == [2]
+
+
+def test_memory_of_what_is_made_again(recorded):
+    x, _, record = recorded
+    stream = memory.current_stream(mx.current_context().device)
+    used = []
+    for _ in range(sequence.REPEATS + 1):
+        nd.waitall()
+        before = stream._pool.active_bytes
+        y = record()
+        nd.waitall()
+        used.append((stream._pool.active_bytes - before) // (x.size * 4))
+        y.backward()
+        del y
+    assert used[0] >= 5
+    assert used[-1] == 1
+
+
+@pytest.mark.parametrize("what", ["w", "head"])
+def test_what_rules_read_outlives_a_write(recorded, what):
+    """It is computed before an array that it is made of changes; another time it is stored at once."""
+    x, w, record = recorded
+    for _ in range(2 * sequence.REPEATS + 3):
+        values = x.asnumpy(), w.asnumpy()
+        y = record()
+        nd.waitall()
+        {"w": w, "head": y}[what][:] = 3
+        y.backward()
+        gradients_are_right(x, w, values)
+        x[:], w[:] = nd.array(values[0]), nd.array(values[1])
+
+
+def test_what_rules_read_in_memory(rng):
+    """Recorded rules and those of broadcast inputs want arrays."""
+    x, row = arrays(rng, SHAPE, (128,))
+    for a in (x, row):
+        a.attach_grad()
+    for _ in range(2 * sequence.REPEATS + 3):
+        with autograd.record():
+            y = nd.exp(-x) * nd.sigmoid(x) * row
+            nd.waitall()
+            (first,) = autograd.grad(y, [x], create_graph=True)
+        first.backward(retain_graph=True)
+        y.backward()
+        v, r = x.asnumpy(), row.asnumpy()
+        s, e = 1 / (1 + np.exp(-v)), np.exp(-v)
+        np.testing.assert_allclose(row.grad.asnumpy(), (s * e).sum(0), rtol=1e-4)
+        np.testing.assert_allclose(x.grad.asnumpy(), (s * (1 - s) * e - s * e) * r, rtol=1e-3, atol=1e-6)
+
+
+def test_what_rules_read_in_another_thread(recorded):
+    x, w, record = recorded
+    for i in range(sequence.REPEATS + 3):
+        y = record()
+        if i % 2:
+            nd.waitall()
+        thread = threading.Thread(target=y.backward)
+        thread.start()
+        thread.join()
+        gradients_are_right(x, w, (x.asnumpy(), w.asnumpy()))
+
+
+def test_going_through_a_graph_twice(recorded):
+    x, w, record = recorded
+    for _ in range(sequence.REPEATS + 2):
+        y = record()
+        y.backward(retain_graph=True)
+        y.backward()
+        gradients_are_right(x, w, (x.asnumpy(), w.asnumpy()))
+        with pytest.raises(AutogradError, match="freed"):
+            y.backward()
+
+
 def test_second_order(rng):
     (x,) = arrays(rng, SHAPE)
     x.attach_grad()
-    for _ in range(bulk.REPEATS + 2):
+    for _ in range(sequence.REPEATS + 2):
         with autograd.record():
             y = nd.exp(x * 0.5) * x
             (first,) = autograd.grad(y, [x], create_graph=True)
@@ -262,7 +385,7 @@ def test_writing_to_what_backward_reads_is_an_error(rng):
 def test_the_tape_shows_the_launch_that_ran(rng):
     (x,) = arrays(rng, SHAPE)
     x.attach_grad()
-    for _ in range(bulk.REPEATS + 1):
+    for _ in range(sequence.REPEATS + 1):
         with autograd.record():
             y = nd.exp(x) * 2
         text = io.StringIO()
@@ -301,7 +424,7 @@ def test_results_in_another_thread(rng):
     """Another thread enqueues what this one has left waiting, and waits for it."""
     (x,) = arrays(rng, SHAPE)
     expected = np.exp(x.asnumpy()) * 2
-    for i in range(2 * bulk.REPEATS):
+    for i in range(2 * sequence.REPEATS):
         y = nd.exp(x) * 2
         found = []
         readers = [y.asnumpy, lambda y=y: (y + 0).asnumpy(), lambda y=y: (nd.waitall(), y.asnumpy())[1]]
@@ -419,9 +542,9 @@ def test_random_programs(steps):
 
     with engine.bulk(0):
         expected = run()
-    before, bulk.REPEATS = bulk.REPEATS, 0
+    before, sequence.REPEATS = sequence.REPEATS, 0
     try:
         for got, kept in zip(run(), expected, strict=True):
             np.testing.assert_array_equal(got, kept)
     finally:
-        bulk.REPEATS = before
+        sequence.REPEATS = before

@@ -331,7 +331,7 @@ def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
         return
     old, new = target._view, gradient._view
     if ours and old.storage.stream is new.storage.stream and _whole(old) and _whole(new):
-        old.storage.version += 1
+        old.storage.begin_write()
         old.storage.swap(new.storage)
     else:
         table["identity"](gradient, out=target)

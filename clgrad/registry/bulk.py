@@ -16,18 +16,13 @@ import itertools
 import struct
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from clgrad import dtypes
-from clgrad.bounded import Bounded
-from clgrad.kernels import expr, layout, map
-from clgrad.kernels.epilogue import Epilogue
-from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Storage, Stream, View
-from clgrad.registry.operator import Spec, joint_name
+from clgrad.registry.kept import Kept, Origin
+from clgrad.registry.sequence import Call, Formula, Product, Sequel
 
 #: Arrays that are read, and results that are stored, at most: kernel arguments are limited (1024 bytes on
 #: PoCL), and so are registers.
@@ -35,69 +30,6 @@ LEAVES, STORED = 12, 6
 
 #: Elements from which a launch waits: for fewer, a launch costs no more than what is saved.
 FEWEST = 1 << 14
-
-#: How often a sequence of calls comes up before a kernel is built for it.
-REPEATS = 2
-
-#: Calls that are known to follow a sequence of calls, at most.
-FOLLOWERS = 32
-
-
-class Formula(Protocol):
-    """An op that computes element by element (see :class:`clgrad.registry.Elementwise`)."""
-
-    label: str
-
-    def expression(
-        self,
-        names: Sequence[str],
-        operands: Sequence[Expr],
-        numbers: Sequence[str],
-        slot: int,
-        dtype: np.dtype,
-    ) -> Expr:
-        """The op's formula on symbolic operands; the numbers have the slots from ``slot`` on."""
-        ...
-
-
-class Product(NamedTuple):
-    """A call of an op whose kernel can go on with an epilogue."""
-
-    op: Any
-    names: tuple[str, ...]
-    attributes: dict
-
-    @property
-    def label(self) -> str:
-        """What the op is called."""
-        return self.op.label
-
-    def plan(self, stream: Stream, layouts: Sequence[Layout], epilogue: Epilogue) -> Plan:
-        """The launches for arrays of these layouts, with an epilogue."""
-        specs = [Spec(*x) for x in layouts]
-        return self.op.make_plan(stream.device, self.names, specs, self.attributes, epilogue)
-
-
-class Call(NamedTuple):
-    """What the kernel of a sequence depends on of one call in it.
-
-    Arrays are referred to by number: ``i`` is an array that was there before the sequence, ``~i`` the
-    result of its ``i``-th call.
-    """
-
-    op: Formula | Product
-    #: Of the arrays, and of the numbers.
-    names: tuple[str, ...]
-    numbers: tuple[str, ...]
-    plan: Plan
-    references: tuple[int, ...]
-
-
-class Kernel(NamedTuple):
-    """The one launch for a sequence of calls, and the arrays that it reads."""
-
-    plan: Plan
-    references: tuple[int, ...]
 
 
 class Pending(NamedTuple):
@@ -110,62 +42,6 @@ class Pending(NamedTuple):
     plan: Plan
     views: Sequence[View]
     result: View
-
-
-class Sequel:
-    """A sequence of calls, with what has followed it so far: a node of the tree of all sequences."""
-
-    __slots__ = ("calls", "followers", "kernels")
-
-    def __init__(self, calls: tuple[Call, ...] = ()):
-        self.calls = calls
-        #: By the plan of the next call and what it reads.
-        self.followers: Bounded[tuple, Sequel] = Bounded(FOLLOWERS)
-        #: By which results are stored: the kernel, or how often it would have been used.
-        self.kernels: dict[tuple[bool, ...], Kernel | int] = {}
-
-    def kernel(self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View]) -> Kernel | None:
-        """The one launch for the sequence; None until it has come up often enough."""
-        known = self.kernels.get(stored, 0)
-        if isinstance(known, Kernel):
-            return known
-        if known < REPEATS or len(self.calls) == 1:
-            self.kernels[stored] = known + 1
-            return None
-        made = self.kernels[stored] = self._kernel(stream, stored, [view.layout for view in leaves])
-        return made
-
-    def _kernel(self, stream: Stream, stored: Sequence[bool], layouts: Sequence[Layout]) -> Kernel:
-        first = self.calls[0]
-        product = first.op if isinstance(first.op, Product) else None
-        formulas = self.calls if product is None else self.calls[1:]
-        read = sorted({r for call in formulas for r in call.references if r >= 0})
-        slots = {r: slot for slot, r in enumerate(read, 0 if product is None else 1)}
-        leaves = {r: expr.operand(slot, layouts[r].dtype) for r, slot in slots.items()}
-        values = [] if product is None else [expr.operand(0, first.plan.layouts[0].dtype)]
-        scalars: list[np.dtype] = []
-        for op, names, numbers, plan, references in formulas:
-            arguments = [leaves[r] if r >= 0 else values[~r] for r in references]
-            result = plan.layouts[0].dtype
-            assert not isinstance(op, Product), "a product is the first call"
-            value = op.expression(names, arguments, numbers, len(scalars), result)
-            values.append(expr.cast(value, result))
-            scalars += [result] * len(numbers)
-        kept = [value for value, is_stored in zip(values, stored, strict=True) if is_stored]
-        own = [layouts[r] for r in read]
-        if product is None:
-            return Kernel(self._map(stream, kept, own, scalars), tuple(read))
-        functions = stream.device.capabilities.own_functions
-        epilogue = Epilogue(tuple(kept), tuple([x.dtype for x in own]), tuple(scalars), functions)
-        plan = product.plan(stream, [layouts[r] for r in first.references], epilogue)
-        return Kernel(plan, (*first.references, *read))
-
-    def _map(self, stream: Stream, values: Sequence[Expr], layouts: Sequence[Layout], scalars) -> Plan:
-        shape, dtype = self.calls[0].plan.layouts[0]
-        outputs = [map.Output(v, layout.broadcast(shape, shape, v.dtype)) for v in values]
-        operands = [layout.broadcast(x.shape, shape, x.dtype) for x in layouts]
-        name = joint_name([call.op.label for call in self.calls], "forward", dtype)
-        return map.plan(stream.device, name, shape, outputs, operands, scalars)
 
 
 def launch(stream: Stream, op: Formula, names, attributes: dict, plan: Plan, views: Sequence[View]) -> View:
@@ -234,6 +110,7 @@ class Bulk:
     __slots__ = (
         "_first",
         "_found",
+        "_kept",
         "_layout",
         "_leaves",
         "_numbers",
@@ -251,6 +128,25 @@ class Bulk:
         self.merged: Plan | None = None
         #: The call, while it is the only one.
         self._first: Pending | None = first
+        #: What the tape keeps of the results, by number.
+        self._kept: dict[int, weakref.ref[Kept]] = {}
+
+    def keep(self, view: View) -> Kept | None:
+        """Something that stands for a result that waits, without holding its memory; None for others."""
+        if self._first is not None:
+            number = 0 if view is self._first.result else None
+        else:
+            known = self._found.get(view.storage.serial)
+            number = None
+            if known is not None and known[0] < 0 and known[1] is view.layout and known[2] == view.offset:
+                number = ~known[0]
+        if number is None:
+            return None
+        kept = self._kept[number]() if number in self._kept else None
+        if kept is None:
+            kept = Kept(self._stream, number)
+            self._kept[number] = weakref.ref(kept)
+        return kept
 
     def _open(self, first: Pending, views: Sequence[View]) -> bool:
         """Make room for a second call, if it has to do with the first."""
@@ -348,14 +244,21 @@ class Bulk:
 
     def enqueue(self) -> None:
         """Enqueue one launch if there is a kernel for these calls, or one for each."""
+        kept = {number: k for number, reference in self._kept.items() if (k := reference()) is not None}
         if self._first is not None:
             _, _, attributes, plan, views, result = self._first
             plan.run(self._stream, views, tuple(attributes.values()), (result,))
+            self._settle(kept, [result.storage], plan.layouts)
             self._first = None
             return
         held = self._held()
+        layouts = [call.plan.layouts[0] for call in self._sequence.calls]
+        unstored = [number for number in kept if held[number] is None]
+        if unstored and not self._sequence.recomputes(len(unstored)):
+            self._store(unstored, held, layouts)
         kernel = self._sequence.kernel(self._stream, tuple([s is not None for s in held]), self._leaves)
         if kernel is None:
+            self._store(unstored, held, layouts)
             self._enqueue_each(held)
         else:
             made = [s for s in held if s is not None]
@@ -363,7 +266,26 @@ class Bulk:
             views = [self._leaves[r] for r in kernel.references]
             kernel.plan.run(self._stream, views, self._numbers, targets)
             self.merged = kernel.plan
+        self._settle(kept, held, layouts)
         self._leaves, self._unread = [], []  # the tape keeps this object, but none of the memory
+
+    def _store(self, numbers: Iterable[int], held: list[Storage | None], layouts: Sequence[Layout]) -> None:
+        """Provide memory for results of which only the tape has something."""
+        for number in numbers:
+            held[number] = held[number] or Storage(self._stream, layouts[number].nbytes)
+
+    def _settle(
+        self, kept: dict[int, Kept], held: Sequence[Storage | None], layouts: Sequence[Layout]
+    ) -> None:
+        """Tell the tape where results are, or what to make them of."""
+        origin: Origin | None = None
+        for number, what in kept.items():
+            storage = held[number]
+            if storage is not None:
+                what.is_at(View(storage, 0, layouts[number]))
+            else:
+                origin = origin or Origin(self._sequence, self._leaves, self._numbers)
+                origin.adopt(what)
 
     def _enqueue_each(self, held: Sequence[Storage | None]) -> None:
         calls = self._sequence.calls

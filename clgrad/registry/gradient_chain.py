@@ -17,8 +17,10 @@ from clgrad.kernels import expr, layout, map
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Stream, View
-from clgrad.registry.gradient_kernels import Pattern, bound
+from clgrad.registry.gradient_kernels import Pattern, name_of
+from clgrad.registry.kept import Kept, Origin
 from clgrad.registry.operator import joint_name, kernel_name
+from clgrad.registry.sequence import Sequel
 from clgrad.tape import Node, Variable
 
 #: Ops, arrays that are read, and gradients that wait, at most: kernel arguments are limited (1024 bytes on
@@ -73,8 +75,12 @@ class GradientChain:
         self._nodes: list[Node] = []
         self._patterns: list[Pattern] = []
         #: For each node: its plan, references of dy and the saved arrays, and for each target the inputs
-        #: that it stands for and what is known of it. With the layouts it determines the kernel.
+        #: that it stands for and what is known of it; and for results that are to be made again: the
+        #: sequence of calls, and references of what it reads. With the layouts they determine the kernel.
         self._steps: list[tuple] = []
+        #: What the sequences belong to, and the number of their first value.
+        self._origins: dict[Origin, int] = {}
+        self._numbers: list = []
         self._leaves: list[View] = []
         self._values = 0
         #: The gradients that no node has taken yet.
@@ -95,9 +101,29 @@ class GradientChain:
             not pattern.reduced
             and node.outputs[0].shape == self._nodes[0].outputs[0].shape
             and len(self._nodes) < NODES
-            and len(self._leaves) + len(pattern.keys) + len(pattern.full) <= LEAVES
+            and len(self._leaves) + self._more_leaves(node, pattern) + len(pattern.full) <= LEAVES
             and len(self.waiting) + len(pattern.full) <= WAITING
         )
+
+    def _more_leaves(self, node: Node, pattern: Pattern) -> int:
+        """How many arrays the rules may read besides those that are read already."""
+        saved = [node.keeps(key).formula for key in pattern.keys]
+        origins = {kept.origin for kept in saved if kept is not None} - self._origins.keys()
+        return saved.count(None) + sum(len(origin.leaves) for origin in origins)
+
+    def _saved(self, node: Node, key: int) -> Reference:
+        """What a rule reads: an array, or what a formula makes of some."""
+        kept: Kept | None = node.keeps(key).formula
+        origin = kept.origin if kept is not None else None
+        if kept is None or origin is None:
+            return self._leaf(node.load(key, name_of(node, key)))
+        first = self._origins.get(origin)
+        if first is None:
+            first = self._origins[origin] = self._values
+            self._values += len(origin.sequence.calls)
+            self._steps.append((origin.sequence, *[self._leaf(view) for view in origin.leaves]))
+            self._numbers += origin.numbers
+        return ~(first + kept.number)
 
     def join(self, node: Node, pattern: Pattern, known: dict[Entry, NDArray]) -> None:
         """Take a node's gradient, and let those of its inputs of the output's shape wait.
@@ -105,7 +131,7 @@ class GradientChain:
         ``known`` holds what other users of the same arrays have given so far; what is used is taken out.
         """
         dy = self.waiting.pop((node, 0)) if self._nodes else self._first
-        saved = [self._leaf(view) for view in bound(node, pattern.keys)]
+        saved = [self._saved(node, key) for key in pattern.keys]
         targets = []
         for members in pattern.full:
             entry = node.inputs[members[0]]
@@ -119,6 +145,7 @@ class GradientChain:
         self._nodes.append(node)
         self._patterns.append(pattern)
         self._steps.append((node.plan, dy, *saved, *targets))
+        self._numbers += node.attributes.values()
 
     def compute(self) -> dict[Entry, NDArray]:
         """Enqueue the launch, if one is needed; the gradients that have waited."""
@@ -127,15 +154,14 @@ class GradientChain:
             for entry, reference in self.waiting.items()
         )
         layouts = [view.layout for view in self._leaves]
-        key = (self._stream, self._owned, *self._steps[1:], *self._steps[0][1:], outputs, *layouts)
-        cache = self._steps[0][0].cache
+        key = (self._stream, self._owned, *self._steps, outputs, *layouts)
+        cache = self._nodes[0].plan.cache
         made = cache.get(key)
         if made is None:
             made = cache[key] = self._make(outputs)
         results: list[View] = []
         if made.plan is not None:
-            scalars = [number for node in self._nodes for number in node.attributes.values()]
-            results = made.plan.run(self._stream, self._leaves, scalars)
+            results = made.plan.run(self._stream, self._leaves, self._numbers)
         arrays = [NDArray(results[p] if p >= 0 else self._leaves[~p]) for p in made.places]
         return dict(zip(self.waiting, arrays, strict=True))
 
@@ -178,9 +204,16 @@ class GradientChain:
         def referred(reference: Reference) -> Expr:
             return leaves[reference] if reference >= 0 else values[~reference]
 
-        for node, pattern, (_, dy, *rest) in zip(self._nodes, self._patterns, self._steps, strict=True):
+        nodes = zip(self._nodes, self._patterns, strict=True)
+        for source, *references in self._steps:
+            if isinstance(source, Sequel):
+                made, numbers = source.values([leaves[i] for i in references], len(scalars))
+                values += made
+                scalars += numbers
+                continue
+            (node, pattern), (dy, *rest) = next(nodes), references
             saved, targets = rest[: len(pattern.keys)], rest[len(pattern.keys) :]
-            symbols = pattern.symbols(node, referred(dy), [leaves[i] for i in saved], len(scalars))
+            symbols = pattern.symbols(node, referred(dy), [referred(i) for i in saved], len(scalars))
             scalars += [node.outputs[0].dtype] * len(node.attributes)
             for members, prior in targets:
                 parts = [pattern.value(node, i, symbols) for i in members]

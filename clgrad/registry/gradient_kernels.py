@@ -66,7 +66,7 @@ class Pattern:
         self, node: Node, dy: Expr, saved: Sequence[Expr], scalars: int, keys=None
     ) -> dict[str, Expr]:
         """What the parameters of the rules stand for; numbers have the slots from ``scalars`` on."""
-        names = [_name(node, key) for key in (self.keys if keys is None else keys)]
+        names = [name_of(node, key) for key in (self.keys if keys is None else keys)]
         symbols = {"dy": dy, **dict(zip(names, saved, strict=True))}
         for slot, name in enumerate(node.attributes, scalars):
             symbols[name] = expr.scalar(slot, node.outputs[0].dtype)
@@ -82,10 +82,11 @@ class Pattern:
 
 def bound(node: Node, keys: Sequence[int]) -> list[View]:
     """The saved arrays of some keys (see ``Node.load``)."""
-    return [node.load(key, _name(node, key)) for key in keys]
+    return [node.load(key, name_of(node, key)) for key in keys]
 
 
-def _name(node: Node, key: int) -> str:
+def name_of(node: Node, key: int) -> str:
+    """What the rules call a saved array."""
     return node.names[key] if key >= 0 else "y"
 
 

@@ -356,8 +356,9 @@ class Operator:
             views[0].storage.stream.device,
         )
         if node.needs_grad:
+            waiting = views[0].storage.stream.waiting
             node.saved = {
-                key: tape.Saved(views[key] if key >= 0 else results[~key]._view)
+                key: _saved(views[key] if key >= 0 else results[~key]._view, waiting)
                 for key in self._keeps(names, node.wanted)
             }
         for index, result in enumerate(results):
@@ -450,6 +451,10 @@ class Operator:
             j = names.index(argument)
             return lambda node, dys, i: getattr(node.input_meta(j), what)
         return lambda node, dys, i: None  # an optional argument that was left out
+
+
+def _saved(view: View, waiting: memory.Waiting | None) -> tape.Saved:
+    return tape.Saved(view, None if waiting is None else waiting.keep(view))
 
 
 def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
