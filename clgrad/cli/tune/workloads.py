@@ -164,6 +164,7 @@ CHECKS: dict[str, list[Workload]] = {
     "reduce": [
         _reduce("sum", (300_001,), None),
         _reduce("max", (67, 1003), 1),
+        _reduce("sum", (1003, 37), 1),
         _reduce("sum", (4099, 3), 0),
         _reduce("sum", (5, 70_003, 2), 1, dtypes.float64),
         _reduce("sum", (129, 257), 0, np.dtype(np.int32)),
@@ -205,6 +206,7 @@ TIMED: dict[str, list[Workload]] = {
         _reduce("sum", (2048, 1024), 0),
         _reduce("max", (16, 64, 1024), 2),
         _reduce("sum", (64, 1000), 1),
+        _reduce("sum", (16384, 49), 1),
     ],
 }  # fmt: skip
 
