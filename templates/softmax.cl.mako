@@ -19,7 +19,7 @@
 ##   left of them one by one. HELD columns are few enough elements to be read once and kept in variables (they
 ##   lie far apart, and where these distances are powers of two, a cache holds few of them); n is a constant
 ##   then, too. Otherwise, softmax keeps the exponentials in y between its passes; for float16 it computes
-##   them again.
+##   them again. With STREAMS, results that are not read again are stored past the caches.
 ## GPU shape: a work-group has COLUMNS neighbouring columns and TEAM work-items for each, which share its
 ##   elements and join what they found by a tree in local memory. Work-items are numbered so that neighbours
 ##   read neighbouring addresses.
@@ -104,6 +104,10 @@ def padded(array, pad):
     const ${vector(lanes)} factor = 1 / sum;
 % endif
 </%def>\
+## Statement that stores elements of an array; results that are not read again may go past the caches.
+<%def name="put(into, value, at, lanes)" filter="trim">
+${expr.store(k.dtype, value, compute, into, at, lanes, k.streams and into == target)}
+</%def>\
 ## One step at `at`: loads, then adds to `total` (with `join`), then stores into array `into`.
 <%def name="step(reads, total, join, term, into, lanes)">\
 % for array in reads:
@@ -111,7 +115,7 @@ def padded(array, pad):
 % endfor
 ${combine(total, join, term, into, lanes)}\
 % if into:
-      ${expr.store(k.dtype, "term", compute, into, "at", lanes)}
+      ${put(into, "term", "at", lanes)}
 % endif
 </%def>\
 <%def name="combine(total, join, term, into, lanes)">\
@@ -175,7 +179,7 @@ ${combine(total, join, term, into, W)}\
 <% again = into in reads; value = f"select({term}, {into}_, seen)" if again else term %>\
         const ${vector(W)} term = ${value};
 % if into:
-        ${expr.store(k.dtype, "term", compute, into, "at", W)}
+        ${put(into, "term", "at", W)}
 % endif
 % if total:
         ${total} = select(${join(total, "term", W)}, ${total}, seen);
@@ -222,7 +226,7 @@ ${derive(1)}\
     const ${vector(W)} term = ${f"select(({vector(W)})(0), {final[1]}, inside)" if k.lengths else final[1]};
 % for at, width in pieces():
 <% value = "term" if width == W else f"term.s{''.join(f'{at + i:x}' for i in range(width))}" %>\
-    ${expr.store(k.dtype, value, compute, target, f"first + {at}", width)}
+    ${put(target, value, f"first + {at}", width)}
 % endfor
 % endif
 </%def>\
@@ -272,7 +276,7 @@ ${combine(total, join, term, into, W)}\
 % if total and into:
       ${into}_${j} = term;
 % elif into:
-      ${expr.store(k.dtype, "term", compute, into, f"first + {j} * inner", W)}
+      ${put(into, "term", f"first + {j} * inner", W)}
 % endif
     }
 % endfor
@@ -330,6 +334,9 @@ ${step(final[0], None, None, final[1], target, 1)}\
 ${clear_rest("end + member", k.team, "last")}\
 </%def>\
 ${common.prologue(k.signature, [])}
+% if k.streams:
+${common.streaming()}
+% endif
 % if k.gpu:
 __attribute__((reqd_work_group_size(${k.team * k.columns}, 1, 1)))
 % endif
@@ -400,6 +407,9 @@ ${across_columns(1)}\
     }
 % endif
   }
+% if k.streams:
+  ${common.streamed()}
+% endif
 % if loss:
   ${expr.store(k.losses, "total + part", compute, "losses", "get_global_id(0)")}
 % endif

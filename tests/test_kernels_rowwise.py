@@ -73,6 +73,17 @@ def test_logarithm_and_temperature(shape, case, log, temperature, rng):
     check(shape, *CASES[case], log=log, temperature=temperature, dtype=F32, rng=rng)
 
 
+@pytest.mark.parametrize(("size", "log"), [((7, 333), True), ((2, 9, 37), False)])
+def test_results_past_the_caches(size, log, rng, monkeypatch):
+    """Such a store of exponentials that are read again, or of a row's last vector at an odd address."""
+    monkeypatch.setattr(rowwise, "LONG_ROW", 1)
+    default = parameters.MapCpu.default(device_of_shape("cpu").capabilities)
+    with tuning.forced(dataclasses.replace(default, stream_bytes=1)):
+        made = rowwise.plan_softmax_grad(device_of_shape("cpu"), "softmax_grad", size, 1, F32, log=log)
+        assert "STREAM(float," in made.steps[0].source
+        check("cpu", size, 1, log=log, temperature=1.0, dtype=F32, rng=rng)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=FP64)])
 @pytest.mark.parametrize(("case", "log"), [("rows", False), ("columns", False), ("rows", True)])

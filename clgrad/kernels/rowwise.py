@@ -24,6 +24,9 @@ GPU_GROUP = 256
 GPU_COLUMNS = 16
 #: Elements of columns that a CPU work-item keeps in variables, at most: each is a statement of its own.
 HELD = 32
+#: Bytes of a row from which on softmax's gradients go past the caches; shorter ones come in bursts, which
+#: the reading of the next row waits for.
+LONG_ROW = 1 << 14
 #: Elements that one lane or work-item adds up, at most, where rows are standardised.
 LANE_TERMS = 1024
 
@@ -145,7 +148,6 @@ def plan_standardize(
     dtype = dtypes_["x"]
     rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=False, template="standardize")
     rowwise.vectors = {array: dtypes_[array] for array in ("gamma", "beta")}
-    rowwise.streams = rowwise.width > 1 and streams(device, math.prod(shape) * dtype.itemsize)
     wide = dtypes.compute_type(dtype)
     kinds = dict(zip(("y", "mean", "var"), (dtype, wide, wide), strict=True))
     for i, array in enumerate(("x", "gamma", "beta")):
@@ -175,7 +177,6 @@ def plan_standardize_grad(
     )
     rowwise.vectors = {"gamma": dtypes_["gamma"]}
     rowwise.least_items = -(-shape[0] // LANE_TERMS)
-    rowwise.streams = rowwise.width > 1 and streams(device, math.prod(shape) * dtype.itemsize)
     kinds = (dtype, dtype, wide, wide, dtypes_["gamma"])
     for i, (array, kind) in enumerate(zip(("grad", "x", "mean", "var", "gamma"), kinds, strict=True)):
         rowwise.array(array, kind, In(i))
@@ -237,8 +238,8 @@ class _Rowwise:
         self.vectors: dict[str, np.dtype] = {}
         #: Whether these are one number for each row, again and again.
         self.periodic = False
-        #: Work-items on a CPU, at least, and whether results go past the caches.
-        self.least_items, self.streams = 1, False
+        #: Work-items on a CPU, at least.
+        self.least_items = 1
         self.shape = tuple(shape)
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
@@ -252,6 +253,10 @@ class _Rowwise:
         self.held = self.inner > 1 and not scalar and 1 < self.n <= HELD
         most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
         self.width = 1 if scalar else fitting(register, most)
+        #: Whether results go past the caches: large ones, that are not read again.
+        large = streams(device, math.prod(self.shape) * dtype.itemsize) and self.width > 1
+        steady = self.held or (gradient and self.n * dtype.itemsize >= LONG_ROW)
+        self.streams = large and (steady or not softmax)
         self.team, self.columns = self._work_group() if self.gpu else (1, 1)
         self.signature = Signature(layout.needs_long(self.shape, []))
         #: Names of the arrays in the kernel.
