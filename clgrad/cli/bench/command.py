@@ -5,7 +5,6 @@ import json
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from clgrad import memory
 from clgrad.cli.bench import peaks
 from clgrad.cli.bench.page import page
 from clgrad.cli.bench.workloads import Workload, workloads
+from clgrad.cli.timing import seconds_a_call
 from clgrad.device import Context, Device, current_context, device
 from clgrad.errors import DeviceError
 from clgrad.memory import Stream
@@ -127,17 +127,9 @@ def _measure(context: Context, elements: int, rounds: int) -> Iterator[Result]:
 
 def _repeated(stream: Stream, workload: Workload) -> Callable[[], float]:
     """A function that measures the seconds of a call, over as many calls as take long enough."""
-
-    def timed(count: int) -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            workload.call()
-        stream.finish()
-        return (time.perf_counter() - start) / count
-
-    timed(1)  # compiles
-    count = math.ceil(_SECONDS / timed(1))
-    return lambda: timed(count)
+    seconds_a_call(stream, workload.call, 3)  # compiles, what is merged too
+    count = math.ceil(_SECONDS / seconds_a_call(stream, workload.call, 1))
+    return lambda: seconds_a_call(stream, workload.call, count)
 
 
 def _print(result: Result) -> None:

@@ -1,5 +1,6 @@
 """One candidate in a child process: held against numpy, then timed beside the baseline."""
 
+import functools
 import json
 import statistics
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 
 from clgrad import memory
 from clgrad.cli.child import answer
+from clgrad.cli.timing import seconds_a_call
 from clgrad.cli.tune.workloads import CHECKS, TIMED, Arrays, Workload, kind_of
 from clgrad.device import Device, device
 from clgrad.errors import KernelError
@@ -97,14 +99,8 @@ def _compare(stream: Stream, workload: Workload, ours: Tunables, theirs: Tunable
         return 1.0
 
     def runs(plan: Plan) -> Callable[[int], float]:
-        def run(count: int) -> float:
-            start = time.perf_counter()
-            for _ in range(count):
-                plan.run(stream, inputs, outputs=outputs)
-            stream.finish()
-            return (time.perf_counter() - start) / count
-
-        return run
+        call = functools.partial(plan.run, stream, inputs, outputs=outputs)
+        return functools.partial(seconds_a_call, stream, call)
 
     run_ours, run_theirs = runs(candidate), runs(baseline)
     run_theirs(1)  # compiles
