@@ -79,7 +79,7 @@ def polynomials(mp, double: bool) -> dict[str, Polynomial]:
     """Those of the template, in float32 or float64, under their names there."""
     half_ln2, root = mp.log(2) / 2, (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
     quarter = (mp.pi / 4) ** 2
-    centre, far = (mp.mpf("5.65"), 38.7) if double else (mp.mpf("4.25"), 14.3)
+    centre, far = (mp.mpf("5.65"), 38.7) if double else (mp.mpf("3.75"), 14.3)
 
     def erfcx(a):
         return mp.exp(a * a) * mp.erfc(a)
@@ -100,6 +100,13 @@ def polynomials(mp, double: bool) -> dict[str, Polynomial]:
             -half_ln2,
             half_ln2,
             10 if double else 5,
+        ),
+        "half_exp": Polynomial(
+            lambda t: (mp.exp(-t / 2) - 1 + t / 2) / t**2 if abs(t) > mp.mpf(10) ** -15 else one / 8,
+            lambda t: t**2 * mp.exp(t / 2) + mp.mpf(10) ** -30,
+            -2 * half_ln2,
+            2 * half_ln2,
+            10 if double else 4,
         ),
         "log": Polynomial(
             at(2 * third, lambda s: (2 * mp.atanh(s) / s - 2) / s**2),
@@ -143,7 +150,7 @@ def polynomials(mp, double: bool) -> dict[str, Polynomial]:
             lambda q: 1 / tail(q),
             -1,
             (mp.mpf(far) - centre) / (mp.mpf(far) + centre),
-            23 if double else 9,
+            23 if double else 8,
         ),
     }  # fmt: skip
 

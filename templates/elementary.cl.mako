@@ -19,6 +19,9 @@ COEFFICIENTS = {
     ("exp", "float"): (
         0.5000000013, 0.1666666676, 0.04166646495, 0.008333286026, 0.001393364601, 0.0001990757158,
     ),
+    ("half_exp", "float"): (
+        0.1249999836, -0.02083315086, 0.002604274207, -0.0002615221907, 2.158533911e-5,
+    ),
     ("log", "float"): (
         0.6666677636, 0.3997754136, 0.2987175941,
     ),
@@ -43,14 +46,20 @@ COEFFICIENTS = {
         0.08333301663, 0.01250677893, 0.00218743763, 0.0005473500126,
     ),
     ("ndtr", "float"): (
-        0.7595542086, -0.6251298021, 0.418227499, -0.2205150775, 0.08527275528, -0.01936782984,
-        -0.0007540581806, 0.002184966983, -0.0003596513232, -0.0002314993868,
+        0.7502940742, -0.5881882777, 0.3529396041, -0.1515208351, 0.037492508, 0.001200075438,
+        -0.004169021195, 0.0005096218518, 0.0004434466133,
     ),
     ("exp", "double"): (
         0.5, 0.16666666666666671, 0.0416666666666666837, 0.00833333333332613991,
         0.00138888888888744622, 0.00019841269874803403, 0.0000248015873471969151,
         2.75572554225280445e-6, 2.75572530434755173e-7, 2.51052075614702246e-8,
         2.09215469479323458e-9,
+    ),
+    ("half_exp", "double"): (
+        0.125000000000000001, -0.0208333333333333543, 0.00260416666666663093,
+        -0.000260416666666157743, 0.0000217013888892428868, -1.55009921065234834e-6,
+        9.68811989330596308e-8, -5.3822724406064548e-9, 2.69117009091959768e-10,
+        -1.22617309037562617e-11, 5.08462961828011571e-13,
     ),
     ("log", "double"): (
         0.666666666666673441, 0.399999999994146989, 0.285714287423843027, 0.222221985734317926,
@@ -114,8 +123,6 @@ PARTS = {
     "sinh": ("near",),
     "cosh": ("near", "scaled"),
     "erf": ("near",),
-    "gelu_slope": ("near",),
-    "ndtr": ("near",),
     "softplus": ("near",),
     "pow": ("near", "scaled"),
     "sin": ("far", "angle"),
@@ -174,8 +181,8 @@ cut = lambda name: f"as_{T}(as_{I}({name}) & {whole(-(1 << digits + 1 - half))})
 ln2_bits = 42 if double else 16
 ln2_high = first_bits(LN2, ln2_bits)
 ln2_low = LN2 - ln2_high
-## Powers of two down to those below all denormals are normal numbers, this many powers higher; so what is
-## multiplied by one, and then by the reciprocal of 2^lift, rounds once.
+## Powers of two down to those below all denormals are normal numbers, this many powers higher: so only what
+## makes up for it rounds.
 lift = 640 if double else 80
 ## Above, exp overflows; below, it rounds to 0.
 largest, least = (710, -746) if double else (89, -104)
@@ -215,10 +222,6 @@ def reduced(variable):
         f"const {T} shifted = {variable} * {lit(1 / LN2)} + {lit(magic)}, n = shifted - {lit(magic)};"
         f" const {T} r = ({variable} - n * {lit(ln2_high)}) - n * {lit(ln2_low)};"
     )
-
-def raised(shifted):
-    """2^(k + lift) for k from -2 * lift to 0, the lowest bits of what was shifted."""
-    return f"as_{T}((as_{I}({shifted}) << {digits}) + {whole(bias + lift << digits)})"
 
 def split(variable, tiny=None):
     """Statements that make `m`, `n` and the biased `exponent` of a variable that is a positive normal number."""
@@ -350,7 +353,7 @@ inline ${T} erf_${T}(${T} x) {
   return a < ${lit(0.9)} ? x + x * p : ${with_sign("y", "x")};
 }
 % elif function in ("ndtr", "gelu_slope"):
-<% last, centre = (38.7, 5.65) if double else (14.3, 4.25) %>\
+<% last, centre = (38.7, 5.65) if double else (14.3, 3.75) %>\
 % if function == "ndtr":
 // The normal distribution function: exp(-a^2 / 2) P(q) / (a + c) for a = |x|, q = (a - c) / (a + c), with the
 // square in two parts, and from 0 on 1 less that.
@@ -365,8 +368,11 @@ inline ${T} ${function}_${T}(${T} x) {
   ${polynomial("ndtr", "q", "g", 2.0**-lift, 2)}
   const ${T} high = ${cut("a")}, first = high * high, second = (a - high) * (a + high);
   const ${T} shifted = (first + second) * ${lit(-0.5 / LN2)} + ${lit(magic)}, n = shifted - ${lit(magic)};
-  const ${T} twice = (first + n * ${lit(2 * ln2_high)}) + (second + n * ${lit(2 * ln2_low)});
-  const ${T} e = (near_${T}(twice * ${lit(-0.5)}) + 1) * ${raised("shifted")}, y = e * (g * t);
+  // exp(-rest / 2), whose exponent is added to: of NaN that makes a number, but g is NaN as well.
+  const ${T} rest = (first + n * ${lit(2 * ln2_high)}) + (second + n * ${lit(2 * ln2_low)});
+  ${polynomial("half_exp", "rest", "p", most=4 if double else 2)}
+  const ${T} near = (p * rest - ${lit(0.5)}) * rest + 1;
+  const ${T} e = as_${T}(as_${I}(near) + (as_${I}(shifted) << ${digits}) + ${whole(lift << digits)}), y = e * (g * t);
 % if function == "ndtr":
   return x < 0 ? y : 1 - y;
 % else:
@@ -380,8 +386,8 @@ inline ${T} softplus_${T}(${T} x) {
   ${T} a = -${size("x")};
   a = a < ${lit(least)} ? ${splat(least)} : a;
   ${reduced("a")}
-  const ${T} e = (near_${T}(r) + 1) * ${raised("shifted")} * ${lit(2.0**-lift)};
-  const ${T} t = e / (e * ${lit(0.5)} + 1), w = t * t;
+  const ${T} e = (near_${T}(r) + 1) * as_${T}((as_${I}(shifted) << ${digits}) + ${whole(bias + lift << digits)});
+  const ${T} t = e / (e * ${lit(0.5)} + ${lit(2.0**lift)}), w = t * t;
   ${polynomial("softplus", "w", "p")}
   return (t + t * w * p) + (x > 0 ? x : ${splat(0)});
 }
