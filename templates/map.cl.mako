@@ -2,7 +2,8 @@
 ##
 ## Layout: operands are addressed by strides over the merged axes; the innermost axis is cut into blocks
 ##   of WIDTH elements (vector loads where its stride is 1, a splat where it is 0, gathers elsewhere),
-##   and what is left of a row runs through the scalar body. With STREAMS, vectors are stored past the caches.
+##   and what is left of a row runs through the scalar body. With STREAMS, vectors are stored past the caches;
+##   with ALIGNED, rows begin by as many scalars as it takes for that.
 ## CPU shape: each work-item takes one contiguous range of blocks and loops over it.
 ## GPU shape: neighbouring work-items take neighbouring blocks, in a grid-stride loop.
 ## Assumes: outputs do not overlap inputs, unless position by position.
@@ -42,18 +43,20 @@ __kernel void ${name}(
 % for line in row_body:
     ${line}
 % endfor
+% if aligned:
+    const size_t lanes_before = ((size_t)0 - (size_t)(y0 + (y0_row + column))) / sizeof(*y0) & ${width - 1};
+    index_t scalars = min(stop, column + (index_t)lanes_before);
+    do {  // up to where vectors are aligned, and what is left behind them
+      ${each_scalar("scalars")}
+      ${each_vector()}
+      scalars = stop;
+    } while (column < stop);
+% else:
 % if width > 1:
-    for (; column + ${width} <= stop; column += ${width}) {
-% for line in vector_body:
-      ${line}
-% endfor
-    }
+    ${each_vector()}
 % endif
-    for (; column < stop; ++column) {
-% for line in scalar_body:
-      ${line}
-% endfor
-    }
+    ${each_scalar("stop")}
+% endif
 % if shape == "cpu":
     left -= row_blocks - first;
     first = 0;
@@ -64,3 +67,17 @@ __kernel void ${name}(
   ${common.streamed()}
 % endif
 }
+<%def name="each_vector()">\
+for (; column + ${width} <= stop; column += ${width}) {
+% for line in vector_body:
+      ${line}
+% endfor
+    }\
+</%def>\
+<%def name="each_scalar(end)">\
+for (; column < ${end}; ++column) {
+% for line in scalar_body:
+      ${line}
+% endfor
+    }\
+</%def>\

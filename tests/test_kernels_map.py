@@ -54,6 +54,7 @@ def test_large_results_are_stored_past_the_caches(rows, columns, rng):
     with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 14)):
         made = map.plan(cpu, "test", shape, outputs, [source])
     assert "STREAM(float," in made.steps[0].source
+    assert ("lanes_before" in made.steps[0].source) == (rows > 1)  # up to whole lines by scalars
     padded = np.pad(x, ((0, 0), (0, 2)))
     stream = memory.current_stream(current_context().device)
     view = memory.empty(stream, padded.shape, FLOAT)

@@ -23,6 +23,8 @@ SHORT = 4
 GPU_VECTOR_BYTES = 16
 #: Operands and operations of an element that counts as one for the number of work-items.
 _LIGHT = 16
+#: Elements of a row from which on some scalars at its beginning cost less than stores that are not aligned.
+_LONG = 512
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def step(
 
     width = _width(device, sizes, writes, outputs)
     streams = width > 1 and _streams(device, math.prod(sizes), writes)
+    crooked = any(stride % width for stride in writes[0].strides[:-1])
+    weight = max(1, expr.size(o.value for o in outputs) // _LIGHT)
     row = _Row(outputs, reads, device.capabilities.own_functions)
     vector_body = row.body(width, outputs, writes, streams)
     scalar_body = row.body(1, outputs, writes)
@@ -128,6 +132,7 @@ def step(
         helpers=sorted(row.helpers, key=str),
         width=width,
         streams=streams,
+        aligned=streams and weight == 1 and sizes[-1] >= _LONG and crooked,
         outer_sizes=outer_sizes,
         accesses=[*writes, *reads.values()],
         row_body=row.lines,
@@ -135,7 +140,6 @@ def step(
         scalar_body=scalar_body,
     )
     blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
-    weight = max(1, expr.size(o.value for o in outputs) // _LIGHT)
     global_size, local_size = ranges(device, blocks, math.prod(sizes) * weight)
     return Step(name, source, global_size, local_size, signature.args)
 

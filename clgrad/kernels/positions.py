@@ -204,6 +204,7 @@ def _copy(
         helpers=[],
         width=width,
         streams=False,
+        aligned=False,
         outer_sizes=outer_sizes,
         accesses=[y, x, at],
         row_body=[],
