@@ -183,6 +183,10 @@ class TestCommand:
         with pytest.raises(SystemExit):
             main(["tune", "--seconds", "nan"])
 
+    def test_says_that_there_is_nothing_to_tune(self, capsys):
+        assert main(["tune", "--family", "tensor"]) == 1
+        assert "has no kernels of tensor to be tuned" in capsys.readouterr().err
+
 
 class TestTrial:
     def test_every_family_has_workloads(self):
