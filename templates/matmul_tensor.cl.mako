@@ -152,7 +152,7 @@ ${tensor.functions()}
 % endfor
 % endif
 </%def>
-## Copies of whole chunks, or of pieces as wide as the rows are aligned; `left` counts bytes.
+## Copies of whole chunks, or of pieces as wide as the rows are aligned: all of a piece is inside, or nothing.
 <%def name="copies_of(p, s, axis, slot, first, limit)">\
 <%
     own_axis, names = (a.row, ("a_column", "a_row")) if p == "a" else (b.column, ("b_row", "b_column"))
@@ -162,27 +162,24 @@ ${tensor.functions()}
 % if s.along_k:
       const index_t q = k0 + ${own_column(s)} * ${E};
       const index_t along = ${axis.offset(names[0], "q")};
-      const int left = (int)clamp(k_end - q, (index_t)0, (index_t)${E}) * ${itemsize};
 % else:
       const index_t own = ${first} + ${own_column(s)} * ${E};
       const index_t along = ${own_axis.offset(names[1], "own")};
-      const int left = (int)clamp(${limit} - own, (index_t)0, (index_t)${E}) * ${itemsize};
 % endif
 % for l in range(s.loads):
       {
 % if s.along_k:
-        const int count = ${p}_inside[${l}] ? left : 0;
         const index_t from = ${p}_own[${l}] + along;
 % else:
         const index_t q = k0 + ${own_row(s, l)};
-        const int count = q < k_end ? left : 0;
         const index_t from = along + ${axis.offset(names[0], "q")};
 % endif
 % for piece in range(16 // width):
-        {
-          const int some = clamp(count - ${piece * width}, 0, ${width});
-          ${tensor.copy(f"slab_{p}", f"{slot} * {s.chunks} + {s.place(own_row(s, l), own_column(s))}", piece, width, f"{p}_bits + (some > 0 ? from + {piece * width // itemsize} : 0)", "some")}
-        }
+<%
+    first_e = piece * width // itemsize
+    inside = f"q + {first_e} < k_end && {p}_inside[{l}]" if s.along_k else f"own + {first_e} < {limit} && q < k_end"
+%>\
+        ${tensor.copy(f"slab_{p}", f"{slot} * {s.chunks} + {s.place(own_row(s, l), own_column(s))}", piece, width, f"{p}_bits + from + {first_e}", inside)}
 % endfor
       }
 % endfor

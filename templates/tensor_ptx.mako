@@ -34,10 +34,14 @@ uint round_tf32(const uint bits) {
   return rounded;
 }
 % for width in (4, 8, 16):
-// Begins to copy ${width} bytes, of which those from `count` on are not read but 0; both ends are aligned.
-void copy${width}(__local const uint *to, __global const void *from, const int count) {
-  asm volatile("cp.async.${"cg" if width == 16 else "ca"}.shared.global [%0], [%1], ${width}, %2;"
-               : : "r"((uint)(size_t)to), "l"((ulong)from), "r"(count) : "memory");
+// Begins to copy ${width} bytes, both ends of which are aligned; or puts zeros there, and reads nothing. (cp.async
+// could do that by itself, given how many bytes to read, but this takes it six instructions more.)
+<% zeros = {4: ".b32 [%0], %3", 8: ".v2.b32 [%0], {%3, %3}", 16: ".v4.b32 [%0], {%3, %3, %3, %3}"}[width] %>\
+void copy${width}(__local const uint *to, __global const void *from, const int inside) {
+  asm volatile("{ .reg .pred %%inside; setp.ne.s32 %%inside, %2, 0; "
+               "@%%inside cp.async.${"cg" if width == 16 else "ca"}.shared.global [%0], [%1], ${width}; "
+               "@!%%inside st.shared${zeros}; }"
+               : : "r"((uint)(size_t)to), "l"((ulong)from), "r"(inside), "r"(0) : "memory");
 }
 % endfor
 </%def>
@@ -54,9 +58,9 @@ void copy${width}(__local const uint *to, __global const void *from, const int c
   ${c} = mma(${a}, ${b}, ${c});
 </%def>
 
-## Piece `piece` of slab[at], `width` bytes wide.
-<%def name="copy(slab, at, piece, width, source, count)">\
-  copy${width}((__local const uint *)(${slab} + (${at}))${f" + {piece * width // 4}" if piece else ""}, ${source}, ${count});
+## To piece `piece` of slab[at], `width` bytes wide; zeros where the C expression `inside` is false.
+<%def name="copy(slab, at, piece, width, source, inside)">\
+  copy${width}((__local const uint *)(${slab} + (${at}))${f" + {piece * width // 4}" if piece else ""}, ${source}, ${inside});
 </%def>
 
 ## Ends a group of copies.

@@ -55,9 +55,9 @@ __attribute__((noinline)) uint4 ldmatrix_turned(__local const uint4 *slab, __loc
 uint round_tf32(const uint bits) {
   return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
 }
-__attribute__((noinline)) void copy(__local uchar *to, __global const uchar *from, const int width, const int count) {
-  const bool aligned = (size_t)to % width == 0 && (size_t)from % width == 0 && count <= width;
-  for (int i = 0; i < width; ++i) to[i] = !aligned ? 0x7f : i < count ? from[i] : 0;
+__attribute__((noinline)) void copy(__local uchar *to, __global const uchar *from, const int width, const int inside) {
+  const bool aligned = (size_t)to % width == 0 && (size_t)from % width == 0;
+  for (int i = 0; i < width; ++i) to[i] = !inside ? 0 : aligned ? from[i] : 0x7f;
 }
 </%def>
 
@@ -67,7 +67,7 @@ __attribute__((noinline)) void copy(__local uchar *to, __global const uchar *fro
 % if late and copies:
   __local uchar *copy_to[${stages * copies}];
   __global const uchar *copy_from[${stages * copies}];
-  int copy_width[${stages * copies}], copy_count[${stages * copies}];
+  int copy_width[${stages * copies}], copy_inside[${stages * copies}];
   int copies_of[${stages}];
   for (int i = 0; i < ${stages}; ++i) copies_of[i] = 0;
   int groups = 0, groups_made = 0;
@@ -89,7 +89,7 @@ __attribute__((noinline)) void copy(__local uchar *to, __global const uchar *fro
   barrier(CLK_LOCAL_MEM_FENCE);
 </%def>
 
-<%def name="copy(slab, at, piece, width, source, count)">\
+<%def name="copy(slab, at, piece, width, source, inside)">\
 <% to, source = f"(__local uchar *)({slab} + ({at})) + {piece * width}", f"(__global const uchar *)({source})" %>\
 % if late:
   {
@@ -97,10 +97,10 @@ __attribute__((noinline)) void copy(__local uchar *to, __global const uchar *fro
     copy_to[place] = ${to};
     copy_from[place] = ${source};
     copy_width[place] = ${width};
-    copy_count[place] = ${count};
+    copy_inside[place] = ${inside};
   }
 % else:
-  copy(${to}, ${source}, ${width}, ${count});
+  copy(${to}, ${source}, ${width}, ${inside});
 % endif
 </%def>
 
@@ -115,7 +115,7 @@ __attribute__((noinline)) void copy(__local uchar *to, __global const uchar *fro
   for (; groups_made < groups - ${pending}; ++groups_made) {
     const int made = groups_made % ${stages};
     for (int i = made * ${copies}; i < made * ${copies} + copies_of[made]; ++i)
-      copy(copy_to[i], copy_from[i], copy_width[i], copy_count[i]);
+      copy(copy_to[i], copy_from[i], copy_width[i], copy_inside[i]);
     copies_of[made] = 0;
   }
 % endif

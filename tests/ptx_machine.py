@@ -77,11 +77,11 @@ class Machine:
         self.labels: dict[str, int] = {}
         self.program: list[tuple[str, str, list[str]]] = []
         for statement in re.split(r"[;\n]", re.sub(r"(\$\w+):", r"\1:;", body)):
-            text = statement.strip()
+            text = statement.lstrip(" \t{}").rstrip()
             if text.endswith(":"):
                 self.labels[text[:-1]] = len(self.program)
-            elif text and not text.startswith(".") and text not in "{}":
-                guard, rest = re.match(r"(?:@(!?%p\d+)\s+)?(.*)", text, re.S).groups()
+            elif text and not text.startswith("."):
+                guard, rest = re.match(r"(?:@(!?%\w+)\s+)?(.*)", text, re.S).groups()
                 op, _, operands = rest.partition("\t" if "\t" in rest else " ")
                 split = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+", operands)
                 self.program.append((guard or "", op.strip(), split))
@@ -271,10 +271,8 @@ class Machine:
         if op[2] in ("ca", "cg"):
             size = int(operands[2])
             assert op[2] == "ca" or size == 16
-            count = self._read(operands[3], np.dtype("u4"), active).astype(int)
-            assert (count <= size).all()
             to, source = (self._address(x, active) for x in operands[:2])
-            for lane, *copy in zip(active, to, source, count, strict=True):
+            for lane, *copy in zip(active, to, source, strict=True):
                 self.copies[lane].append((*copy, size))
             return
         for lane in active:
@@ -286,13 +284,10 @@ class Machine:
                     for copy in self.committed[lane].pop(0):
                         self._copy(*copy)
 
-    def _copy(self, to: int, source: int, count: int, size: int) -> None:
-        assert source % size == 0, "a copy is not aligned"
-        memory, ((*places,),) = self._bytes("shared", np.array([to]), size)
-        memory[places] = 0
-        if count:
-            assert self.mine[source : source + count].all(), "a copy reads outside of arrays"
-            memory[places[:count]] = self.memory[source : source + count]
+    def _copy(self, to: int, source: int, size: int) -> None:
+        memory, (places,) = self._bytes("shared", np.array([to]), size)
+        _, (sources,) = self._bytes("global", np.array([source]), size)
+        memory[places] = self.memory[sources]
 
     def _do_ldmatrix(self, op, operands, active):
         for warp in active.reshape(-1, 32):

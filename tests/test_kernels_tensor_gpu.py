@@ -326,9 +326,13 @@ def test_infinity_and_nan_stay_in_their_rows(standin, rng):
 
 
 def test_tf32_is_the_nearest(standin, rng):
-    """Operands that are cut off instead of rounded are off twice as far."""
+    """Operands that are cut off instead of rounded are off twice as far. NaN does not become a number."""
     a, b = (rng.standard_normal(s).astype(np.float32) for s in ((33, 17), (17, 65)))
+    a[0, 0], a[1, 0], a[2, 0] = np.uint32([0x7FFFFFFF, 0x7F800001, 0xFF800000]).view(np.float32)
     (c,) = plan_harness.run(plan_of(33, 65, 17, dtypes.float32), [a, b])
+    assert np.isnan(c[0, :2]).all()
+    np.testing.assert_array_equal(c[0, 2], -np.copysign(np.inf, b[0]))
+    a, c = a[3:], c[:, 3:]
     rounded = [((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32) for x in (a, b)]
     np.testing.assert_allclose(c[0], rounded[0] @ rounded[1], rtol=0, atol=3e-5)
     assert np.abs(c[0] - a @ b).max() > 1e-4

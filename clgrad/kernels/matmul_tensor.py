@@ -194,12 +194,12 @@ def _slab_b(product: Product, tiling: TensorGpu) -> Slab:
 
 
 def _direct(product: Product, operand: Strided, along: str) -> int:
-    """The widest copy that all rows are aligned to, given that the array is; 0 if there is none."""
+    """The widest copy that all rows are made of, and aligned to if the array is; 0 if there is none."""
     axis: Axis = getattr(operand, along)
     itemsize = product.dtype.itemsize
     if not axis.unit or (not axis.plain and axis.digits[0][0] * itemsize % _CHUNK):
         return 0  # neighbours are not neighbours in memory, or some chunk has a gap
-    steps = operand.steps(along) + [stride for _, stride in axis.digits[1:]]
+    steps = operand.steps(along) + [stride for _, stride in axis.digits[1:]] + [axis.digits[0][0]]
     return next((n for n in (16, 8, 4) if not any(step * itemsize % n for step in steps)), 0)
 
 
