@@ -227,39 +227,41 @@ ${tensor.functions()}
 % endfor
 </%def>
 ## ---- Fragments. `step` counts chunks along k, by twos.
-<%def name="word_at(p, s, k, own)" buffered="True" filter="trim">
-round_tf32(((__local const uint *)slab_${p})[(slot * ${s.chunks} + ${s.place(k, f"({own}) >> 2")}) * 4 + ((${own}) & 3)])
+## Where a lane finds its part of the first ones, as chunks; those of the others differ from one of these by constants,
+## since what turns a column is the same 8 rows further, and changes nothing that is 8 columns further.
+<%def name="find(p, s, warp, count)">\
+<%
+    if s.along_k:
+        row = f"{warp} + lane % {16 if p == 'a' else 8}" + (" + lane / 16 * 8" if p == "b" else "")
+        column = "lane / 16" if p == "a" else "lane / 8 % 2"
+        places = [s.place(row, f"{x} + {column}") for x in range(0, depth_bytes // 16, 2)]
+    elif s.words:
+        places = [s.place("lane % 4", f"({warp} + {8 * x} + lane / 4) >> 2") for x in range(4)]
+    else:
+        row, column = ("lane % 8 + lane / 16 * 8", "lane / 8 % 2") if p == "a" else ("lane % 16", "lane / 16")
+        places = [s.place(row, f"{warp} / 8 + {2 * x} + {column}") for x in range(min(4, count))]
+%>\
+  const int ${p}_at[${len(places)}] = {${", ".join(places)}};
 </%def>
-<%def name="rounded(target)">\
-% if kind == "tf32":
-  const uint4 ${target} = (uint4)(round_tf32(raw_${target}.x), round_tf32(raw_${target}.y), round_tf32(raw_${target}.z), round_tf32(raw_${target}.w));
-% endif
-</%def>
-<%def name="fragments_a()">\
-% for u in range(warp_m // 16):
-<% raw = f"raw_a{u}" if kind == "tf32" else f"a{u}" %>\
-% if A.along_k:
-  ${tensor.ldmatrix(raw, "slab_a", f"slot * {A.chunks} + " + A.place(f"warp_i + {16 * u} + lane % 16", "step + lane / 16"), False)}
-  ${rounded(f"a{u}")}
-% elif kind == "tf32":
-  const uint4 a${u} = (uint4)(${", ".join(word_at("a", A, f"step * 4 + {4 * (e // 2)} + lane % 4", f"warp_i + {16 * u + 8 * (e % 2)} + lane / 4") for e in range(4))});
+<%def name="fragment(p, s, u)">\
+<%
+    raw = f"raw_{p}{u}" if kind == "tf32" and not s.words else f"{p}{u}"
+    first = f"slot * {s.chunks} + "
+    # The parts of the four words that are further along k, and further along the other index.
+    parts = [(e // 2, e % 2) if p == "a" else (e % 2, e // 2) for e in range(4)]
+    word = lambda k, own: (f"round_tf32(((__local const uint *)slab_{p})[({first}{p}_at[{2 * (u % 2) + own}] + "
+                           f"(step * 4 + {4 * k}) * {s.columns} + {u // 2 * 8}) * 4 + lane / 4 % 4])")
+%>\
+% if s.along_k:
+  ${tensor.ldmatrix(raw, f"slab_{p}", f"{first}{p}_at[step / 2] + {16 * u * s.columns}", False)}
+% elif s.words:
+  const uint4 ${raw} = (uint4)(${", ".join(word(k, own) for k, own in parts)});
 % else:
-  ${tensor.ldmatrix(raw, "slab_a", f"slot * {A.chunks} + " + A.place("step * 8 + lane % 8 + lane / 16 * 8", f"warp_i / 8 + {2 * u} + lane / 8 % 2"), True)}
+  ${tensor.ldmatrix(raw, f"slab_{p}", f"{first}{p}_at[{u % 4}] + step * {8 * s.columns} + {u // 4 * 8}", True)}
 % endif
-% endfor
-</%def>
-<%def name="fragments_b()">\
-% for v in range(warp_n // 16):
-<% raw = f"raw_b{v}" if kind == "tf32" else f"b{v}" %>\
-% if B.along_k:
-  ${tensor.ldmatrix(raw, "slab_b", f"slot * {B.chunks} + " + B.place(f"warp_j + {16 * v} + lane % 8 + lane / 16 * 8", "step + lane / 8 % 2"), False)}
-  ${rounded(f"b{v}")}
-% elif kind == "tf32":
-  const uint4 b${v} = (uint4)(${", ".join(word_at("b", B, f"step * 4 + {4 * (e % 2)} + lane % 4", f"warp_j + {16 * v + 8 * (e // 2)} + lane / 4") for e in range(4))});
-% else:
-  ${tensor.ldmatrix(raw, "slab_b", f"slot * {B.chunks} + " + B.place("step * 8 + lane % 16", f"warp_j / 8 + {2 * v} + lane / 16"), True)}
+% if raw != f"{p}{u}":
+  const uint4 ${p}${u} = (uint4)(round_tf32(${raw}.x), round_tf32(${raw}.y), round_tf32(${raw}.z), round_tf32(${raw}.w));
 % endif
-% endfor
 </%def>
 ## ---- Two neighbours of a row of C, `value`, in one store where both lie so that it is aligned.
 <%def name="store_both()">\
@@ -338,6 +340,8 @@ ${operands.result_begin()}\
   float4 c${u}_${v} = (float4)(0.0f);
 % endfor
 % endfor
+  ${find("a", A, "warp_i", warp_m // 16)}
+  ${find("b", B, "warp_j", warp_n // 16)}
   const index_t slabs = (k_end - k_begin + ${depth - 1}) / ${depth};
   for (int ahead = 0; ahead < ${stages - 1}; ++ahead) {
     const index_t k0 = k_begin + ahead * ${depth};
@@ -356,8 +360,11 @@ ${operands.result_begin()}\
     ${tensor.commit()}
 #pragma unroll
     for (int step = 0; step < ${depth_bytes // 16}; step += 2) {
-      ${fragments_a()}
-      ${fragments_b()}
+% for p, s, count in (("a", A, warp_m // 16), ("b", B, warp_n // 16)):
+% for u in range(count):
+      ${fragment(p, s, u)}
+% endfor
+% endfor
 % for u in range(warp_m // 16):
 % for v in range(warp_n // 8):
       ${tensor.mma(f"c{u}_{v}", f"a{u}", f"b{v // 2}.{'zw' if v % 2 else 'xy'}")}

@@ -53,7 +53,7 @@ __attribute__((noinline)) uint4 ldmatrix_turned(__local const uint4 *slab, __loc
   return (uint4)(found[0], found[1], found[2], found[3]);
 }
 uint round_tf32(const uint bits) {
-  return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
+  return isnan(as_float(bits)) ? 0x7fffffffu : (bits + 0x1000u) & 0xffffe000u;
 }
 __attribute__((noinline)) void copy(__local uchar *to, __global const uchar *from, const int width, const int inside) {
   const bool aligned = (size_t)to % width == 0 && (size_t)from % width == 0;

@@ -87,10 +87,12 @@ def test_no_bank_conflicts(dtype, layout, tile):
         for i in range(0, tiling.tile_m, tiling.warp_m)
         for j in range(0, tiling.tile_n, tiling.warp_n)
     ]
+    first = dict(re.findall(r"const int (._at)\[\d\] = \{(.*)\};", source))
     chunks = re.findall(r"= ldmatrix\w*\(slab_. \+ \((.*)\)\);", source)
-    words = re.findall(r"uint \*\)slab_.\)\[(.*?)\]\)", source)
+    words = re.findall(r"round_tf32\(\(\(__local const uint \*\)slab_.\)\[(.*?)\]\)", source)
     assert len(chunks) + len(words) // 4 == (tiling.warp_m + tiling.warp_n) // 16
     for names in corners:
+        names |= {name: evaluated(f"[{places}]", **names) for name, places in first.items()}
         for expression in chunks:
             at = evaluated(expression, **names).reshape(4, 8)
             assert all(len(set(phase % 8)) == 8 for phase in at)
@@ -108,20 +110,24 @@ def test_no_bank_conflicts(dtype, layout, tile):
 
 @needs_clang
 @pytest.mark.parametrize(
-    ("dtype", "layout", "offset"),
+    ("dtype", "layout", "offset", "tile"),
     [
-        ("float16", "NN", 0),
-        ("float16", "TT", 1),
-        ("bfloat16", "NT", 0),
-        ("float32", "NN", 0),
-        ("float32", "TT", 0),
+        ("float16", "NN", 0, (32, 32, 16, 32, 64, 3)),
+        ("float16", "TT", 1, (32, 32, 16, 32, 64, 3)),
+        ("bfloat16", "NT", 0, (32, 32, 16, 32, 64, 3)),
+        ("float32", "TT", 0, (32, 32, 16, 32, 64, 3)),
+        ("float16", "TN", 0, (64, 128, 64, 128, 64, 2)),
+        ("float32", "NN", 0, (128, 64, 128, 64, 32, 2)),
     ],
 )
-def test_ptx_computes_products(dtype, layout, offset, tmp_path, rng):
-    """On a machine of our own: operands of inline assembly in another order, or moved across a barrier."""
-    m, n, k = 40, 24, 104
+def test_ptx_computes_products(dtype, layout, offset, tile, tmp_path, rng):
+    """On a machine of our own: operands of inline assembly in another order, or moved across a barrier.
+
+    With as many tiles in a warp as there may be, the last fragments lie far from the first.
+    """
+    m, n, k = (40, 24, 104) if tile[0] == 32 else (tile[0] - 8, tile[1] - 8, 72)
     dtype = dtypes.resolve(dtype)
-    step = step_of(dtype.name, layout, TensorGpu(32, 32, 16, 32, 64, 3, 1), m, n, k)
+    step = step_of(dtype.name, layout, TensorGpu(*tile, 1), m, n, k)
     a, b = (rng.integers(-3, 4, shape) for shape in ((m, k), (k, n)))
     stored = [x.T if turned else x for x, turned in zip((a, b), LAYOUTS[layout], strict=True)]
     arrays = [np.concatenate([np.zeros(offset), x.ravel()]).astype(dtype) for x in stored]
