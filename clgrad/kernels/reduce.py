@@ -150,6 +150,8 @@ class _Space:
         self.team = self._team()
         self.unroll = self._unroll(reductions)
         self.abreast = self._abreast()
+        if self.abreast:
+            self.unroll = 1  # few rows are left for the other loop
 
     @staticmethod
     def _merge(shape, axes, operands):
@@ -201,8 +203,9 @@ class _Space:
             return 0
         steps = [s for a in self.accesses.values() for s in (a.operand.base, *a.strides)]
         matrix = len(self.kept_sizes) == len(self.reduced_sizes) == 1
-        short = 0 < self.terms <= tuning.of(self.device, ReduceCpu).short * self.width
-        if not matrix or not short or min(steps, default=0) < 0 or self.outputs < self.width:
+        cpu, elements = tuning.of(self.device, ReduceCpu), self.outputs * self.terms
+        worth = self.outputs >= self.width and elements >= cpu.grain  # it takes longer to compile
+        if not matrix or not worth or min(steps, default=0) < 0 or self.terms > cpu.short * self.width:
             return 0
         return SHORT_UNROLL if self.terms >= SHORT_UNROLL * self.width else 1
 
