@@ -374,12 +374,12 @@ class ReduceCpu(Tunables):
     unroll: int = _parameter(1, 8, (1, 2, 4, 8))
     #: Vectors of a row up to which it is reduced together with as many others as a vector has lanes, so
     #: that results come as vectors; 0 for none. No larger than ``reduce.BLOCK``.
-    short: int = _parameter(0, 256, (0, 16, 64, 256))
+    short: int = _parameter(0, 256, (0, 16, 64, 128, 256))
 
     @classmethod
     def default(cls, capabilities: Capabilities) -> "ReduceCpu":
         """A few long loops for each core."""
-        return cls(capabilities.vector_bytes, 8192, 4, 2, 4, 64)
+        return cls(capabilities.vector_bytes, 8192, 4, 2, 4, 128)
 
     def problem(self, capabilities: Capabilities) -> str | None:
         """Vectors must be the device's."""
