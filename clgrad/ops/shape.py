@@ -142,7 +142,8 @@ with_shape.gradient(data=_restore)
 
 def along(vector: NDArray, ndim: int, axis: int) -> NDArray:
     """A vector as an array of ``ndim`` axes that varies along one of them."""
-    return with_shape(vector, shape=tuple(vector.size if a == axis else 1 for a in range(ndim)))
+    shape = (*(1,) * axis, vector.size, *(1,) * (ndim - 1 - axis))
+    return with_shape.apply(with_shape.arguments, (vector,), {"shape": shape})
 
 
 @composite()
