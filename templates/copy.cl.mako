@@ -6,7 +6,8 @@
 ## For CPUs: each work-item takes one contiguous range of pieces of rows, of PIECE columns each. It counts through
 ##   the axes where a division for each row would take longer than moving a short one. What is left of a piece
 ##   behind the last whole vector is moved by vectors half, a quarter, ... as long.
-##   With STREAMS, vectors are stored past the caches; those before the first boundary of a line are not.
+##   With STREAMS, vectors are stored past the caches, four after four are loaded: reads and writes of memory take
+##   turns less often. Elements before the first boundary of a line are not.
 ## Assumes: y does not overlap x, unless position by position. PIECE is a multiple of WIDTH.
 ## Tunables: WIDTH, PIECE (clgrad/kernels/copy.py).
 <%namespace name="common" file="common.mako"/>\
@@ -49,6 +50,16 @@ __kernel void ${name}(
     index_t before = ((size_t)0 - (size_t)(y + (to + c))) / sizeof(${T}) & ${W - 1};
     for (; before && c < stop; --before, ++c) ${moved(1)}
 % endif
+% if streams:
+    for (; c + ${4 * W} <= stop; c += ${4 * W}) {
+% for k in range(4):
+      const ${T}${W} v${k} = ${value(W, f"c + {k * W}")};
+% endfor
+% for k in range(4):
+      STREAM(${T}, ${W}, v${k}, y + (to + c + ${k * W}));
+% endfor
+    }
+% endif
     for (; c + ${W} <= stop; c += ${W}) ${moved(W, streams)}
 % for half in halves:
     if (c + ${half} <= stop) {
@@ -71,23 +82,25 @@ __kernel void ${name}(
   ${common.streamed()}
 % endif
 }
-<%def name="moved(n, streams=False)">\
+<%def name="value(n, place)">\
 <%
-    at = {0: "x + from", 1: "x + (from + c)", -1: f"x + (from - c - {n - 1})"}[inner]
-    kind = f"{T}{n}"
-    if n == 1:
-        value = f"*({at})"
-    elif inner == 0:
-        value = f"({kind})(*({at}))"
-    else:
-        backwards = "." + f"s{''.join(f'{i:x}' for i in reversed(range(n)))}" if inner < 0 else ""
-        value = f"vload{n}(0, {at}){backwards}"
+    at = {0: "x + from", 1: f"x + (from + {place})", -1: f"x + (from - ({place}) - {n - 1})"}[inner]
+    backwards = f".s{''.join(f'{i:x}' for i in reversed(range(n)))}" if inner < 0 else ""
 %>\
 % if n == 1:
-y[to + c] = ${value};\
-% elif streams:
-{ STREAM(${T}, ${n}, ${value}, y + (to + c)); }\
+*(${at})\
+% elif inner == 0:
+(${T}${n})(*(${at}))\
 % else:
-vstore${n}(${value}, 0, y + (to + c));\
+vload${n}(0, ${at})${backwards}\
+% endif
+</%def>\
+<%def name="moved(n, streams=False)">\
+% if n == 1:
+y[to + c] = ${value(n, "c")};\
+% elif streams:
+{ STREAM(${T}, ${n}, (${value(n, "c")}), y + (to + c)); }\
+% else:
+vstore${n}(${value(n, "c")}, 0, y + (to + c));\
 % endif
 </%def>\

@@ -8,6 +8,7 @@
 ## at(): truncation towards zero, then `clip` to the ends of the axis, or `wrap` modulo its size.
 ## take, both shapes: like an elementwise kernel over (outer * taken, inner), WIDTH columns at a time; a
 ##   CPU work-item takes a contiguous range, GPU work-items take neighbouring blocks in a grid-stride loop.
+##   With STREAMS, vectors are stored past the caches.
 ##   On CPUs, rows of one element are taken J indices at a time from GROUP places a: the indices are made places
 ##   once for all of these, and each line is written by vectors.
 ## grad: each work-item owns a block of rows i and of columns c of one a. It clears them, then reads all
@@ -28,6 +29,9 @@ total, total_dtype = ("total", t.accumulator) if t.accumulator else ("dx", t.dty
 bits = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}[t.dtype.itemsize]
 %>\
 ${common.prologue(t.signature, [])}
+% if t.streams:
+${common.streaming()}
+% endif
 // The row that an index stands for.
 inline index_t at(const ${I} index, const index_t n) {
 % if t.mode == "clip" and real_index:
@@ -109,7 +113,7 @@ __kernel void ${name}(
     const index_t target = row * inner;
 % if W > 1:
     for (; column + ${W} <= stop; column += ${W})
-      vstore${W}(vload${W}(0, from + (source + column)), 0, to + (target + column));
+      ${stored()}
 % endif
     for (; column < stop; ++column) to[target + column] = from[source + column];
 % if cpu:
@@ -122,7 +126,20 @@ __kernel void ${name}(
     }
 % endif
   }
+% if t.streams:
+  ${common.streamed()}
+% endif
 }
+<%def name="stored()">\
+<%
+    value, place = f"vload{W}(0, from + (source + column))", "to + (target + column)"
+%>\
+% if t.streams:
+{ STREAM(${bits}, ${W}, ${value}, ${place}); }\
+% else:
+vstore${W}(${value}, 0, ${place});\
+% endif
+</%def>\
 % else:
 ## A statement for each of the owner's columns c; `statement(width)` spells it for vectors and scalars.
 <%def name="each_column(statement)">\

@@ -61,14 +61,18 @@ def test_into_a_part_of_an_array(rng):
 
 
 @pytest.mark.parametrize(
-    ("source", "order"), [((3, 301, 7), (0, 1, 2)), ((5, 8, 3, 32), (2, 0, 1, 3)), ((2, 600), (0, 1))]
+    ("source", "shape", "strides", "base"),
+    [
+        ((3, 301, 7), (3 * 301 * 7,), (1,), 0),
+        ((5, 8, 3, 32), (3, 5, 8, 32), (32, 768, 96, 1), 0),
+        ((4, 601), (4, 598), (601, -1), 600),
+    ],
 )
-def test_large_results_are_stored_past_the_caches(source, order, rng):
+def test_large_results_are_stored_past_the_caches(source, shape, strides, base, rng):
     """Stores to an address that is not aligned, a row before its first line: fault, or wrong values."""
     cpu, x = device_of_shape("cpu"), rng.standard_normal(source).astype(FLOAT)
-    expected = np.ascontiguousarray(x.transpose(order))
-    strides = layout.contiguous_strides(source)
-    operand = Operand(FLOAT, tuple(strides[a] for a in order))
+    expected = np.ascontiguousarray(taken(x, shape, strides, base))
+    operand = Operand(FLOAT, strides, base)
     default = parameters.MapCpu.default(cpu.capabilities)
     with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 16)):
         step = copy.step(

@@ -1,11 +1,13 @@
 """Taking rows by index and adding them up again, against numpy, in both kernel shapes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from plan_harness import device_of_shape, run
 
 from clgrad.errors import OperatorError
-from clgrad.kernels import index, layout
+from clgrad.kernels import copy, index, layout, parameters, tuning
 
 SHAPES = ("cpu", "gpu")
 F32, I32 = np.dtype(np.float32), np.dtype(np.int32)
@@ -154,3 +156,15 @@ def test_gradient_is_the_same_in_every_run(rng):
 def test_bad_arguments_are_named(planner, data_shape, axis, mode, message):
     with pytest.raises(OperatorError, match=message):
         planner(device_of_shape("cpu"), "take", data_shape, (2,), axis, mode, F32, I32)
+
+
+def test_large_results_are_stored_past_the_caches(rng):
+    """Rows that begin at an address that is not aligned, tails of rows: fault, or wrong values."""
+    cpu, data = device_of_shape("cpu"), rng.standard_normal((9, 83)).astype(F32)
+    default = parameters.MapCpu.default(cpu.capabilities)
+    indices = rng.integers(0, 9, 300).astype(I32)
+    with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 16)):
+        plan = index.plan_take(cpu, "take", data.shape, indices.shape, 0, "clip", F32, I32)
+    assert ("STREAM(" in plan.steps[0].source) == (default.vector_bytes == copy.LINE_BYTES)
+    (y,) = run(plan, [data, indices])
+    np.testing.assert_array_equal(y, data[indices])

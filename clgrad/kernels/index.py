@@ -8,7 +8,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import OperatorError
-from clgrad.kernels import expr, layout, map, template
+from clgrad.kernels import copy, expr, layout, map, template
 from clgrad.kernels.access import MAX_WIDTH, fitting, vector_width
 from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
@@ -61,6 +61,8 @@ def plan_take(
     take.signature.array("y", dtype, Out(0))
     take.sizes()
     take.group = min(GROUP, take.outer)
+    whole_lines = take.width * dtype.itemsize == copy.LINE_BYTES
+    take.streams = whole_lines and map.streams(device, math.prod(out_shape) * dtype.itemsize)
     rows = take.outer * take.taken
     sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)
     return Plan(device, [take.step(name, "take", sizes)], outputs, inputs=2)
@@ -111,6 +113,7 @@ class _Take:
         self.inner = math.prod(data_shape[axis + 1 :])
         self.taken = math.prod(indices_shape)
         self.width = self.group = 1
+        self.streams = False
         self.accumulator: np.dtype | None = None
         largest = (self.outer, max(self.n, self.taken), self.inner)
         self.signature = Signature(layout.needs_long(largest, []))
