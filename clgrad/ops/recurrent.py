@@ -42,8 +42,16 @@ def _order(steps: int, reverse: bool) -> range:
 
 def _read(mode: str, h, c, mask) -> dict:
     """What a cell's kernel reads of the states before: what its formulas use."""
-    used = {"h": h if mode == "gru" or mask is not None else None, "c": c, "mask": mask}
-    return {name: a for name, a in used.items() if a is not None}
+    return {"h": h if mode == "gru" or mask is not None else None, "c": c, "mask": mask}
+
+
+def _launch(op, attributes: dict, out: list, **arrays) -> None:
+    """Run an op on those arrays that there are, which are named in the order of its arguments.
+
+    As a call would; but for layers of many short steps the sorting of arguments takes as long as the rest.
+    """
+    given = {name: a for name, a in arrays.items() if a is not None}
+    op.apply(tuple(given), list(given.values()), attributes, out)
 
 
 @grouped(name="_rnn_layer", label="RNN", outputs=("hs", "ps", "cs"))
@@ -60,12 +68,13 @@ def rnn_layer(x, weight, bias, state, cell=None, mask=None, *, mode, reverse, cl
     cs = _empty(x, steps, batch, size) if mode == "lstm" else None
     rows = [rows_of(a, steps) for a in (x, hs, ps, cs, mask)]
     h, c = state, cell
+    attributes = {"mode": mode, "clip": clip}
     across = transpose(weight)  # once, and not in each step's product
     for t in _order(steps, reverse):
         x_t, h_t, p_t, c_t, mask_t = (r[t] for r in rows)
-        _linear(h, across, bias, transpose_b=False, out=p_t)
+        _launch(_linear, {"transpose_b": False}, [p_t], data=h, weight=across, bias=bias)
         out = [h_t] if c_t is None else [h_t, c_t]
-        rnn_cell(x_t, p_t, **_read(mode, h, c, mask_t), mode=mode, clip=clip, out=out)
+        _launch(rnn_cell, attributes, out, x=x_t, p=p_t, **_read(mode, h, c, mask_t))
         h, c = h_t, c_t
     return [hs, ps, _empty(x, 0) if cs is None else cs]
 
@@ -132,16 +141,17 @@ def _walk_fused(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
     two = mode == "gru"  # else the gradients of x and ps are the same
     wholes = [_empty(x, *x.shape) for _ in range(1 + two)]
     rows = [rows_of(whole, len(order)) for whole in wholes]
+    attributes, flags = {"mode": mode, "clip": clip}, {"transpose_a": False, "transpose_b": False}
     kept = None
     for t in reversed(order):
+        reads = _read(mode, s.h[t], s.c[t], s.mask[t])
         heads = {"dh": s.dh[t], "dh_gates": dh, "dh_kept": kept, "dc": s.dc[t], "dc_next": dc}
-        given = {name: a for name, a in heads.items() if a is not None}
         kept = _empty(dh, *dh.shape) if two or s.mask[t] is not None else None
         dc = None if dc is None else _empty(dc, *dc.shape)
         out = [row[t] for row in rows] + [a for a in (kept, dc) if a is not None]
-        reads = _read(mode, s.h[t], s.c[t], s.mask[t])
-        rnn_cell_grad(s.x[t], s.p[t], **reads, **given, mode=mode, clip=clip, out=out)
-        dh = _gemm(rows[-1][t], weight, transpose_a=False, transpose_b=False)
+        _launch(rnn_cell_grad, attributes, out, x=s.x[t], p=s.p[t], **reads, **heads)
+        dh = _empty(dh, len(dh), weight.shape[1])
+        _launch(_gemm, flags, [dh], lhs=rows[-1][t], rhs=weight)
     return wholes[0], wholes[-1], total([dh, kept]), dc
 
 
