@@ -128,8 +128,9 @@ def test_the_same_bits_on_every_run(kernel_shape, rng):
 
 @pytest.mark.parametrize("shape", [(3, 130, 1000), (1, 20_003, 67)])
 def test_long_columns_are_reduced_side_by_side(shape, rng):
-    """What is left over beside blocks of 16 or 4 vectors; partial results, where there are few columns."""
+    """What is left over beside blocks of 16 or 4 vectors; parts, where there are few columns; NaN in both."""
     x = rng.standard_normal(shape).astype(FLOAT)
+    x[0, 77, [5, -1]] = np.nan
     value = expr.operand(0, FLOAT)
     reductions = [reduce.Reduction(value, how, FLOAT) for how in ("sum", "max", "deviation")]
     cpu, operand = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, FLOAT)
