@@ -128,7 +128,7 @@ def test_the_same_bits_on_every_run(kernel_shape, rng):
 
 @pytest.mark.parametrize("shape", [(3, 130, 1000), (1, 20_003, 67)])
 def test_long_columns_are_reduced_side_by_side(shape, rng):
-    """What is left over beside blocks of 16 or 4 vectors; parts, where there are few columns; NaN in both."""
+    """What is left over beside blocks of 16 or 4 vectors; parts, where there are few columns; NaN."""
     x = rng.standard_normal(shape).astype(FLOAT)
     x[0, 77, [5, -1]] = np.nan
     value = expr.operand(0, FLOAT)
@@ -144,7 +144,14 @@ def test_long_columns_are_reduced_side_by_side(shape, rng):
 
 
 @pytest.mark.parametrize(
-    ("columns", "dtype"), [(9, "float32"), (21, "float32"), (100, "float32"), (21, "float64"), (21, "int8")]
+    ("columns", "dtype"),
+    [
+        (9, "float32"),
+        (21, "float32"),
+        (100, "float32"),
+        pytest.param(21, "float64", marks=pytest.mark.requires("fp64")),
+        (21, "int8"),
+    ],
 )
 def test_short_rows_are_reduced_together(columns, dtype, rng):
     """Lanes that end up in another row's total; what the last vector of a row has of the next one."""
@@ -159,7 +166,8 @@ def test_short_rows_are_reduced_together(columns, dtype, rng):
     cpu, dense = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, dtype)
     operands = [dense, layout.Operand(dtype, (1, 0)), layout.index(1, 2)]
     made = reduce.plan(cpu, "test", shape, (1,), reductions, operands)
-    assert "rows0" in made.steps[0].source
+    wide = cpu.capabilities.vector_bytes >= 32  # places are longs
+    assert ("rows0" in made.steps[0].source) == wide
     total, largest = plan_harness.run(made, [x, scale])
     expected = (x * np.arange(columns).astype(dtype) * scale[:, None]).sum(1, dtype=dtype)
     np.testing.assert_array_equal(total, expected)
