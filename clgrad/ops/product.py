@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import layout, matmul
@@ -146,12 +144,12 @@ batch_dot.gradient(
 
 @operator(name="_linear", label="FullyConnected", finishes=True)
 def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, transpose_b=True):
-    """data weight^T + bias, for matrices; or with weight as it is."""
+    """data weight^T + bias, or with weight as it is; all axes of data but the last count rows."""
     for argument, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype != data.dtype:
             raise call.error(argument, f"{other.dtype}", f"{data.dtype}, the dtype of data")
-    m, k = data.shape
-    _, n = _rows_columns(weight.shape, transpose_b)
+    *rows, k = data.shape
+    m, (_, n) = math.prod(rows), _rows_columns(weight.shape, transpose_b)
     return matmul.plan_matmul(
         call.device,
         call.kernel(data.dtype),
@@ -162,14 +160,24 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, t
         transpose_b=transpose_b,
         bias="column" if bias else None,
         epilogue=call.epilogue,
-        out_shape=(m, n),
+        out_shape=(*rows, n),
     )
 
 
+def _matrix(data: NDArray) -> NDArray:
+    """All axes but the last as one."""
+    return data if data.ndim == 2 else reshape(data, shape=(math.prod(data.shape[:-1]), data.shape[-1]))
+
+
+def _linear_grad_data(dy, weight, data_shape, transpose_b):
+    gradient = _gemm(_matrix(dy), weight, transpose_a=False, transpose_b=not transpose_b)
+    return gradient if dy.ndim == 2 else reshape(gradient, shape=data_shape)
+
+
 _linear.gradient(
-    data=lambda dy, weight, transpose_b: _gemm(dy, weight, transpose_a=False, transpose_b=not transpose_b),
-    weight=lambda dy, data, transpose_b: _rhs_rule(_gemm, dy, data, False, transpose_b),
-    bias=lambda dy: sum(dy, axis=0),
+    data=_linear_grad_data,
+    weight=lambda dy, data, transpose_b: _rhs_rule(_gemm, _matrix(dy), _matrix(data), False, transpose_b),
+    bias=lambda dy: sum(_matrix(dy), axis=0),
 )
 
 
@@ -203,10 +211,9 @@ def FullyConnected(data, weight, bias=None, num_hidden=None, no_bias=False, flat
         raise argument_error("FullyConnected", "bias", None, "an array, or no_bias=True")
     elif bias.shape != (weight.shape[0],):
         raise argument_error("FullyConnected", "bias", f"of shape {bias.shape}", f"({weight.shape[0]},)")
-    rows = data.size // inputs if inputs else int(np.prod(data.shape[:-1]))
-    matrix = data if data.ndim == 2 else reshape(data, shape=(rows, inputs))
-    y = _linear(matrix, weight, bias)
-    return y if flatten or data.ndim == 2 else reshape(y, shape=(*data.shape[:-1], weight.shape[0]))
+    if flatten and data.ndim != 2:
+        data = reshape(data, shape=(data.shape[0], inputs))
+    return _linear(data, weight, bias)
 
 
 # MXNet's linalg: stacks of matrices of any number of axes
