@@ -9,6 +9,7 @@ import pytest
 from clgrad import memory
 from clgrad.device import current_context
 from clgrad.kernels import expr, layout, map, parameters, tuning
+from clgrad.kernels.emitter import Emitter
 from clgrad.kernels.layout import Operand
 
 FLOAT = np.dtype("float32")
@@ -195,7 +196,7 @@ def test_axes_are_merged_only_where_every_operand_allows(shape, strides, merged)
 
 def test_emitted_code_names_no_double_literal():
     """A bare double literal does not compile on devices without fp64."""
-    emitter = expr.Emitter(1, lambda slot: f"x{slot}", lambda slot: f"c{slot}")
+    emitter = Emitter(1, lambda slot: f"x{slot}", lambda slot: f"c{slot}")
     x = expr.operand(0, FLOAT)
     emitter.value(expr.where(x > 0.1, x * 1e-8, float("inf")) + 3)
     for line in emitter.lines:

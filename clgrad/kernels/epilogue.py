@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from clgrad.kernels import expr
-from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.emitter import Emitter
+from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Scratch
 from clgrad.kernels.signature import Signature
 
@@ -73,5 +74,5 @@ class Epilogue:
         return emitter.lines + stores
 
     def helpers(self, widths: Iterable[int]) -> Sequence[tuple]:
-        """Functions that the statements call (see :class:`clgrad.kernels.expr.Emitter`)."""
+        """Functions that the statements call (see :class:`clgrad.kernels.emitter.Emitter`)."""
         return sorted({h for width in widths for h in self._spelled("", width)[0].helpers}, key=str)

@@ -10,7 +10,8 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, template
 from clgrad.kernels.access import vector_width
-from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.emitter import Emitter
+from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.map import GPU_VECTOR_BYTES, ranges
 from clgrad.kernels.signature import Signature

@@ -9,7 +9,8 @@ import numpy as np
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, template, tuning
 from clgrad.kernels.access import Access, fitting, vector_width
-from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.emitter import Emitter
+from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import In, Out, Plan, Scratch, Step
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.parameters import MapCpu, MapGpu

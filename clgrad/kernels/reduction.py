@@ -8,7 +8,8 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.kernels import expr
-from clgrad.kernels.expr import Emitter, Expr
+from clgrad.kernels.emitter import Emitter
+from clgrad.kernels.expr import Expr
 
 
 @dataclass(frozen=True)
