@@ -31,8 +31,8 @@ BULK_SIZE = 12
 class Waiting(Protocol):
     """Launches that a stream has not enqueued yet."""
 
-    def enqueue(self) -> None:
-        """Enqueue them to the stream's queue."""
+    def enqueue(self, queue: cl.CommandQueue) -> None:
+        """Enqueue them to the stream's queue: given, since whoever asks the stream for it comes here."""
 
     def keep(self, view: "View") -> Any:
         """What stands for a result on the tape, without holding its memory; None for other arrays."""
@@ -56,16 +56,18 @@ class Stream:
         self.device = device
         self._queue = cl.CommandQueue(device.cl_context, device.cl_device)
         self._pool = MemoryPool(ImmediateAllocator(self._queue))
-        #: Identifier of the thread that opened the stream, and alone enqueues to it.
+        #: Identifier of the thread that opened the stream; others enqueue at most what it has left waiting.
         self.thread = threading.get_ident()
         #: Plans that this thread has made for the device (their kernel objects hold arguments).
         self.plans: Bounded = Bounded(PLANS_KEPT)
-        #: Launches that wait to be merged into one. Only this thread lets launches wait, but any thread may
-        #: enqueue them: both do so under the lock.
+        #: Sequences of calls that have waited together, with their kernels (registry/sequence.py).
+        self.sequences: Bounded = Bounded(PLANS_KEPT)
+        #: Launches that wait to be merged into one. Only the thread that opened the stream lets launches
+        #: wait, but any thread may enqueue them: both do so under the lock.
         self.waiting: Waiting | None = None
         self.bulk_size: int = getattr(_threads, "bulk_size", BULK_SIZE)
         self.lock = threading.RLock()
-        self._flushing = False
+        self._making_room = False
         self._launches = 0
         self._marker: cl.Event | None = None
 
@@ -79,14 +81,11 @@ class Stream:
     def flush(self) -> None:
         """Enqueue the launches that wait; where that fails they go on waiting, for the next call."""
         with self.lock:
-            if self.waiting is None or self._flushing:
-                return
-            self._flushing = True  # enqueueing them asks for the queue
-            try:
-                self.waiting.enqueue()
-                self.waiting = None
-            finally:
-                self._flushing = False
+            waiting = self.waiting
+            if waiting is not None:
+                waiting.enqueue(self._queue)
+                if self.waiting is waiting:  # else a signal's handler, meanwhile, has come here before
+                    self.waiting = None
 
     def allocate(self, nbytes: int) -> cl.MemoryObject:
         """A buffer from the pool.
@@ -100,11 +99,22 @@ class Stream:
             return self._pool.allocate(nbytes)
         except cl.Error as error:
             self._explain(nbytes, error)
+            self._make_room()
             self._pool.free_held()
             try:
                 return self._pool.allocate(nbytes)
             except cl.Error as again:
                 raise self._out_of_memory(nbytes, again) from again
+
+    def _make_room(self) -> None:
+        """Let go of the arrays that what waits holds on to."""
+        if not self._making_room:
+            try:
+                self._making_room = True
+                with contextlib.suppress(DeviceMemoryError):
+                    self.flush()
+            finally:
+                self._making_room = False
 
     def _explain(self, nbytes: int, error: cl.Error) -> None:
         if nbytes > self.device.capabilities.max_allocation:
@@ -237,9 +247,9 @@ class Storage:
         """Count a write that is about to be made in place."""
         self.stream.flush()
         if self._readers:
-            readers, self._readers = list(self._readers), None
-            for reader in readers:
+            for reader in list(self._readers):
                 reader.settle()
+            self._readers = None
         self.version += 1
 
     def swap(self, other: "Storage") -> None:

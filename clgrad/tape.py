@@ -79,10 +79,10 @@ class Saved:
         self.version = view.storage.version
 
     @property
-    def formula(self) -> Any:
-        """What stands for the array, if it is not in memory."""
-        kept = self._kept
-        return kept if kept is not None and kept.origin is not None else None
+    def formula(self) -> tuple[Any, int] | None:
+        """What makes the array, and which of its results it is; None if the array is in memory."""
+        origin = None if self._kept is None else self._kept.origin
+        return None if origin is None else (origin, self._kept.number)
 
     def load(self, node: "Node", name: str) -> View:
         """The array, if nobody wrote to its memory since.
@@ -92,9 +92,9 @@ class Saved:
         AutogradError
             The memory was written in place after the op read it.
         """
-        formula = self.formula
+        was_stored = self.formula is None
         view = self._view or self._kept.load()
-        if formula is None and view.storage.version != self.version:
+        if was_stored and view.storage.version != self.version:
             raise AutogradError(
                 f"backward of {node.op.label}: the array {name!r} of shape {view.shape} was "
                 "written in place after the forward pass read it, so its gradient would be wrong; "

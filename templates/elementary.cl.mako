@@ -252,6 +252,11 @@ inline ${T} exp_${T}(${T} x) {
   ${reduced("x")}
   return scaled_${T}(near_${T}(r) + 1, as_${I}(shifted) - ${whole(magic_bits)});
 }
+% elif function == "rsqrt":
+// Both are rounded correctly, in vectors as in scalars.
+inline ${T} rsqrt_${T}(${T} x) {
+  return 1 / sqrt(x);
+}
 % elif function == "expm1":
 // 2^k (exp(r) - 1) + (2^k - 1), with half of 2^k, which overflows later.
 inline ${T} expm1_${T}(${T} x) {

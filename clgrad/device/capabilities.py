@@ -21,6 +21,7 @@ OWN_BUILTINS = frozenset(
         "log1p",
         "log2",
         "pow",
+        "rsqrt",
         "sin",
         "sinh",
         "tan",

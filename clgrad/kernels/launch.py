@@ -217,8 +217,11 @@ class Plan:
         inputs: Sequence[View],
         scalars: Sequence[float] = (),
         outputs: Sequence[View] | None = None,
+        queue: cl.CommandQueue | None = None,
     ) -> list[View]:
         """Enqueue the launches and return the output views; waits for nothing.
+
+        The queue is the stream's, and given only by what the stream asks to enqueue what waits.
 
         Raises
         ------
@@ -239,7 +242,7 @@ class Plan:
         foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
         for other in foreign:
             other.finish()
-        queue = stream.queue
+        queue = queue or stream.queue
         for prepared in self._prepared:
             try:
                 event = prepared.enqueue(queue, views, scalars)

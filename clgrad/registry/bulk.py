@@ -18,15 +18,18 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import pyopencl as cl
+
 from clgrad import dtypes
+from clgrad.errors import KernelError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Storage, Stream, View
 from clgrad.registry.kept import Kept, Origin
-from clgrad.registry.sequence import Call, Formula, Product, Sequel
+from clgrad.registry.sequence import NEVER, Call, Formula, Product, Sequel
 
-#: Arrays that are read, and results that are stored, at most: kernel arguments are limited (1024 bytes on
-#: PoCL), and so are registers.
-LEAVES, STORED = 12, 6
+#: Arrays that are read, results that are stored, and numbers, at most: kernel arguments are limited (1024
+#: bytes on PoCL), and so are registers.
+LEAVES, STORED, NUMBERS = 12, 6, 32
 
 #: Elements from which a launch waits: for fewer, a launch costs no more than what is saved.
 FEWEST = 1 << 14
@@ -89,16 +92,66 @@ def _wait(stream: Stream, op, names, attributes, plan: Plan, views: Sequence[Vie
     (made,) = plan.layouts
     with stream.lock:
         bulk = stream.waiting if isinstance(stream.waiting, Bulk) else None
-        references = None if bulk is None else bulk.refer(plan, views)
-        if references is None:
+        joined = None if bulk is None else bulk.joined(plan, views)
+        if joined is None:
             stream.flush()
         result = View(Storage(stream, made.nbytes), 0, made)
         call = Pending(op, names, attributes, plan, views, result)
-        if bulk is None or references is None:
+        if bulk is None or joined is None:
             stream.waiting = Bulk(stream, call)
         else:
-            bulk.add(call, references)
+            bulk.add(call, joined)
+            if stream.waiting is not bulk:  # a signal's handler has had the others enqueued
+                plan.run(stream, views, tuple(attributes.values()), (result,))
     return result
+
+
+class _State(NamedTuple):
+    """Calls that wait together. Replaced as a whole: Python may be interrupted between any two lines."""
+
+    sequence: Sequel
+    #: The arrays that they read.
+    leaves: tuple[View, ...]
+    #: By serial of the storage: number of the array or result, layout and offset.
+    found: dict[int, tuple[int, Layout, int]]
+    numbers: tuple
+    #: The memory of the results, as long as somebody holds it.
+    results: tuple[weakref.ref[Storage], ...]
+    #: The same, of results that no call has read: whoever asked for them gets the work done.
+    unread: tuple[Storage | None, ...]
+
+    def held(self) -> list[Storage | None]:
+        """The results' memory, where it is wanted."""
+        return [s or r() for s, r in zip(self.unread, self.results, strict=True)]
+
+    def refer(self, views: Sequence[View]) -> "tuple[_State, tuple[int, ...]] | None":
+        """The state with the views that are new, and all views' numbers; None where one has two shapes."""
+        leaves, found, references = self.leaves, self.found, []
+        for view in views:
+            serial = view.storage.serial
+            known = found.get(serial)
+            if known is None:
+                known = (len(leaves), view.layout, view.offset)
+                leaves, found = (*leaves, view), {**found, serial: known}
+            elif known[1] is not view.layout or known[2] != view.offset:
+                return None  # the same memory under another shape
+            references.append(known[0])
+        return self._replace(leaves=leaves, found=found), tuple(references)
+
+    def after(self, call: Pending, references: tuple[int, ...]) -> "_State":
+        """The state with one more call, that reads what it refers to."""
+        storage, number = call.result.storage, len(self.results)
+        names = tuple(call.attributes)
+        return _State(
+            self.sequence.followed_by(
+                Call(call.op, call.names, names, call.plan, references), storage.stream
+            ),
+            self.leaves,
+            {**self.found, storage.serial: (~number, call.result.layout, 0)},
+            (*self.numbers, *call.attributes.values()),
+            (*self.results, weakref.ref(storage)),
+            (*[None if ~i in references else s for i, s in enumerate(self.unread)], storage),
+        )
 
 
 class Bulk:
@@ -107,39 +160,22 @@ class Bulk:
     Most calls stay alone, so what it takes to merge them is made when a second one joins the first.
     """
 
-    __slots__ = (
-        "_first",
-        "_found",
-        "_kept",
-        "_layout",
-        "_leaves",
-        "_numbers",
-        "_results",
-        "_sequence",
-        "_shape",
-        "_stream",
-        "_unread",
-        "merged",
-    )
+    __slots__ = ("_first", "_is_product", "_kept", "_layout", "_state", "_stream", "merged")
 
     def __init__(self, stream: Stream, first: Pending):
         self._stream = stream
         #: The one launch that has computed all of them, once that has happened.
         self.merged: Plan | None = None
-        #: The call, while it is the only one.
+        self._layout, self._is_product = first.result.layout, isinstance(first.op, Product)
+        #: The call, while it is the only one; then there is a state, which counts; at the end neither.
         self._first: Pending | None = first
+        self._state: _State | None = None
         #: What the tape keeps of the results, by number.
         self._kept: dict[int, weakref.ref[Kept]] = {}
 
     def keep(self, view: View) -> Kept | None:
         """Something that stands for a result that waits, without holding its memory; None for others."""
-        if self._first is not None:
-            number = 0 if view is self._first.result else None
-        else:
-            known = self._found.get(view.storage.serial)
-            number = None
-            if known is not None and known[0] < 0 and known[1] is view.layout and known[2] == view.offset:
-                number = ~known[0]
+        number = self._number(view)
         if number is None:
             return None
         kept = self._kept[number]() if number in self._kept else None
@@ -148,156 +184,150 @@ class Bulk:
             self._kept[number] = weakref.ref(kept)
         return kept
 
-    def _open(self, first: Pending, views: Sequence[View]) -> bool:
-        """Make room for a second call, if it has to do with the first."""
-        storages = [view.storage for view in (first.result, *first.views)]
-        if not any(view.storage in storages for view in views):
-            return False
-        self._shape = first.result.layout.shape
-        #: What the results must be like if the first is a product.
-        self._layout = first.result.layout if isinstance(first.op, Product) else None
-        self._leaves: list[View] = []
-        #: By serial of the storage: number of the array, layout and offset.
-        self._found: dict[int, tuple[int, Layout, int]] = {}
-        self._numbers: list = []
-        start: Sequel | None = first.plan.cache.get("sequences")
-        if start is None:
-            start = first.plan.cache["sequences"] = Sequel()
-        self._sequence = start
-        #: The memory of the results, as long as somebody holds it.
-        self._results: list[weakref.ref[Storage]] = []
-        #: The same, of results that no call has read: whoever asked for them gets the work done.
-        self._unread: list[Storage | None] = []
-        references = self._refer(first.views)
-        if references is None:
-            return False
-        self.add(first, references)
-        self._first = None
-        return True
+    def _number(self, view: View) -> int | None:
+        if self._state is None:
+            return 0 if self._first is not None and view is self._first.result else None
+        number, layout, offset = self._state.found.get(view.storage.serial, (0, None, 0))
+        return ~number if number < 0 and layout is view.layout and offset == view.offset else None
 
-    def refer(self, plan: Plan, views: Sequence[View]) -> tuple[int, ...] | None:
-        """What a call reads; None where it has nothing to do with those that wait, or finds no room."""
-        if self._first is not None and not self._open(self._first, views):
-            return None
-        calls, before = len(self._unread), len(self._leaves)
-        if plan.layouts[0].shape != self._shape or calls >= self._stream.bulk_size:
-            return None
-        if self._layout is not None and not self._alike(plan, views):
-            return None
-        references = self._refer(views)
-        fits = len(self._leaves) <= LEAVES and (calls < STORED or self._stored() < STORED)
-        if references is None or min(references) >= before or not fits or not self._pays(references):
-            for view in self._leaves[before:]:
-                del self._found[view.storage.serial]
-            del self._leaves[before:]
-            return None
-        return references
+    def joined(self, plan: Plan, views: Sequence[View]) -> tuple[_State, tuple[int, ...]] | None:
+        """The state with what a call reads, and the numbers of that.
 
-    def _alike(self, plan: Plan, views: Sequence[View]) -> bool:
-        """Whether a call reads and makes arrays that lie in memory as the product does."""
-        return plan.layouts[0] is self._layout and all(v.layout is self._layout for v in views)
-
-    def _pays(self, references: Sequence[int]) -> bool:
-        """Whether reading these arrays costs less than a launch of its own.
-
-        A CPU's tiles are pieces of rows, which no prefetcher follows: a residual cost more there.
+        None where it has nothing to do with those that wait, or where there is no room.
         """
-        return self._layout is None or self._stream.device.kind != "cpu" or max(references) < 0
+        first, state = self._first, self._state
+        if plan.layouts[0].shape != self._layout.shape:
+            return None
+        if self._is_product and not _alike(self._layout, plan, views):
+            return None
+        if state is None and first is not None:
+            storages = [view.storage for view in (first.result, *first.views)]
+            state = _opened(first) if any(view.storage in storages for view in views) else None
+        referred = None if state is None else state.refer(views)
+        if state is None or referred is None:
+            return None
+        after, references = referred
+        calls = len(state.results)
+        related = min(references) < len(state.leaves)
+        full = calls >= STORED and calls - state.held().count(None) >= STORED
+        if not related or full or calls >= self._stream.bulk_size:
+            return None
+        if len(after.leaves) > LEAVES or len(after.numbers) >= NUMBERS:
+            return None
+        # A CPU's tiles are pieces of rows, which no prefetcher follows: a residual cost more there.
+        if self._is_product and self._stream.device.kind == "cpu" and max(references) >= 0:
+            return None
+        return referred
 
-    def _refer(self, views: Sequence[View]) -> tuple[int, ...] | None:
-        references = []
-        for view in views:
-            storage = view.storage
-            known = self._found.get(storage.serial)
-            if known is None:
-                known = (len(self._leaves), view.layout, view.offset)
-                self._found[storage.serial] = known
-                self._leaves.append(view)
-            elif known[1] is not view.layout or known[2] != view.offset:
-                return None  # the same memory under another shape
-            references.append(known[0])
-        return tuple(references)
+    def add(self, call: Pending, joined: tuple[_State, tuple[int, ...]]) -> None:
+        """Take a call as :meth:`joined` has said."""
+        state, references = joined
+        self._state = state.after(call, references)
+        self._first = None
 
-    def add(self, pending: Pending, references: tuple[int, ...]) -> None:
-        """Take a call that reads what :meth:`refer` has said."""
-        op, names, attributes, plan, _, result = pending
-        sequel = self._sequence.followers.get((plan, references))
-        if sequel is None:
-            call = Call(op, names, tuple(attributes), plan, references)
-            sequel = self._sequence.followers[plan, references] = Sequel((*self._sequence.calls, call))
-        self._sequence = sequel
-        if attributes:
-            self._numbers.extend(attributes.values())
-        for reference in references:
-            if reference < 0:
-                self._unread[~reference] = None
-        storage = result.storage
-        self._found[storage.serial] = (~len(self._unread), result.layout, 0)
-        self._results.append(weakref.ref(storage))
-        self._unread.append(storage)
+    def enqueue(self, queue: cl.CommandQueue) -> None:
+        """Enqueue one launch if there is a kernel for these calls, or one for each.
 
-    def _held(self) -> list[Storage | None]:
-        return [s or r() for s, r in zip(self._unread, self._results, strict=True)]
-
-    def _stored(self) -> int:
-        return len(self._unread) - self._held().count(None)
-
-    def enqueue(self) -> None:
-        """Enqueue one launch if there is a kernel for these calls, or one for each."""
+        If it fails or is interrupted, it can be called again; once it is through, that has no effect.
+        """
+        first, state = self._first, self._state
         kept = {number: k for number, reference in self._kept.items() if (k := reference()) is not None}
-        if self._first is not None:
-            _, _, attributes, plan, views, result = self._first
-            plan.run(self._stream, views, tuple(attributes.values()), (result,))
-            self._settle(kept, [result.storage], plan.layouts)
-            self._first = None
-            return
-        held = self._held()
-        layouts = [call.plan.layouts[0] for call in self._sequence.calls]
-        unstored = [number for number in kept if held[number] is None]
-        if unstored and not self._sequence.recomputes(len(unstored)):
-            self._store(unstored, held, layouts)
-        kernel = self._sequence.kernel(self._stream, tuple([s is not None for s in held]), self._leaves)
-        if kernel is None:
-            self._store(unstored, held, layouts)
-            self._enqueue_each(held)
-        else:
-            made = [s for s in held if s is not None]
-            targets = [View(s, 0, x) for s, x in zip(made, kernel.plan.layouts, strict=True)]
-            views = [self._leaves[r] for r in kernel.references]
-            kernel.plan.run(self._stream, views, self._numbers, targets)
-            self.merged = kernel.plan
-        self._settle(kept, held, layouts)
-        self._leaves, self._unread = [], []  # the tape keeps this object, but none of the memory
+        if state is not None:
+            self._enqueue_together(state, kept, queue)
+        elif first is not None:
+            numbers = tuple(first.attributes.values())
+            first.plan.run(self._stream, first.views, numbers, (first.result,), queue)
+            _settle(kept, [first.result.storage], [first.result.layout], None)
+        self._first = self._state = None  # the tape keeps this object, but none of the memory
 
-    def _store(self, numbers: Iterable[int], held: list[Storage | None], layouts: Sequence[Layout]) -> None:
+    def _enqueue_together(self, state: _State, kept: dict[int, Kept], queue: cl.CommandQueue) -> None:
+        held = state.held()
+        sequence = state.sequence
+        layouts = [call.plan.layouts[0] for call in sequence.calls]
+        unstored = [number for number in kept if held[number] is None]
+        if unstored and not self._recomputes(state, sum(layouts[number].nbytes for number in unstored)):
+            self._provide(unstored, held, layouts)
+            unstored = []
+        if not self._enqueue_merged(state, held, queue):
+            self._provide(unstored, held, layouts)
+            self._enqueue_each(state, held, queue)
+        _settle(kept, held, layouts, state)
+
+    def _recomputes(self, state: _State, nbytes: int) -> bool:
+        """Whether to make results of so many bytes again, rather than store them.
+
+        What they are made of stays in memory for that, so it must not be more.
+        """
+        return state.sequence.recomputes and sum(v.storage.nbytes for v in state.leaves) <= nbytes
+
+    def _provide(
+        self, numbers: Iterable[int], held: list[Storage | None], layouts: Sequence[Layout]
+    ) -> None:
         """Provide memory for results of which only the tape has something."""
         for number in numbers:
             held[number] = held[number] or Storage(self._stream, layouts[number].nbytes)
 
-    def _settle(
-        self, kept: dict[int, Kept], held: Sequence[Storage | None], layouts: Sequence[Layout]
-    ) -> None:
-        """Tell the tape where results are, or what to make them of."""
-        origin: Origin | None = None
-        for number, what in kept.items():
-            storage = held[number]
-            if storage is not None:
-                what.is_at(View(storage, 0, layouts[number]))
-            else:
-                origin = origin or Origin(self._sequence, self._leaves, self._numbers)
-                origin.adopt(what)
+    def _enqueue_merged(
+        self, state: _State, held: Sequence[Storage | None], queue: cl.CommandQueue
+    ) -> bool:
+        made = [s for s in held if s is not None]
+        stored = tuple([s is not None for s in held])
+        if len(made) > STORED:
+            return False
+        try:
+            kernel = state.sequence.kernel(self._stream, stored, state.leaves)
+            if kernel is None:
+                return False
+            targets = [View(s, 0, x) for s, x in zip(made, kernel.plan.layouts, strict=True)]
+            views = [state.leaves[r] for r in kernel.references]
+            kernel.plan.run(self._stream, views, state.numbers, targets, queue)
+        except KernelError:  # it asks too much of the device; one by one, the calls are known to run
+            state.sequence.kernels[stored] = NEVER
+            return False
+        self.merged = kernel.plan
+        return True
 
-    def _enqueue_each(self, held: Sequence[Storage | None]) -> None:
-        calls = self._sequence.calls
+    def _enqueue_each(self, state: _State, held: Sequence[Storage | None], queue: cl.CommandQueue) -> None:
+        calls = state.sequence.calls
         last = {r: step for step, call in enumerate(calls) for r in call.references}
         results: list[Any] = []
-        numbers = iter(self._numbers)
+        numbers = iter(state.numbers)
         for step, (_, _, names, plan, references) in enumerate(calls):
             (made,) = plan.layouts
             target = View(held[step] or Storage(self._stream, made.nbytes), 0, made)
-            views = [self._leaves[r] if r >= 0 else results[~r] for r in references]
-            plan.run(self._stream, views, tuple(itertools.islice(numbers, len(names))), (target,))
+            views = [state.leaves[r] if r >= 0 else results[~r] for r in references]
+            own = tuple(itertools.islice(numbers, len(names)))
+            plan.run(self._stream, views, own, (target,), queue)
             results.append(target)
             for r in references:
                 if r < 0 and last[r] == step:
                     results[~r] = None  # memory that lives only between two launches is used again
+
+
+def _alike(product: Layout, plan: Plan, views: Sequence[View]) -> bool:
+    """Whether a call reads and makes arrays that lie in memory as a product does."""
+    return plan.layouts[0] is product and all(view.layout is product for view in views)
+
+
+def _opened(first: Pending) -> _State | None:
+    """The state of one call."""
+    referred = _State(Sequel(), (), {}, (), (), ()).refer(first.views)
+    if referred is None:
+        return None
+    state, references = referred
+    return state.after(first, references)
+
+
+def _settle(
+    kept: dict[int, Kept], held: Sequence[Storage | None], layouts: Sequence[Layout], state: _State | None
+) -> None:
+    """Tell the tape where results are, or what to make them of."""
+    origin: Origin | None = None
+    for number, what in kept.items():
+        storage = held[number]
+        if storage is not None:
+            what.is_at(View(storage, 0, layouts[number]))
+        else:
+            assert state is not None, "the result of a lone call is stored"
+            origin = origin or Origin(state.sequence, state.leaves, state.numbers)
+            origin.adopt(what)

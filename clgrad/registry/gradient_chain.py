@@ -18,13 +18,13 @@ from clgrad.kernels.expr import Expr
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Stream, View
 from clgrad.registry.gradient_kernels import Pattern, name_of
-from clgrad.registry.kept import Kept, Origin
+from clgrad.registry.kept import Origin
 from clgrad.registry.operator import joint_name, kernel_name
 from clgrad.registry.sequence import Sequel
 from clgrad.tape import Node, Variable
 
-#: Ops, arrays that are read, and gradients that wait, at most: kernel arguments are limited (1024 bytes on
-#: PoCL), and so are registers.
+#: Ops, arrays that are read when another op joins, and gradients that wait, at most: kernel arguments are
+#: limited (1024 bytes on PoCL), and so are registers.
 NODES, LEAVES, WAITING = 12, 12, 6
 
 #: Entry of the graph: where an array came from, and which of the outputs it is.
@@ -108,22 +108,22 @@ class GradientChain:
     def _more_leaves(self, node: Node, pattern: Pattern) -> int:
         """How many arrays the rules may read besides those that are read already."""
         saved = [node.keeps(key).formula for key in pattern.keys]
-        origins = {kept.origin for kept in saved if kept is not None} - self._origins.keys()
+        origins = {formula[0] for formula in saved if formula is not None} - self._origins.keys()
         return saved.count(None) + sum(len(origin.leaves) for origin in origins)
 
     def _saved(self, node: Node, key: int) -> Reference:
         """What a rule reads: an array, or what a formula makes of some."""
-        kept: Kept | None = node.keeps(key).formula
-        origin = kept.origin if kept is not None else None
-        if kept is None or origin is None:
+        formula = node.keeps(key).formula
+        if formula is None:
             return self._leaf(node.load(key, name_of(node, key)))
+        origin, number = formula
         first = self._origins.get(origin)
         if first is None:
             first = self._origins[origin] = self._values
             self._values += len(origin.sequence.calls)
             self._steps.append((origin.sequence, *[self._leaf(view) for view in origin.leaves]))
             self._numbers += origin.numbers
-        return ~(first + kept.number)
+        return ~(first + number)
 
     def join(self, node: Node, pattern: Pattern, known: dict[Entry, NDArray]) -> None:
         """Take a node's gradient, and let those of its inputs of the output's shape wait.

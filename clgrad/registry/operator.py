@@ -356,11 +356,11 @@ class Operator:
             views[0].storage.stream.device,
         )
         if node.needs_grad:
-            waiting = views[0].storage.stream.waiting
-            node.saved = {
-                key: _saved(views[key] if key >= 0 else results[~key]._view, waiting)
+            saved = {
+                key: views[key] if key >= 0 else results[~key]._view
                 for key in self._keeps(names, node.wanted)
             }
+            node.saved = _saved(saved, views[0].storage.stream)
         for index, result in enumerate(results):
             result._entry = (node, index)
         return node
@@ -453,8 +453,14 @@ class Operator:
         return lambda node, dys, i: None  # an optional argument that was left out
 
 
-def _saved(view: View, waiting: memory.Waiting | None) -> tape.Saved:
-    return tape.Saved(view, None if waiting is None else waiting.keep(view))
+def _saved(views: dict[int, View], stream: Stream) -> dict[int, tape.Saved]:
+    """What the tape keeps of arrays, some of which may wait."""
+    if stream.waiting is not None:
+        with stream.lock:  # another thread may have them enqueued meanwhile
+            waiting = stream.waiting
+            if waiting is not None:
+                return {key: tape.Saved(view, waiting.keep(view)) for key, view in views.items()}
+    return {key: tape.Saved(view) for key, view in views.items()}
 
 
 def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:

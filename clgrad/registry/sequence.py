@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from clgrad import dtypes
-from clgrad.bounded import Bounded
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.expr import Expr
@@ -17,8 +16,8 @@ from clgrad.registry.operator import Spec, joint_name
 #: How often a sequence of calls comes up before a kernel is built for it.
 REPEATS = 2
 
-#: Calls that are known to follow a sequence of calls, at most.
-FOLLOWERS = 32
+#: In the place of that number, of a kernel that the device refuses.
+NEVER = -(1 << 62)
 
 #: Functions that take no longer than to store and load an array.
 CHEAP = frozenset(
@@ -92,19 +91,25 @@ class Kernel(NamedTuple):
 
 
 class Sequel:
-    """A sequence of calls, with what has followed it so far: a node of the tree of all sequences."""
+    """A sequence of calls: a node of the tree of all sequences, of which a stream keeps the latest."""
 
-    __slots__ = ("_cheap", "calls", "followers", "kernels", "stores")
+    __slots__ = ("_cheap", "calls", "kernels", "stores")
 
     def __init__(self, calls: tuple[Call, ...] = ()):
         self.calls = calls
         #: Whether results that the tape keeps are stored in any case: they were needed in memory once.
         self.stores = False
         self._cheap: bool | None = None
-        #: By the plan of the next call and what it reads.
-        self.followers: Bounded[tuple, Sequel] = Bounded(FOLLOWERS)
         #: By which results are stored: the kernel, or how often it would have been used.
         self.kernels: dict[tuple[bool, ...], Kernel | int] = {}
+
+    def followed_by(self, call: Call, stream: Stream) -> "Sequel":
+        """The sequence with one more call."""
+        key = (self if self.calls else None, call.plan, call.references)
+        found = stream.sequences.get(key)
+        if found is None:
+            found = stream.sequences[key] = Sequel((*self.calls, call))
+        return found
 
     def kernel(self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View]) -> Kernel | None:
         """The one launch for the sequence; None until it has come up often enough."""
@@ -117,13 +122,10 @@ class Sequel:
         made = self.kernels[stored] = self._kernel(stream, stored, [view.layout for view in leaves])
         return made
 
-    def recomputes(self, results: int) -> bool:
-        """Whether to compute so many results again in backward, rather than store them.
-
-        That is so if they are made quickly, and from no more arrays than they are themselves, which would
-        stay in memory for it.
-        """
-        if self.stores or self.product is not None or len(self.leaves()) > results:
+    @property
+    def recomputes(self) -> bool:
+        """Whether results may be computed again in backward, rather than stored: they are made quickly."""
+        if self.stores or self.product is not None:
             return False
         if self._cheap is None:
             leaves = {r: expr.operand(r, dtypes.float32) for r in self.leaves()}
