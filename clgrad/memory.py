@@ -31,6 +31,9 @@ BULK_SIZE = 12
 class Waiting(Protocol):
     """Launches that a stream has not enqueued yet."""
 
+    #: The plan of the one launch that has done the work of all of them, once that has happened.
+    merged: Any
+
     def enqueue(self, queue: cl.CommandQueue) -> None:
         """Enqueue them to the stream's queue: given, since whoever asks the stream for it comes here."""
 

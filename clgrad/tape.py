@@ -13,7 +13,7 @@ import numpy as np
 
 from clgrad.device import Context
 from clgrad.errors import AutogradError
-from clgrad.memory import Layout, View
+from clgrad.memory import Layout, View, Waiting
 
 
 class _State(threading.local):
@@ -124,7 +124,7 @@ class Node:
         The launches; None for ops that only relabel memory, and for those made of ``parts``.
     parts : tuple of (Plan, handles)
         The launches of an op that is made of several.
-    bulk : object or None
+    bulk : Waiting or None
         The launches that this one waited with. Once they are enqueued, its ``merged`` is the plan of the
         one launch that did the work of them all, or None if each ran alone.
     handles : sequence of int
@@ -167,7 +167,7 @@ class Node:
         self.outputs = outputs
         self.plan = plan
         self.parts: tuple = ()
-        self.bulk: Any = None
+        self.bulk: Waiting | None = None
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
@@ -269,7 +269,7 @@ def show(array, file=None) -> None:
 
 
 def _launch_lines(node: Node) -> Iterator[str]:
-    merged = getattr(node.bulk, "merged", None)
+    merged = None if node.bulk is None else node.bulk.merged
     if merged is not None:
         yield "one launch with its neighbours:"
     plans = [merged or node.plan] if node.plan is not None else [plan for plan, _ in node.parts]

@@ -52,11 +52,11 @@ def several_times(f, *args):
         yield [y.asnumpy() for y in f(*args)], expected
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=pytest.mark.requires("fp64")), "float16", "int32"]
+)
 def test_merged_launches_give_the_same_bits(rng, dtype):
     """With a row and a column among the operands, an array that is read twice, and held results."""
-    if dtype == "float64" and not mx.current_context().device.capabilities.fp64:
-        pytest.skip("no double precision")
     x, row, column = arrays(rng, SHAPE, (128,), (128, 1), dtype=dtype)
 
     def f(x, row, column):

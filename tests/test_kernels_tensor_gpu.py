@@ -174,19 +174,6 @@ def run_probe(kind, inputs):
     return [memory.download(stream, view) for view in results]
 
 
-class template_signature:  # noqa: N801  (like Signature, for words, which no array of clgrad's has)
-    def __init__(self, inputs):
-        names = [("words", "uint"), ("a", "uint"), ("b", "uint"), ("c", "float")]
-        self.parameters = [f"__global const {kind} *{name}, const ulong {name}_at" for name, kind in names]
-        self.parameters += [
-            "__global uint *found, const ulong found_at, __global float *d, const ulong d_at"
-        ]
-        self.args = [*map(In, range(len(inputs))), Out(0), Out(1)]
-
-    def __str__(self):
-        return ", ".join(self.parameters)
-
-
 # Products
 
 
@@ -412,7 +399,7 @@ class TestProof:
     def test_driver_that_does_not_know_the_instructions(self, monkeypatch):
         """No CPU's compiler does."""
         if current_context().device.capabilities.tensor_cores:
-            pytest.skip("this one does")
+            pytest.skip("the device under test knows the instructions")
         monkeypatch.setattr(matmul_tensor, "_instructions", {"instructions": "tensor_ptx.mako"})
         with pytest.warns(RuntimeWarning, match=r"\(driver .*does not build") as caught:
             assert not is_tensor(plan_of(8, 8, 8, dtypes.bfloat16))

@@ -8,7 +8,7 @@ import numpy as np
 
 from clgrad.device import Device
 from clgrad.kernels import copy, layout, map, template, tuning
-from clgrad.kernels.access import MAX_WIDTH
+from clgrad.kernels.access import MAX_WIDTH, fitting
 from clgrad.kernels.launch import In, Out, Plan, Step
 from clgrad.kernels.layout import Operand
 from clgrad.kernels.parameters import MapGpu
@@ -77,9 +77,8 @@ def plan(device: Device, name: str, shape: Sequence[int], strides: Sequence[int]
     if math.prod(shape) == 0:
         return Plan(device, [], [(shape, dtype)], 1)
     operand = Operand(np.dtype(f"int{8 * dtype.itemsize}"), tuple(strides))
-    while width > sizes[-1]:
-        width //= 2
-    step = _step(device, name, order, operand, layout.needs_long(shape, [operand]), width)
+    wide = layout.needs_long(shape, [operand])
+    step = _step(device, name, order, operand, wide, fitting(width, sizes[-1]))
     return Plan(device, [step], [(shape, dtype)], 1)
 
 

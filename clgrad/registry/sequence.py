@@ -116,7 +116,7 @@ class Sequel:
         known = self.kernels.get(stored, 0)
         if isinstance(known, Kernel):
             return known
-        if known < REPEATS or len(self.calls) == 1:
+        if known < REPEATS:
             self.kernels[stored] = known + 1
             return None
         made = self.kernels[stored] = self._kernel(stream, stored, [view.layout for view in leaves])
