@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -41,6 +41,21 @@ class Waiting(Protocol):
         """What stands for a result on the tape, without holding its memory; None for other arrays."""
 
 
+class Observer(Protocol):
+    """What is told of everything that a stream enqueues: a profile."""
+
+    def begin(self, stream: "Stream") -> None:
+        """The thread is about to enqueue; the stream's queue may be exchanged now, and not later."""
+
+    def launched(
+        self, stream: "Stream", plan: Any, step: Any, views: "Sequence[View]", event: cl.Event
+    ) -> None:
+        """A step of a plan was enqueued, with these views as the plan's arrays."""
+
+    def copied(self, stream: "Stream", what: str, view: "View", event: cl.Event) -> None:
+        """An array was copied: ``what`` is ``"upload"``, ``"download"`` or ``"copy"``."""
+
+
 class Reader(Protocol):
     """Something that will read a storage, and wants to know before it is written to."""
 
@@ -70,6 +85,9 @@ class Stream:
         self.waiting: Waiting | None = None
         self.bulk_size: int = getattr(_threads, "bulk_size", BULK_SIZE)
         self.lock = threading.RLock()
+        #: Whoever is told of what is enqueued, if anybody is.
+        self.observer: Observer | None = None if _observe is None else _observe(self)
+        self._flushing = False
         self._making_room = False
         self._launches = 0
         self._marker: cl.Event | None = None
@@ -86,9 +104,29 @@ class Stream:
         with self.lock:
             waiting = self.waiting
             if waiting is not None:
-                waiting.enqueue(self._queue)
+                outermost, self._flushing = not self._flushing, True
+                try:
+                    waiting.enqueue(self._queue)
+                finally:
+                    self._flushing = not outermost
                 if self.waiting is waiting:  # else a signal's handler, meanwhile, has come here before
                     self.waiting = None
+
+    def exchange_queue(self, make: Callable[[cl.CommandQueue], cl.CommandQueue]) -> bool:
+        """Go on with another queue, which ``make`` gives for the present one, once that has run dry.
+
+        Returns whether that was possible: not in another thread than the stream's, which may be about
+        to enqueue, nor while what waits is being enqueued.
+        """
+        if self.thread != threading.get_ident():
+            return False
+        with self.lock:
+            if self._flushing:
+                return False
+            self.flush()
+            self._queue.finish()
+            self._queue = make(self._queue)
+        return True
 
     def allocate(self, nbytes: int) -> cl.MemoryObject:
         """A buffer from the pool.
@@ -144,7 +182,7 @@ class Stream:
     def disown(self) -> None:
         """Belong to no thread any more: the process was forked, and the queue is the parent's."""
         self.thread = -1
-        self.waiting = None
+        self.waiting = self.observer = None
         self.lock = threading.RLock()  # the parent's may have been held by a thread that is not here
 
     def finish(self) -> None:
@@ -196,6 +234,16 @@ def _streams() -> list[Stream]:
 
 
 _all_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+#: Gives streams that are opened from now on their observer.
+_observe: Callable[[Stream], Observer] | None = None
+
+
+def observe(observe: Callable[[Stream], Observer] | None) -> None:
+    """Give every stream that is opened from now on an observer, or none."""
+    global _observe
+    _observe = observe
+
 
 #: Queues and pools that a forked child inherited; releasing them there could hang, so they are kept.
 _inherited: list[object] = []
@@ -350,13 +398,15 @@ def upload(stream: Stream, host: np.ndarray, view: View) -> None:
     """Copy a C-contiguous host array of the view's dtype and size into it."""
     if view.size:
         with _on(stream, view):
-            cl.enqueue_copy(
-                stream.queue,
+            event = cl.enqueue_copy(
+                _queue_to_copy(stream),
                 view.storage.buffer,
                 _bytes_of(np.ascontiguousarray(host)),
                 dst_offset=view.offset * view.dtype.itemsize,
                 is_blocking=True,
             )
+            if stream.observer is not None:
+                stream.observer.copied(stream, "upload", view, event)
 
 
 def download(stream: Stream, view: View) -> np.ndarray:
@@ -364,13 +414,15 @@ def download(stream: Stream, view: View) -> np.ndarray:
     host = np.empty(view.shape, view.dtype)
     if view.size:
         with _on(stream, view):
-            cl.enqueue_copy(
-                stream.queue,
+            event = cl.enqueue_copy(
+                _queue_to_copy(stream),
                 _bytes_of(host),
                 view.storage.buffer,
                 src_offset=view.offset * view.dtype.itemsize,
                 is_blocking=True,
             )
+            if stream.observer is not None:
+                stream.observer.copied(stream, "download", view, event)
     return host
 
 
@@ -383,14 +435,22 @@ def copy(stream: Stream, source: View, target: View) -> None:
     """Copy a view into another of the same layout."""
     if source.size:
         with _on(stream, source), _on(stream, target):
-            cl.enqueue_copy(
-                stream.queue,
+            event = cl.enqueue_copy(
+                _queue_to_copy(stream),
                 target.storage.buffer,
                 source.storage.buffer,
                 src_offset=source.offset * source.dtype.itemsize,
                 dst_offset=target.offset * target.dtype.itemsize,
                 byte_count=source.nbytes,
             )
+            if stream.observer is not None:
+                stream.observer.copied(stream, "copy", source, event)
+
+
+def _queue_to_copy(stream: Stream) -> cl.CommandQueue:
+    if stream.observer is not None:
+        stream.observer.begin(stream)
+    return stream.queue
 
 
 @contextlib.contextmanager

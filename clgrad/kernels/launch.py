@@ -84,13 +84,20 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Step:
-    """One launch: kernel, ranges, and arguments (In, Out, Scratch, Table, Scalar, or a numpy scalar)."""
+    """One launch: kernel, ranges, and arguments (In, Out, Scratch, Table, Scalar, or a numpy scalar).
+
+    What it costs is for profiles to know: ``flops``, the additions and multiplications of a product (0 for
+    others, which memory bounds), and ``traffic``, the bytes read and written, where these are not those of
+    all its arrays.
+    """
 
     kernel: str
     source: str = field(repr=False)
     global_size: tuple[int, ...]
     local_size: tuple[int, ...] | None
     args: Sequence[object] = field(repr=False)
+    flops: int = 0
+    traffic: int | None = None
 
 
 class _Prepared:
@@ -179,6 +186,7 @@ class Plan:
         "device",
         "finishes",
         "inputs",
+        "label",
         "layouts",
         "outputs",
         "scratch",
@@ -208,6 +216,8 @@ class Plan:
         ]
         #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
         self.finishes = False
+        #: What profiles call it: the op, or the ops that are merged.
+        self.label = ""
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
 
@@ -242,6 +252,9 @@ class Plan:
         foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
         for other in foreign:
             other.finish()
+        observer = stream.observer
+        if observer is not None and queue is None:
+            observer.begin(stream)
         queue = queue or stream.queue
         for prepared in self._prepared:
             try:
@@ -252,6 +265,8 @@ class Plan:
                     f"{prepared.step.global_size}, local size {prepared.step.local_size}: {error}"
                 ) from error
             stream.count_launch(event)
+            if observer is not None:
+                observer.launched(stream, self, prepared.step, views, event)
         if foreign:  # their pools may hand the memory out again, in another queue
             stream.finish()
         return results

@@ -182,7 +182,9 @@ class GradientChain:
             places.append(place)
         if not written:
             return _Made(None, places)
-        return _Made(self._plan(written, scalars), places)
+        plan = self._plan(written, scalars)
+        plan.label = f"gradient of {', '.join([node.op.label for node in self._nodes])}"
+        return _Made(plan, places)
 
     def _shared(self, value: Expr, output: _Output, leaves, written, handed) -> int | None:
         """Where the value lies already, if it may be left there."""

@@ -105,7 +105,9 @@ class ReducedGradients:
             value = pattern.value(node, members[0], symbols)
             for other in members[1:]:
                 value = value + pattern.value(node, other, symbols)
-            self._plans.append((members[0], _reduce_plan(device, node, members[0], value, operands)))
+            plan = _reduce_plan(device, node, members[0], value, operands)
+            plan.label = f"gradient of {node.op.label}"
+            self._plans.append((members[0], plan))
 
     def run(self, stream: Stream, node: Node, dy: View) -> dict[int, NDArray]:
         """Enqueue the launches."""

@@ -289,6 +289,7 @@ class Operator:
             specs = [Spec(*view.layout) for view in views]
             try:
                 plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
+                plan.label = plan.label or self.label
             except OverflowError as error:
                 raise OperatorError(
                     f"{self.label}: sizes or steps are beyond 64 bits ({error}); accepted: smaller"

@@ -119,7 +119,9 @@ class Sequel:
         if known < REPEATS:
             self.kernels[stored] = known + 1
             return None
-        made = self.kernels[stored] = self._kernel(stream, stored, [view.layout for view in leaves])
+        made = self._kernel(stream, stored, [view.layout for view in leaves])
+        made.plan.label = ", ".join([call.op.label for call in self.calls])
+        self.kernels[stored] = made
         return made
 
     @property

@@ -83,6 +83,7 @@ class Update(_Step):
         if plan is None:
             specs = [Spec(*v.layout) for v in views]
             plan = stream.plans[key] = self.make_plan(stream.device, names, specs, attributes)
+            plan.label = self.label
         given = dict(zip(names, arrays, strict=True))
         if out is not None:
             (out,) = self._check_out(out, plan.outputs[:1], stream.device)
@@ -158,6 +159,7 @@ class MultiUpdate(_Step):
         plan = stream.plans.get(key)
         if plan is None:
             plan = stream.plans[key] = self._plan(stream.device, [Spec(*v.layout) for v in views], count)
+            plan.label = self.label
         if out is not None:
             out = list(out) if isinstance(out, list | tuple) else [out]
             self._check_out(out, plan.outputs[:count], stream.device)
