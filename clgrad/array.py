@@ -4,6 +4,7 @@ Operators and methods are attached by :mod:`clgrad.methods`; this file is what e
 """
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,26 @@ class NDArray:
     """
 
     __slots__ = ("__weakref__", "_entry", "_view")
+
+    if TYPE_CHECKING:  # what clgrad.methods attaches
+        __getitem__: Any
+        __setitem__: Any
+        __neg__: Any
+        __add__: Any
+        __radd__: Any
+        __sub__: Any
+        __rsub__: Any
+        __mul__: Any
+        __rmul__: Any
+        __truediv__: Any
+        __rtruediv__: Any
+        __pow__: Any
+        __lt__: Any
+        __le__: Any
+        __gt__: Any
+        __ge__: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # numpy must leave `numpy_array + x` to this class instead of looping over its elements.
     __array_priority__ = 1000.0
