@@ -3,7 +3,7 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
-from clgrad import autograd, base, engine, nd, random, tape, test_utils
+from clgrad import autograd, base, engine, initializer, nd, random, tape, test_utils
 from clgrad.device import (
     Context,
     cpu,
@@ -17,6 +17,7 @@ from clgrad.kernels.matmul_tensor import allow_tf32
 
 __version__ = "0.1.0"
 ndarray = nd
+init = initializer
 
 __all__ = [
     "Context",
@@ -29,6 +30,8 @@ __all__ = [
     "device",
     "engine",
     "gpu",
+    "init",
+    "initializer",
     "nd",
     "ndarray",
     "num_gpus",
