@@ -3,7 +3,7 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
-from clgrad import autograd, base, engine, initializer, nd, random, tape, test_utils
+from clgrad import autograd, base, engine, initializer, lr_scheduler, nd, random, tape, test_utils
 from clgrad.device import (
     Context,
     cpu,
@@ -32,6 +32,7 @@ __all__ = [
     "gpu",
     "init",
     "initializer",
+    "lr_scheduler",
     "nd",
     "ndarray",
     "num_gpus",
