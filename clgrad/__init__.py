@@ -3,7 +3,19 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
-from clgrad import autograd, base, engine, initializer, lr_scheduler, nd, random, tape, test_utils
+from clgrad import (
+    autograd,
+    base,
+    engine,
+    gluon,
+    initializer,
+    lr_scheduler,
+    name,
+    nd,
+    random,
+    tape,
+    test_utils,
+)
 from clgrad.device import (
     Context,
     cpu,
@@ -29,10 +41,12 @@ __all__ = [
     "current_context",
     "device",
     "engine",
+    "gluon",
     "gpu",
     "init",
     "initializer",
     "lr_scheduler",
+    "name",
     "nd",
     "ndarray",
     "num_gpus",

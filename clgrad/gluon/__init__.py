@@ -1,0 +1,17 @@
+"""Neural networks (``mx.gluon``), with MXNet's interface: blocks, parameters and layers."""
+
+from clgrad.gluon import contrib, nn
+from clgrad.gluon.block import Block, HybridBlock
+from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
+from clgrad.gluon.parameter_dict import ParameterDict
+
+__all__ = [
+    "Block",
+    "Constant",
+    "DeferredInitializationError",
+    "HybridBlock",
+    "Parameter",
+    "ParameterDict",
+    "contrib",
+    "nn",
+]

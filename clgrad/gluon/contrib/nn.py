@@ -1,0 +1,112 @@
+"""Further layers (``mx.gluon.contrib.nn``)."""
+
+import math
+from collections.abc import Sequence
+
+from clgrad.errors import AbsentError, argument_error
+from clgrad.gluon.block import HybridBlock
+from clgrad.gluon.nn.containers import Concurrent, HybridConcurrent, Identity
+
+__all__ = [
+    "Concurrent",
+    "HybridConcurrent",
+    "Identity",
+    "PixelShuffle1D",
+    "PixelShuffle2D",
+    "PixelShuffle3D",
+    "SparseEmbedding",
+]
+
+
+class SparseEmbedding(HybridBlock):
+    """Absent: arrays are dense here; use ``nn.Embedding``.
+
+    Raises
+    ------
+    AbsentError
+        Always.
+    """
+
+    def __init__(self, *args, **kwargs):
+        raise AbsentError("SparseEmbedding: clgrad stores parameters densely; use nn.Embedding")
+
+
+class _PixelShuffle(HybridBlock):
+    """What the layers of one, two and three axes share."""
+
+    _axes: int
+
+    def __init__(self, factor: int | Sequence[int]):
+        super().__init__()
+        factors = (factor,) * self._axes if isinstance(factor, int) else tuple(map(int, factor))
+        if len(factors) != self._axes or min(factors) < 1:
+            accepted = f"a positive number, or {self._axes} of them"
+            raise argument_error(type(self).__name__, "factor", repr(factor), accepted)
+        self._factors = factors
+
+    def hybrid_forward(self, F, x):
+        """Part the channels into factors, and put each factor behind its axis."""
+        n = self._axes
+        # One factor at a time: (N, C f1 f2, H, W) -> (N, C, f2, H, f1, W) -> ..., so that axes stay few.
+        for axis, factor in enumerate(self._factors):
+            rest = math.prod(self._factors[axis:])
+            x = F.reshape(x, (0, -4, -1, rest, *[0] * n))  # (N, C, f..., space)
+            x = F.reshape(x, (0, 0, -4, factor, rest // factor, *[0] * n))  # (N, C, f, others, space)
+            order = [0, 1, 3, *range(4, 5 + axis), 2, *range(5 + axis, 4 + n)]
+            x = F.reshape(F.transpose(x, tuple(order)), (0, -3, *[0] * axis, -3, *[0] * (n - axis - 1)))
+        return x
+
+    def __repr__(self) -> str:
+        shown = self._factors if self._axes > 1 else self._factors[0]
+        return f"{type(self).__name__}({shown})"
+
+
+class PixelShuffle1D(_PixelShuffle):
+    """(N, f C, W) to (N, C, f W): values of f channels become f neighbours.
+
+    Parameters
+    ----------
+    factor : int or tuple of 1 int
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.gluon.contrib.nn.PixelShuffle1D(2)(mx.nd.zeros((1, 8, 3))).shape
+    (1, 4, 6)
+    """
+
+    _axes = 1
+
+
+class PixelShuffle2D(_PixelShuffle):
+    """(N, f1 f2 C, H, W) to (N, C, f1 H, f2 W) (Shi et al., 2016).
+
+    Parameters
+    ----------
+    factor : int or tuple of 2 int
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.gluon.contrib.nn.PixelShuffle2D((2, 3))(mx.nd.zeros((1, 12, 3, 5))).shape
+    (1, 2, 6, 15)
+    """
+
+    _axes = 2
+
+
+class PixelShuffle3D(_PixelShuffle):
+    """(N, f1 f2 f3 C, D, H, W) to (N, C, f1 D, f2 H, f3 W).
+
+    Parameters
+    ----------
+    factor : int or tuple of 3 int
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.gluon.contrib.nn.PixelShuffle3D((2, 3, 4))(mx.nd.zeros((1, 48, 3, 5, 7))).shape
+    (1, 2, 6, 15, 28)
+    """
+
+    _axes = 3

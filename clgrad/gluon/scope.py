@@ -1,0 +1,70 @@
+"""Name scopes of blocks: how nested blocks and their parameters get MXNet's names."""
+
+import threading
+from collections import Counter
+from typing import Any
+
+from clgrad import name
+from clgrad.gluon.parameter_dict import ParameterDict
+
+
+class _Scopes(threading.local):
+    """The blocks whose scopes this thread has entered, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[BlockScope] = []
+
+
+_scopes = _Scopes()
+
+
+class BlockScope:
+    """What ``block.name_scope()`` gives: blocks made inside are named below the block.
+
+    Parameters
+    ----------
+    block : Block
+        A block whose prefix is ``''`` opens no scope: what is made inside is named as outside.
+    """
+
+    def __init__(self, block: Any):
+        self._block = block
+        self._counts: Counter[str] = Counter()
+
+    def __enter__(self) -> "BlockScope":
+        if not self._block._empty_prefix:
+            _scopes.stack.append(self)
+            name.Prefix(self._block.prefix).__enter__()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if not self._block._empty_prefix:
+            name.current().__exit__(*exception)
+            _scopes.stack.pop()
+
+    def _number(self, hint: str) -> str:
+        number = self._counts[hint]
+        self._counts[hint] += 1
+        return f"{hint}{number}_"
+
+
+def name_block(prefix: str | None, params: ParameterDict | None, hint: str) -> tuple[str, ParameterDict]:
+    """Prefix and parameters of a new block: ``dense0_``, or ``net0_dense0_`` inside the scope of ``net0_``.
+
+    Parameters
+    ----------
+    prefix : str or None
+        The block's own prefix; None to make one from the hint.
+    params : ParameterDict or None
+        Where another block's parameters are to be shared: their dictionary.
+    hint : str
+        The block's class, in small letters.
+    """
+    scope = _scopes.stack[-1] if _scopes.stack else None
+    if prefix is None:
+        prefix = f"{name.current().get(None, hint)}_" if scope is None else scope._number(hint)
+    if scope is not None:
+        prefix = scope._block.prefix + prefix
+    if params is not None:
+        return prefix, ParameterDict(params.prefix, params)
+    return prefix, ParameterDict(prefix, None if scope is None else scope._block.params._shared)
