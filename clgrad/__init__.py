@@ -6,6 +6,7 @@
 from clgrad import (
     autograd,
     base,
+    context,
     engine,
     gluon,
     initializer,
@@ -16,6 +17,7 @@ from clgrad import (
     tape,
     test_utils,
 )
+from clgrad.accounting import MemoryStats, empty_cache, memory_stats, reset_peak
 from clgrad.device import (
     Context,
     cpu,
@@ -34,23 +36,28 @@ init = initializer
 __all__ = [
     "Context",
     "MXNetError",
+    "MemoryStats",
     "allow_tf32",
     "autograd",
     "base",
+    "context",
     "cpu",
     "current_context",
     "device",
+    "empty_cache",
     "engine",
     "gluon",
     "gpu",
     "init",
     "initializer",
     "lr_scheduler",
+    "memory_stats",
     "name",
     "nd",
     "ndarray",
     "num_gpus",
     "random",
+    "reset_peak",
     "tape",
     "test_utils",
 ]

@@ -17,7 +17,8 @@ variable                   meaning
 ``CLGRAD_ALLOW_TF32``      ``1``: tensor cores may make products of float32, of numbers rounded to 10 bits
                            behind the point (``clgrad.allow_tf32`` overrules it)
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
-                           ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``
+                           ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``;
+                           ``memory=1000000`` lets arrays have so many bytes
 =========================  =========================================================================
 """
 
@@ -35,6 +36,9 @@ STRICT_LIMITS = {
     "subgroups": 0,
     "tensor_cores": 0,
 }
+
+#: Names of the limits.
+LIMITS = (*STRICT_LIMITS, "memory")
 
 
 def device() -> str | None:
@@ -84,10 +88,10 @@ def limits() -> dict[str, int]:
     result = {}
     for pair in text.split(","):
         key, _, value = pair.partition("=")
-        if key.strip() not in STRICT_LIMITS or not value.strip().isdigit():
+        if key.strip() not in LIMITS or not value.strip().isdigit():
             raise DeviceError(
                 f"CLGRAD_LIMITS: cannot read {pair!r}; accepted are 'strict' or "
-                f"comma-separated KEY=INTEGER with KEY one of {', '.join(STRICT_LIMITS)}"
+                f"comma-separated KEY=INTEGER with KEY one of {', '.join(LIMITS)}"
             )
         result[key.strip()] = int(value)
     return result

@@ -1,6 +1,7 @@
 """Device memory: streams with their pools, storages, and views that lay a shape over a storage."""
 
 import contextlib
+import gc
 import itertools
 import math
 import os
@@ -89,6 +90,8 @@ class Stream:
         self.observer: Observer | None = None if _observe is None else _observe(self)
         self._flushing = False
         self._making_room = False
+        #: The most bytes that were in use at once, since somebody last set it to what is.
+        self.peak = 0
         self._launches = 0
         self._marker: cl.Event | None = None
 
@@ -128,45 +131,98 @@ class Stream:
             self._queue = make(self._queue)
         return True
 
-    def allocate(self, nbytes: int) -> cl.MemoryObject:
-        """A buffer from the pool.
+    def allocate(self, nbytes: int, label: str = "") -> cl.MemoryObject:
+        """A buffer from the pool, for a result of the op that the label names.
+
+        Where there is no room, it is made, and the pool asked once more.
 
         Raises
         ------
         DeviceMemoryError
-            More than the device's largest allocation, or the device is out of memory.
+            More than the device's largest allocation, or the device is out of memory; the message says
+            what holds it.
         """
         try:
-            return self._pool.allocate(nbytes)
+            buffer = self._pool.allocate(nbytes)
         except cl.Error as error:
-            self._explain(nbytes, error)
+            return self._allocate_again(nbytes, label, str(error))
+        if self._pool.active_bytes > self.peak and not self._rise():
+            buffer.release()
+            return self._allocate_again(nbytes, label, "its memory is used up")
+        return buffer
+
+    @property
+    def bytes_in_use(self) -> int:
+        """Bytes of the buffers that are in use."""
+        return self._pool.active_bytes
+
+    @property
+    def bytes_reserved(self) -> int:
+        """Bytes taken from the device: of the buffers in use, and of those that the pool keeps free."""
+        return self._pool.managed_bytes
+
+    @property
+    def buffers_in_use(self) -> int:
+        """How many buffers are in use."""
+        return self._pool.active_blocks
+
+    def free_held(self) -> None:
+        """Give the buffers that the pool keeps back to the device, once they are no longer worked on."""
+        self._queue.finish()
+        self._pool.free_held()
+
+    def _rise(self) -> bool:
+        """Note a new peak, if the device has that much: drivers of CPUs promise more than there is."""
+        if sum(s.bytes_reserved for s in streams_on(self.device)) > self.device.capabilities.global_memory:
+            return False
+        self.peak = self._pool.active_bytes
+        return True
+
+    def _allocate_again(self, nbytes: int, label: str, reason: str) -> cl.MemoryObject:
+        if nbytes <= self.device.capabilities.max_allocation:
             self._make_room()
-            self._pool.free_held()
             try:
-                return self._pool.allocate(nbytes)
-            except cl.Error as again:
-                raise self._out_of_memory(nbytes, again) from again
+                buffer = self._pool.allocate(nbytes)
+                if self._pool.active_bytes <= self.peak or self._rise():
+                    return buffer
+                buffer.release()
+                self._pool.free_held()
+            except cl.Error as error:
+                reason = str(error)
+        raise DeviceMemoryError(self._refusal(nbytes, label, reason))
 
     def _make_room(self) -> None:
-        """Let go of the arrays that what waits holds on to."""
-        if not self._making_room:
-            try:
-                self._making_room = True
-                with contextlib.suppress(DeviceMemoryError):
-                    self.flush()
-            finally:
-                self._making_room = False
+        """Give up what nobody needs: garbage, pooled memory, arrays that only what waits holds."""
+        if self._making_room:
+            return
+        try:
+            self._making_room = True
+            gc.collect()
+            self._empty_pools()
+            with contextlib.suppress(DeviceMemoryError):
+                self.flush()
+            self._empty_pools()
+        finally:
+            self._making_room = False
 
-    def _explain(self, nbytes: int, error: cl.Error) -> None:
-        if nbytes > self.device.capabilities.max_allocation:
-            raise self._out_of_memory(nbytes, error) from error
+    def _empty_pools(self) -> None:
+        # Of other threads' streams as well, but what waits there stays: two threads could wait for each
+        # other's locks.
+        for stream in streams_on(self.device):
+            stream.free_held()
 
-    def _out_of_memory(self, nbytes: int, error: cl.Error) -> DeviceMemoryError:
-        capabilities = self.device.capabilities
-        return DeviceMemoryError(
-            f"cannot allocate {nbytes:,} bytes on {self.device.name}: {self._pool.active_bytes:,} bytes "
-            f"in use, largest single allocation {capabilities.max_allocation:,}, "
-            f"device memory {capabilities.global_memory:,} ({error})"
+    def _refusal(self, nbytes: int, label: str, reason: str) -> str:
+        capabilities, streams = self.device.capabilities, streams_on(self.device)
+        in_use = sum(s.bytes_in_use for s in streams)
+        pooled = sum(s.bytes_reserved for s in streams) - in_use
+        holders = held_by_label(self.device)
+        largest = sorted(holders, key=lambda name: -holders[name][1])[:3]
+        held = ", ".join(f"{name} {holders[name][1]:,} in {holders[name][0]}" for name in largest)
+        return (
+            f"{label or 'memory'}: cannot allocate {nbytes:,} bytes on {self.device.name}: {in_use:,} "
+            f"bytes in use, {pooled:,} pooled, largest single allocation {capabilities.max_allocation:,}, "
+            f"device memory {capabilities.global_memory:,} ({reason}); most bytes are held by results of: "
+            f"{held or 'no op'}"
         )
 
     def count_launch(self, event: cl.Event) -> None:
@@ -254,6 +310,11 @@ def all_streams() -> list[Stream]:
     return list(_all_streams)
 
 
+def streams_on(device: Device) -> list[Stream]:
+    """Those of one device."""
+    return [stream for stream in _all_streams if stream.device is device]
+
+
 def _after_fork_in_child() -> None:
     """Disown the parent's queues, so that their next use ends in DeviceError and not in a hang."""
     for stream in list(_all_streams):
@@ -273,15 +334,27 @@ class Storage:
     """A block of device memory.
 
     ``version`` counts the in-place writes, so that the tape can see them; ``serial`` grows from storage
-    to storage, so that backward can tell memory of its own making from memory that others hold.
+    to storage, so that backward can tell memory of its own making from memory that others hold. ``label``
+    names the op whose result it is (:func:`held_by_label`).
     """
 
-    __slots__ = ("__weakref__", "_readers", "buffer", "handle", "nbytes", "serial", "stream", "version")
+    __slots__ = (
+        "__weakref__",
+        "_readers",
+        "buffer",
+        "handle",
+        "label",
+        "nbytes",
+        "serial",
+        "stream",
+        "version",
+    )
 
-    def __init__(self, stream: Stream, nbytes: int):
+    def __init__(self, stream: Stream, nbytes: int, label: str = ""):
         self.stream = stream
         self.nbytes = nbytes
-        self.buffer = stream.allocate(nbytes) if nbytes else None
+        self.label = label
+        self.buffer = stream.allocate(nbytes, label) if nbytes else None
         #: The ``cl_mem`` handle as an integer; 0 for an array of size 0, which owns no buffer.
         self.handle: int = 0 if self.buffer is None else self.buffer.int_ptr
         self.version = 0
@@ -308,6 +381,25 @@ class Storage:
         self.stream.flush()
         self.buffer, other.buffer = other.buffer, self.buffer
         self.handle, other.handle = other.handle, self.handle
+        self.label, other.label = other.label, self.label
+
+
+def held_by_label(device: Device) -> dict[str, tuple[int, int]]:
+    """How many arrays, and bytes of them, are there of the results of each op on a device.
+
+    Found among Python's objects, so that it costs nothing unless it is asked for.
+    """
+    held: dict[str, tuple[int, int]] = {}
+    # type(), since isinstance() would ask proxies; and a storage that is being made has no buffer yet
+    storages = [
+        s for s in gc.get_objects() if type(s) is Storage and getattr(s, "buffer", None) is not None
+    ]
+    for storage in storages:
+        if storage.stream.device is device:
+            label = storage.label or "other"
+            count, nbytes = held.get(label, (0, 0))
+            held[label] = count + 1, nbytes + storage.nbytes
+    return held
 
 
 def last_serial() -> int:
@@ -388,10 +480,10 @@ class View:
         return max(begin, start) < min(begin + self.nbytes, start + other.nbytes)
 
 
-def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> View:
+def empty(stream: Stream, shape: tuple[int, ...], dtype: np.dtype, label: str = "array") -> View:
     """Uninitialised memory for an array."""
     layout = Layout(tuple(shape), dtype)
-    return View(Storage(stream, layout.nbytes), 0, layout)
+    return View(Storage(stream, layout.nbytes, label), 0, layout)
 
 
 def upload(stream: Stream, host: np.ndarray, view: View) -> None:

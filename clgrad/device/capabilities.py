@@ -97,6 +97,8 @@ class Capabilities:
             fp16=self.fp16 and bool(limits.get("fp16", 1)),
             subgroups=self.subgroups and bool(limits.get("subgroups", 1)),
             tensor_cores=self.tensor_cores and bool(limits.get("tensor_cores", 1)),
+            max_allocation=min(self.max_allocation, limits.get("memory", self.max_allocation)),
+            global_memory=min(self.global_memory, limits.get("memory", self.global_memory)),
         )
 
 

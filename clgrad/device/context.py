@@ -7,6 +7,7 @@ and there is one :class:`Context` object for each name.
 import os
 import re
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import ClassVar, cast
 
@@ -70,6 +71,8 @@ class Context:
 
     #: The innermost context of this thread, as :func:`current_context` returns it.
     default_ctx: ClassVar[_DefaultContext] = _DefaultContext()
+    #: What keeps memory of devices for later, and gives that of a device back when called.
+    keepers: ClassVar[list[Callable[[Device], None]]] = []
     _interned: ClassVar[dict[tuple[str, int], "Context"]] = {}
 
     _kind: str
@@ -115,6 +118,21 @@ class Context:
             There is no such device, or :func:`devices` finds none at all.
         """
         return self._device or self._find_device()
+
+    def empty_cache(self) -> None:
+        """Give memory that clgrad keeps for arrays to come back to the device (:func:`clgrad.empty_cache`).
+
+        Raises
+        ------
+        DeviceError
+            There is no such device.
+
+        Example
+        -------
+        >>> cpu().empty_cache()
+        """
+        for give_back in self.keepers:
+            give_back(self.device)
 
     def _find_device(self) -> Device:
         for device in devices():

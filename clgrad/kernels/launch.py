@@ -17,7 +17,7 @@ from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.errors import KernelError, OperatorError
 from clgrad.kernels import program
-from clgrad.memory import Layout, Storage, Stream, View, upload
+from clgrad.memory import Layout, Storage, Stream, View, empty, upload
 
 # The public wrapper re-checks its arguments on each call; what it calls is this.
 _enqueue = _cl.enqueue_nd_range_kernel
@@ -216,7 +216,7 @@ class Plan:
         ]
         #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
         self.finishes = False
-        #: What profiles call it: the op, or the ops that are merged.
+        #: What profiles and statistics of memory call it: the op, or the ops that are merged.
         self.label = ""
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
@@ -241,14 +241,14 @@ class Plan:
             The device refused a launch; the message names the kernel.
         """
         if outputs is None:
-            results = [View(Storage(stream, x.nbytes), 0, x) for x in self.layouts]
+            results = [View(Storage(stream, x.nbytes, self.label), 0, x) for x in self.layouts]
         else:
             results = list(outputs)
         if len(self._table_views) < len(self._tables):
             self._table_views = [_uploaded(stream, table.values) for table in self._tables]
         views = [*inputs, *results, *self._table_views]
         for layout in self._scratch_layouts:
-            views.append(View(Storage(stream, layout.nbytes), 0, layout))
+            views.append(View(Storage(stream, layout.nbytes, self.label), 0, layout))
         foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
         for other in foreign:
             other.finish()
@@ -273,6 +273,6 @@ class Plan:
 
 
 def _uploaded(stream: Stream, values: np.ndarray) -> View:
-    view = View(Storage(stream, values.nbytes), 0, Layout(values.shape, values.dtype))
+    view = empty(stream, values.shape, values.dtype, "table")
     upload(stream, values, view)
     return view

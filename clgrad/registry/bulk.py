@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pyopencl as cl
 
 from clgrad import dtypes
-from clgrad.errors import KernelError
+from clgrad.errors import DeviceMemoryError, KernelError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Storage, Stream, View
 from clgrad.registry.kept import Kept, Origin
@@ -95,7 +95,7 @@ def _wait(stream: Stream, op, names, attributes, plan: Plan, views: Sequence[Vie
         joined = None if bulk is None else bulk.joined(plan, views)
         if joined is None:
             stream.flush()
-        result = View(Storage(stream, made.nbytes), 0, made)
+        result = View(Storage(stream, made.nbytes, plan.label), 0, made)
         call = Pending(op, names, attributes, plan, views, result)
         if bulk is None or joined is None:
             stream.waiting = Bulk(stream, call)
@@ -242,15 +242,22 @@ class Bulk:
 
     def _enqueue_together(self, state: _State, kept: dict[int, Kept], queue: cl.CommandQueue) -> None:
         held = state.held()
-        sequence = state.sequence
-        layouts = [call.plan.layouts[0] for call in sequence.calls]
+        layouts = [call.plan.layouts[0] for call in state.sequence.calls]
         unstored = [number for number in kept if held[number] is None]
-        if unstored and not self._recomputes(state, sum(layouts[number].nbytes for number in unstored)):
-            self._provide(unstored, held, layouts)
-            unstored = []
-        if not self._enqueue_merged(state, held, queue):
-            self._provide(unstored, held, layouts)
-            self._enqueue_each(state, held, queue)
+        try:
+            if unstored and not self._recomputes(state, sum(layouts[number].nbytes for number in unstored)):
+                self._provide(unstored, held, layouts)
+            if not self._enqueue_merged(state, held, queue):
+                self._provide(unstored, held, layouts)
+                self._enqueue_each(state, held, queue)
+        except DeviceMemoryError:
+            # There is no room for what lies between the calls. One launch needs none, though it takes long
+            # to build, and the tape can have what it wants made again.
+            if unstored and state.sequence.product is not None:
+                raise
+            held = state.held()
+            if not self._enqueue_merged(state, held, queue, at_once=True):
+                raise
         _settle(kept, held, layouts, state)
 
     def _recomputes(self, state: _State, nbytes: int) -> bool:
@@ -265,17 +272,22 @@ class Bulk:
     ) -> None:
         """Provide memory for results of which only the tape has something."""
         for number in numbers:
-            held[number] = held[number] or Storage(self._stream, layouts[number].nbytes)
+            if held[number] is None:
+                held[number] = Storage(self._stream, layouts[number].nbytes, "kept for gradients")
 
     def _enqueue_merged(
-        self, state: _State, held: Sequence[Storage | None], queue: cl.CommandQueue
+        self,
+        state: _State,
+        held: Sequence[Storage | None],
+        queue: cl.CommandQueue,
+        at_once: bool = False,
     ) -> bool:
         made = [s for s in held if s is not None]
         stored = tuple([s is not None for s in held])
         if len(made) > STORED:
             return False
         try:
-            kernel = state.sequence.kernel(self._stream, stored, state.leaves)
+            kernel = state.sequence.kernel(self._stream, stored, state.leaves, at_once)
             if kernel is None:
                 return False
             targets = [View(s, 0, x) for s, x in zip(made, kernel.plan.layouts, strict=True)]
@@ -294,7 +306,7 @@ class Bulk:
         numbers = iter(state.numbers)
         for step, (_, _, names, plan, references) in enumerate(calls):
             (made,) = plan.layouts
-            target = View(held[step] or Storage(self._stream, made.nbytes), 0, made)
+            target = View(held[step] or Storage(self._stream, made.nbytes, plan.label), 0, made)
             views = [state.leaves[r] if r >= 0 else results[~r] for r in references]
             own = tuple(itertools.islice(numbers, len(names)))
             plan.run(self._stream, views, own, (target,), queue)

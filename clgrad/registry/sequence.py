@@ -111,12 +111,14 @@ class Sequel:
             found = stream.sequences[key] = Sequel((*self.calls, call))
         return found
 
-    def kernel(self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View]) -> Kernel | None:
-        """The one launch for the sequence; None until it has come up often enough."""
+    def kernel(
+        self, stream: Stream, stored: tuple[bool, ...], leaves: Sequence[View], at_once: bool = False
+    ) -> Kernel | None:
+        """The one launch for the sequence; unless ``at_once``, None until it has come up often enough."""
         known = self.kernels.get(stored, 0)
         if isinstance(known, Kernel):
             return known
-        if known < REPEATS:
+        if known < (0 if at_once else REPEATS):
             self.kernels[stored] = known + 1
             return None
         made = self._kernel(stream, stored, [view.layout for view in leaves])
