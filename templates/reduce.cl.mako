@@ -4,7 +4,9 @@
 ##   both. Two loops, chosen by which axis lies contiguous in memory (ORDER):
 ##     rows     vectors along the innermost reduced axis, one output at a time, UNROLL vectors at a time, or
 ##              WIDTH outputs at a time, each by ABREAST accumulators, where rows are short (CPU shape);
-##     columns  vectors across UNROLL * WIDTH neighbouring outputs, one reduced position at a time.
+##     columns  vectors across UNROLL * WIDTH neighbouring outputs, one reduced position at a time; or, where
+##              rows are longer, whole rows in the order of memory (CPU shape): PANEL outputs have their
+##              accumulators in local memory, TOGETHER rows are taken at a time.
 ## CPU shape: one work-item per share of outputs. GPU shape: TEAM work-items per output (rows), joined by a
 ##   tree in local memory, or one work-item per output (columns).
 ## Few outputs are split along r over dimension 1 of the range; a second launch joins the partial results.
@@ -128,6 +130,61 @@ ${line.replace("@", position)}
     ${finish_and_store(width, "unit")}
   }
 </%def>\
+## Rows `term`, `term` + 1, ... of a panel, `count` of them: column by column they are reduced in registers, and
+## what they come to is joined with what lies in local memory. The last vector may reach beyond the end of a
+## row, though not of an array: there is room for lanes that nobody asks for.
+<%def name="panel_rows(count)">\
+% for u in range(count):
+% for access in accesses:
+          index_t ${access.name}_row${u};
+% endfor
+          {
+            const index_t position = term${f" + {u} * apart" if u else ""};
+            ${common.decode("position", reduced_sizes, "r")}
+% for access in accesses:
+            ${access.name}_row${u} = ${access.row(outer)};
+% endfor
+          }
+% endfor
+          index_t column = panel, whole = panel_end;
+% for access in accesses:
+% if access.inner and access.operand.dtype is not None:
+% for u in range(count):
+          if (${access.name}_row${u} + (panel_end - 1) * ${access.step(len(access.strides) - 1)} >= ${access.name}_end) whole = stop;
+% endfor
+% endif
+% endfor
+% for w in dict.fromkeys((width, 1)):
+          for (; column + ${w} <= ${"whole" if w > 1 else "stop"}; column += ${w}) {
+% for i, red in enumerate(reductions):
+            ${red.open(part(i, 0), w)}
+% endfor
+% for u in range(count):
+            {
+% for access in accesses:
+              const index_t ${access.name}_row = ${access.name}_row${u};
+% endfor
+              ${lines(body[w])}
+% for i, red in enumerate(reductions):
+              ${red.take(part(i, 0), values[w][i], w)}
+% endfor
+            }
+% endfor
+% for i, red in enumerate(reductions):
+            ${red.close(part(i, 0), w)}
+            ${red.ctype(w)} sum${i} = ${kept_at(f"parts{i}", w)};
+            ${red.join(f"sum{i}", part(i, 0), w)}
+            ${keep(f"sum{i}", f"parts{i}", w)}
+% endfor
+          }
+% endfor
+</%def>\
+<%def name="kept_at(array, w)">\
+${f"vload{w}(0, {array} + (column - panel))" if w > 1 else f"{array}[column - panel]"}\
+</%def>\
+<%def name="keep(value, array, w)">\
+${f"vstore{w}({value}, 0, {array} + (column - panel));" if w > 1 else f"{array}[column - panel] = {value};"}\
+</%def>\
 ## The accumulators of a block: one for single vectors, and those of vectors that are taken together, which all
 ## have as many terms as each other.
 <%def name="open_parts()">\
@@ -194,6 +251,11 @@ __kernel void ${name}(
   __local ${red.ctype(1)} share${state}[${team}];
 % endfor
 % endif
+% if panel:
+% for i, red in enumerate(reductions):
+  __local ${red.ctype(1)} parts${i}[${panel}], totals${i}[${panel}];
+% endfor
+% endif
   const index_t split = get_global_id(1);
   const index_t splits = get_global_size(1);
 % if order == "rows":
@@ -201,7 +263,7 @@ __kernel void ${name}(
   const index_t row_blocks = (reduced_columns + ${width - 1}) / ${width};
   const index_t terms = reduced_rows * row_blocks;
 % else:
-  const index_t unit_blocks = (kept_columns + ${unroll * width - 1}) / ${unroll * width};
+  const index_t unit_blocks = (kept_columns + ${side - 1}) / ${side};
   const index_t units = kept_rows * unit_blocks;
   const index_t terms = reduced_rows * reduced_columns;
 % endif
@@ -294,8 +356,44 @@ __kernel void ${name}(
 % endif
 % else:
     const index_t row = unit / unit_blocks;
-    index_t column = (unit - row * unit_blocks) * ${unroll * width};
-    const index_t stop = min(kept_columns, column + ${unroll * width});
+% if panel:
+    const index_t panel = (unit - row * unit_blocks) * ${panel}, stop = min(kept_columns, panel + ${panel});
+    const index_t panel_end = panel + (stop - panel + ${width - 1}) / ${width} * ${width};
+    ${common.decode("row", kept_sizes[:-1], "k")}
+    for (index_t column = panel; column < stop; ++column) {
+% for i, red in enumerate(reductions):
+      parts${i}[column - panel] = totals${i}[column - panel] = ${red.identity(1)};
+% endfor
+    }
+    for (index_t term = first; term < last;) {
+      const index_t pause = min(last, term + ${block});
+      const index_t apart = (pause - term) / ${together};
+      for (const index_t turn = term + apart; term < turn; ++term) {
+        ${panel_rows(together)}
+      }
+      term += ${together - 1} * apart;
+      for (; term < pause; ++term) {
+        ${panel_rows(1)}
+      }
+      for (index_t column = panel; column < stop; ++column) {
+% for i, red in enumerate(reductions):
+        ${red.join(f"totals{i}[column - panel]", f"parts{i}[column - panel]", 1)}
+        parts${i}[column - panel] = ${red.identity(1)};
+% endfor
+      }
+    }
+    index_t column = panel;
+% for w in dict.fromkeys((width, 1)):
+    for (; column + ${w} <= stop; column += ${w}) {
+% for i, red in enumerate(reductions):
+      const ${red.ctype(w)} tail${i} = ${kept_at(f"totals{i}", w)};
+% endfor
+      ${finish_and_store(w, "split * outputs + row * kept_columns + column")}
+    }
+% endfor
+% else:
+    index_t column = (unit - row * unit_blocks) * ${side};
+    const index_t stop = min(kept_columns, column + ${side});
     ${common.decode("row", kept_sizes[:-1], "k")}
 % if unroll > 1:
     if (column + ${unroll * width} <= stop) {
@@ -358,6 +456,7 @@ __kernel void ${name}(
       ${finish_and_store(w, "split * outputs + row * kept_columns + column")}
     }
 % endfor
+% endif
 % endif
   }
 }

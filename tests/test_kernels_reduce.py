@@ -144,6 +144,49 @@ def test_long_columns_are_reduced_side_by_side(shape, rng):
 
 
 @pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((3, 290, 83), "float32"),
+        ((1, 20_003, 67), "float32"),
+        ((2, 35, 5000), "float32"),
+        ((2, 41, 77), "int8"),
+    ],
+)
+def test_rows_are_reduced_in_the_order_of_memory(shape, dtype, rng, monkeypatch):
+    """Rows that are left over; a row's last vector, in the last row too; panels; parts; NaN."""
+    monkeypatch.setattr(reduce, "PANEL_ELEMENTS", 1)
+    monkeypatch.setattr(reduce, "PANEL_VECTORS", 1)
+    dtype = np.dtype(dtype)
+    x = rng.integers(-9, 9, shape).astype(dtype)
+    if dtype.kind == "f":
+        x[0, 13, [5, -1]] = np.nan
+    scale, shift = (rng.integers(1, 4, n).astype(dtype) for n in shape[1:])
+    a, b, c = (expr.operand(slot, dtype) for slot in range(3))
+    product = a * expr.cast(expr.index(3), dtype) * b
+    reductions = [reduce.Reduction(product, "sum", dtype), reduce.Reduction(a + c, "max", dtype)]
+    cpu, dense = plan_harness.device_of_shape("cpu"), layout.broadcast(shape, shape, dtype)
+    rows, columns = layout.Operand(dtype, (0, 1, 0)), layout.Operand(dtype, (0, 0, 1))
+    made = reduce.plan(
+        cpu, "test", shape, (1,), reductions, [dense, rows, columns, layout.index(2, 3)],
+    )  # fmt: skip
+    assert "__local" in made.steps[0].source
+    assert len(made.steps) == (2 if shape[0] == 1 else 1)
+    total, largest = plan_harness.run(made, [x, scale, shift])
+    expected = (x * np.arange(shape[2]).astype(dtype) * scale[:, None]).sum(1, dtype=dtype)
+    np.testing.assert_allclose(total, expected, rtol=1e-5 if dtype.kind == "f" else 0)
+    np.testing.assert_array_equal(largest, (x + shift).max(1))
+
+
+def test_columns_that_are_read_backwards(rng, monkeypatch):
+    """Addresses that fall as those of the results grow: no vector may reach beyond the beginning."""
+    monkeypatch.setattr(reduce, "PANEL_ELEMENTS", 1)
+    x = rng.standard_normal((40, 99)).astype(FLOAT)
+    backwards = layout.Operand(FLOAT, (-99, 1), base=39 * 99)
+    (y,) = plan_harness.run(plan("cpu", x.shape, (0,), operands=[backwards]), [x])
+    np.testing.assert_allclose(y, x.sum(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("columns", "dtype"),
     [
         (9, "float32"),

@@ -32,6 +32,9 @@ READS_ON, READS_ON_VECTORS = (4096, 1 << 18), (2, 32)
 #: Vectors side by side that long columns are reduced by on CPUs: the more of a row is read before the next
 #: one, on another page, the better. And how many operations they may make up, so that kernels compile fast.
 ACROSS, OPERATIONS = (16, 8, 4), 160
+#: Bytes of local memory for the accumulators of rows that are reduced in the order of memory; how many rows
+#: are taken at a time; elements, of more than caches hold, and vectors of a row from which on that pays.
+PANEL_BYTES, PANEL_ROWS, PANEL_ELEMENTS, PANEL_VECTORS = 16384, 8, 1 << 19, 4
 #: As how many operations a deviation counts, since its accumulators are larger.
 DEVIATION = 20
 
@@ -150,6 +153,7 @@ class _Space:
         self.several = any(len(r.states) > 1 for r in reductions)
         self.team = self._team()
         self.unroll = self._unroll(reductions)
+        self.panel = self._panel(reductions)
         self.abreast = self._abreast()
         if self.abreast:
             self.unroll = 1  # few rows are left for the other loop
@@ -195,31 +199,41 @@ class _Space:
         fitting = min(self.kept_sizes[-1] // self.width, OPERATIONS // operations)
         return next((n for n in ACROSS if n <= fitting), 1)
 
-    def _abreast(self) -> int:
-        """Accumulators of a row where as many short rows as a vector has lanes are reduced together, or 0.
+    def _panel(self, reductions: Sequence[Reduction]) -> int:
+        """Columns whose accumulators lie in local memory, or 0 where registers hold enough of them."""
+        small = self.terms < 4 * PANEL_ROWS or self.outputs * self.terms < PANEL_ELEMENTS
+        if self.gpu or self.order == "rows" or self.several or small or not self._ascending():
+            return 0
+        if self.kept_sizes[-1] <= min(self.unroll, PANEL_VECTORS) * self.width:
+            return 0
+        room = min(PANEL_BYTES, self.device.capabilities.local_memory)
+        most = room // (2 * sum(r.value.dtype.itemsize for r in reductions)) // self.width * self.width
+        if not most:
+            return 0
+        panels = -(-self.kept_sizes[-1] // most)
+        return -(-self.kept_sizes[-1] // (panels * self.width)) * self.width
 
-        Operands' addresses must grow with those of the results, for the template to see where arrays end.
-        """
+    def _abreast(self) -> int:
+        """Accumulators of each of as many short rows as a vector has lanes, or 0."""
         if self.gpu or self.order == "columns" or self.width < 4 or self.several or self.splits() > 1:
             return 0
-        steps = [s for a in self.accesses.values() for s in (a.operand.base, *a.strides)]
         matrix = len(self.kept_sizes) == len(self.reduced_sizes) == 1
         cpu, elements = tuning.of(self.device, ReduceCpu), self.outputs * self.terms
         worth = self.outputs >= self.width and elements >= cpu.grain  # it takes longer to compile
-        if not matrix or not worth or min(steps, default=0) < 0 or self.terms > cpu.short * self.width:
+        if not matrix or not worth or not self._ascending() or self.terms > cpu.short * self.width:
             return 0
         return SHORT_UNROLL if self.terms >= SHORT_UNROLL * self.width else 1
 
+    def _ascending(self) -> bool:
+        """Whether addresses grow with those of the results, so that kernels see where arrays end."""
+        return all(s >= 0 for a in self.accesses.values() for s in (a.operand.base, *a.strides))
+
     def end(self, access: Access) -> int:
         """The address behind the last one that an operand with ascending ones has."""
-        return (
-            access.operand.base
-            + sum(
-                (n - 1) * s
-                for n, s in zip(self.kept_sizes + self.reduced_sizes, access.strides, strict=True)
-            )
-            + 1
-        )
+        first, second = self.kept_sizes, self.reduced_sizes
+        sizes = first + second if self.order == "rows" else second + first
+        steps = zip(sizes, access.strides, strict=True)
+        return access.operand.base + sum((n - 1) * s for n, s in steps) + 1
 
     def loader(self, width: int) -> Callable[[int], str]:
         """How an :class:`Emitter` of this width reads an operand."""
@@ -229,7 +243,12 @@ class _Space:
         """Outputs, or blocks of neighbouring outputs, that are reduced together."""
         if self.order == "rows":
             return self.outputs
-        return math.prod(self.kept_sizes[:-1]) * -(-self.kept_sizes[-1] // (self.unroll * self.width))
+        return math.prod(self.kept_sizes[:-1]) * -(-self.kept_sizes[-1] // self.side)
+
+    @property
+    def side(self) -> int:
+        """Neighbouring outputs that are reduced together, in the order "columns"."""
+        return self.panel or self.unroll * self.width
 
     def splits(self) -> int:
         """Parts that the reduced axes are cut into, so that few outputs still fill the device."""
@@ -237,7 +256,7 @@ class _Space:
         if not self.gpu:
             cpu = tuning.of(self.device, ReduceCpu)
             parts = cpu.parts_per_unit * cores // units
-            across = self.width * (self.unroll if self.order == "columns" else 1)
+            across = self.side if self.order == "columns" else self.width
             least = max(1, cpu.grain // min(self.outputs, across))
         elif self.team > 1:
             parts, least = 8 * cores // units, 8 * self.team
@@ -278,7 +297,7 @@ def _step(
     for slot, dtype in enumerate(scalars):
         signature.scalar(f"c{slot}", slot, dtype)
     for access in space.accesses.values():
-        if space.abreast and access.inner and access.operand.dtype is not None:
+        if (space.abreast or space.panel) and access.inner and access.operand.dtype is not None:
             signature.fixed(f"{access.name}_end", space.end(access))
     kept_names = signature.axes("n", space.kept_sizes)
     reduced_names = signature.axes("m", space.reduced_sizes)
@@ -331,6 +350,9 @@ def _source(space, name, signature, reductions, kept_names, reduced_names, store
         width=space.width,
         unroll=space.unroll,
         abreast=space.abreast,
+        panel=space.panel,
+        together=PANEL_ROWS,
+        side=space.side,
         folds=[reduction.folds(space.width, r.value.dtype.itemsize) for r in reductions],
         block=BLOCK,
         signature=signature,
