@@ -22,7 +22,7 @@ outer = K + R[:-1] if order == "rows" else R + K[:-1]
 part = lambda i, u: f"part{i}_{u}"
 total = lambda i, u: f"total{i}_{u}"
 # All variables that accumulators are made of.
-shared = [(red, f"{i}{state}") for i, red in enumerate(reductions) for state in red.states]
+shared = [(red.ctype(1, state), f"{i}{state}") for i, red in enumerate(reductions) for state in red.states]
 %>\
 ${common.prologue(signature, helpers)}
 <%def name="rows_of(outer)">\
@@ -60,19 +60,26 @@ ${line.replace("@", position)}
 ## the other halves until one vector is left.
 <%def name="total_of_each()">\
 % for i, red in enumerate(reductions):
-% for u in range(width):
-    const ${red.ctype(width)} ${part(i, u)} = rows${i}[${u}];
+<% names = [f"rows{i}_{u}" for u in range(width)] %>\
+% for u, name in enumerate(names):
+% for state in red.states:
+    const ${red.ctype(width, state)} ${name}${state} = rows${i}${state}[${u}];
 % endfor
-<% names = [part(i, u) for u in range(width)] %>\
+% endfor
 % for low, high in folds[i]:
 % for a, b in zip(names[::2], names[1::2]):
-<% spell = lambda lanes: ", ".join(f"{(a, b)[lane // width]}.s{lane % width:x}" for lane in lanes) %>\
-    const ${red.ctype(width)} ${a}f = (${red.ctype(width)})(${spell(low)}), ${b}f = (${red.ctype(width)})(${spell(high)});
-    const ${red.ctype(width)} ${a}j = ${red.combine(f"{a}f", f"{b}f", width)};
+% for state in red.states:
+<%
+    kind = red.ctype(width, state)
+    spell = lambda lanes: ", ".join(f"{(a, b)[lane // width]}{state}.s{lane % width:x}" for lane in lanes)
+%>\
+    ${kind} ${a}f${state} = (${kind})(${spell(low)}), ${b}f${state} = (${kind})(${spell(high)});
 % endfor
-<% names = [f"{a}j" for a in names[::2]] %>\
+    ${red.join(f"{a}f", f"{b}f", width)}
 % endfor
-    const ${red.ctype(width)} tail${i} = ${names[0]};
+<% names = [f"{a}f" for a in names[::2]] %>\
+% endfor
+    ${red.copy(f"tail{i}", names[0], width)}
 % endfor
 </%def>\
 ## WIDTH short rows at a time, as long as none of their vectors reaches beyond the end of an array: what a row's
@@ -86,7 +93,9 @@ ${line.replace("@", position)}
 % endif
 % endfor
 % for i, red in enumerate(reductions):
-    ${red.ctype(width)} rows${i}[${width}];
+% for state in red.states:
+    ${red.ctype(width, state)} rows${i}${state}[${width}];
+% endfor
 % endfor
     for (int u = 0; u < ${width}; ++u) {
       const index_t k0 = unit + u;
@@ -113,7 +122,7 @@ ${line.replace("@", position)}
 % for i, red in enumerate(reductions):
         const ${red.mask(width)} inside${i} = (${red.mask(width)})(${", ".join(map(str, range(width)))}) < (${red.mask(width)})(reduced_columns - column);
         const ${red.ctype(width)} last${i} = inside${i} ? ${values[width][i][0]} : ${red.identity(width)};
-        ${red.take(part(i, 0), [f"last{i}"], width)}
+        ${red.take(part(i, 0), [f"last{i}", *values[width][i][1:]], width)}
 % endfor
       }
 % for i, red in enumerate(reductions):
@@ -123,7 +132,9 @@ ${line.replace("@", position)}
 % for u in range(1, abreast):
       ${red.join(part(i, 0), part(i, u), width)}
 % endfor
-      rows${i}[u] = ${part(i, 0)};
+% for state in red.states:
+      rows${i}${state}[u] = ${part(i, 0)}${state};
+% endfor
 % endfor
     }
     ${total_of_each()}
@@ -172,18 +183,28 @@ ${line.replace("@", position)}
 % endfor
 % for i, red in enumerate(reductions):
             ${red.close(part(i, 0), w)}
-            ${red.ctype(w)} sum${i} = ${kept_at(f"parts{i}", w)};
-            ${red.join(f"sum{i}", part(i, 0), w)}
-            ${keep(f"sum{i}", f"parts{i}", w)}
+            ${kept(red, f"mine{i}", f"parts{i}", w)}
+            ${red.join(f"mine{i}", part(i, 0), w)}
+            ${keep(red, f"mine{i}", f"parts{i}", w)}
 % endfor
           }
 % endfor
 </%def>\
-<%def name="kept_at(array, w)">\
-${f"vload{w}(0, {array} + (column - panel))" if w > 1 else f"{array}[column - panel]"}\
+<%def name="kept(red, name, array, w)">\
+<% at = lambda state: f"vload{w}(0, {array}{state} + (column - panel))" if w > 1 else f"{array}{state}[column - panel]" %>\
+${" ".join(f"{red.ctype(w, state)} {name}{state} = {at(state)};" for state in red.states)}\
 </%def>\
-<%def name="keep(value, array, w)">\
-${f"vstore{w}({value}, 0, {array} + (column - panel));" if w > 1 else f"{array}[column - panel] = {value};"}\
+<%def name="keep(red, name, array, w)">\
+% for state in red.states:
+${f"vstore{w}({name}{state}, 0, {array}{state} + (column - panel));" if w > 1 else f"{array}{state}[column - panel] = {name}{state};"}\
+% endfor
+</%def>\
+<%def name="empty_parts()">\
+% for i, red in enumerate(reductions):
+% for state, value in zip(red.states, red.empty(1)):
+        parts${i}${state}[column - panel] = ${value};
+% endfor
+% endfor
 </%def>\
 ## The accumulators of a block: one for single vectors, and those of vectors that are taken together, which all
 ## have as many terms as each other.
@@ -247,13 +268,13 @@ __kernel void ${name}(
   ${common.shift(arrays)}
 % if team > 1:
   const int member = get_local_id(0);
-% for red, state in shared:
-  __local ${red.ctype(1)} share${state}[${team}];
+% for kind, state in shared:
+  __local ${kind} share${state}[${team}];
 % endfor
 % endif
 % if panel:
-% for i, red in enumerate(reductions):
-  __local ${red.ctype(1)} parts${i}[${panel}], totals${i}[${panel}];
+% for kind, state in shared:
+  __local ${kind} parts${state}[${panel}], totals${state}[${panel}];
 % endfor
 % endif
   const index_t split = get_global_id(1);
@@ -327,25 +348,25 @@ __kernel void ${name}(
 % endfor
 % endif
 % if team > 1:
-% for red, state in shared:
+% for _, state in shared:
     share${state}[member] = tail${state};
 % endfor
     for (int half_team = ${team // 2}; half_team > 0; half_team >>= 1) {
       barrier(CLK_LOCAL_MEM_FENCE);
       if (member < half_team) {
-% for red, state in shared:
-        ${red.ctype(1)} mine${state} = share${state}[member], other${state} = share${state}[member + half_team];
+% for kind, state in shared:
+        ${kind} mine${state} = share${state}[member], other${state} = share${state}[member + half_team];
 % endfor
 % for i, red in enumerate(reductions):
         ${red.join(f"mine{i}", f"other{i}", 1)}
 % endfor
-% for red, state in shared:
+% for _, state in shared:
         share${state}[member] = mine${state};
 % endfor
       }
     }
     if (member == 0) {
-% for red, state in shared:
+% for _, state in shared:
       tail${state} = share${state}[0];
 % endfor
       ${finish_and_store(1, "split * outputs + unit")}
@@ -361,8 +382,9 @@ __kernel void ${name}(
     const index_t panel_end = panel + (stop - panel + ${width - 1}) / ${width} * ${width};
     ${common.decode("row", kept_sizes[:-1], "k")}
     for (index_t column = panel; column < stop; ++column) {
-% for i, red in enumerate(reductions):
-      parts${i}[column - panel] = totals${i}[column - panel] = ${red.identity(1)};
+      ${empty_parts()}
+% for _, state in shared:
+      totals${state}[column - panel] = parts${state}[column - panel];
 % endfor
     }
     for (index_t term = first; term < last;) {
@@ -377,16 +399,19 @@ __kernel void ${name}(
       }
       for (index_t column = panel; column < stop; ++column) {
 % for i, red in enumerate(reductions):
-        ${red.join(f"totals{i}[column - panel]", f"parts{i}[column - panel]", 1)}
-        parts${i}[column - panel] = ${red.identity(1)};
+        ${kept(red, f"total{i}", f"totals{i}", 1)}
+        ${kept(red, f"part{i}", f"parts{i}", 1)}
+        ${red.join(f"total{i}", f"part{i}", 1)}
+        ${keep(red, f"total{i}", f"totals{i}", 1)}
 % endfor
+        ${empty_parts()}
       }
     }
     index_t column = panel;
 % for w in dict.fromkeys((width, 1)):
     for (; column + ${w} <= stop; column += ${w}) {
 % for i, red in enumerate(reductions):
-      const ${red.ctype(w)} tail${i} = ${kept_at(f"totals{i}", w)};
+      ${kept(red, f"tail{i}", f"totals{i}", w)}
 % endfor
       ${finish_and_store(w, "split * outputs + row * kept_columns + column")}
     }

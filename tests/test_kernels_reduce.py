@@ -286,3 +286,32 @@ def test_deviation_beside_a_sum(kernel_shape, rng):
     var, total = plan_harness.run(made, [x])
     np.testing.assert_allclose(var, x.astype("float64").var(1), rtol=1e-6)
     np.testing.assert_allclose(total, x.astype("float64").sum(1), rtol=2e-3, atol=1e-3)
+
+
+# Places of extrema
+
+
+@pytest.mark.parametrize("kernel_shape", SHAPES)
+@pytest.mark.parametrize("how", ["argmax", "argmin"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((37, 333), 1), ((2, 290, 83), 1), ((1003, 21), 1), ((3, 50_021), 1), ((90, 7), 0), ((2, 5, 300), 1)],
+)
+def test_the_first_place_of_an_extremum(kernel_shape, how, shape, axis, rng, monkeypatch):
+    """Ties and NaN between lanes, accumulators, work-items, parts, rows and panels."""
+    monkeypatch.setattr(reduce, "PANEL_ELEMENTS", 1)
+    x = rng.integers(0, 9, shape).astype(FLOAT)
+    lines = np.moveaxis(x, axis, -1).reshape(-1, shape[axis])
+    lines[1, [shape[axis] // 3, -1]] = np.nan
+    lines[-1] = -np.inf if how == "argmax" else np.inf
+    x = np.moveaxis(lines.reshape([*np.delete(shape, axis), shape[axis]]), -1, axis).copy()
+    ndim, device = len(shape), plan_harness.device_of_shape(kernel_shape)
+    place = reduce.Reduction(
+        expr.operand(0, FLOAT), how, np.dtype("int32"), place=expr.index(1, narrow=True)
+    )
+    total = reduce.Reduction(expr.operand(0, FLOAT), "sum", FLOAT)
+    operands = [layout.broadcast(shape, shape, FLOAT), layout.index(axis, ndim, narrow=True)]
+    made = reduce.plan(device, "test", shape, (axis,), [place, total], operands)
+    y, sums = plan_harness.run(made, [x])
+    np.testing.assert_array_equal(y, getattr(np, how)(x, axis))
+    np.testing.assert_allclose(sums, x.sum(axis), rtol=1e-5)

@@ -19,7 +19,7 @@ COVERS = {
     "nansum": (),
     "nanprod": (),
     "norm": ("_norm1", "_norm2", "_squares", "_root_of_squares", "_root_of_sum"),
-    "argmax": ("_first_index",),
+    "argmax": (),
     "argmin": (),
 }
 

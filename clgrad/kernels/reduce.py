@@ -75,13 +75,13 @@ def plan(
     if parts == 1:
         steps = [_step(space, name, reductions, operands, scalars, Out, 1, sources)]
         return Plan(device, steps, allocations, count)
-    partial = [Reduction(r.value, r.how, r.value.dtype, part=r.part) for r in reductions]
+    partial = [Reduction(r.value, r.how, r.value.dtype, part=r.part, place=r.place) for r in reductions]
     outputs = math.prod(kept_shape)
     steps = [
         _step(space, name, partial, operands, scalars, Scratch, splits, sources),
         join(device, f"{name}_join", reductions, parts, outputs, scalars),
     ]
-    scratch = [parts * outputs * r.value.dtype.itemsize for r in reductions for _ in r.states]
+    scratch = [parts * outputs * r.dtype_of(state).itemsize for r in reductions for state in r.states]
     return Plan(device, steps, allocations, count, scratch)
 
 
@@ -93,7 +93,7 @@ def _reads_on(space: "_Space", shape: Sequence[int], kept: Sequence[int]) -> boo
     """
     if space.gpu or space.order == "columns" or not kept or kept[0] == 0:
         return False
-    row, vectors = math.prod(shape[kept[-1] + 1 :]), READS_ON_VECTORS[space.several]
+    row, vectors = math.prod(shape[kept[-1] + 1 :]), READS_ON_VECTORS[space.deviates]
     dense = len(kept) == kept[-1] + 1 - kept[0]
     return dense and vectors * space.width <= row <= READS_ON[0] and math.prod(shape) >= READS_ON[1]
 
@@ -115,10 +115,11 @@ def join(
     totals = []
     for r in reductions:
         slots = range(len(operands), len(operands) + len(r.states))
-        value, *rest = (expr.operand(slot, r.value.dtype) for slot in slots)
-        part = (rest[0], rest[1]) if rest else None
-        totals.append(Reduction(value, r.how, r.dtype, r.finish, part))
-        operands += [Operand(r.value.dtype, (outputs, 1))] * len(slots)
+        kinds = [r.dtype_of(state) for state in r.states]
+        value, *rest = (expr.operand(slot, kind) for slot, kind in zip(slots, kinds, strict=True))
+        part, place = (None, rest[0]) if r.finds else ((rest[0], rest[1]) if rest else None, None)
+        totals.append(Reduction(value, r.how, r.dtype, r.finish, part, place))
+        operands += [Operand(kind, (outputs, 1)) for kind in kinds]
     space = _Space(device, (splits, outputs), [1], [0], totals, operands)
     return _step(space, name, totals, operands, scalars, Out, 1, [Scratch(i) for i in range(len(operands))])
 
@@ -150,7 +151,7 @@ class _Space:
         )
         if self.gpu and self.order == "columns":
             self.width = 1  # neighbouring work-items already read neighbouring addresses
-        self.several = any(len(r.states) > 1 for r in reductions)
+        self.deviates = any(r.how == "deviation" for r in reductions)
         self.team = self._team()
         self.unroll = self._unroll(reductions)
         self.panel = self._panel(reductions)
@@ -202,12 +203,13 @@ class _Space:
     def _panel(self, reductions: Sequence[Reduction]) -> int:
         """Columns whose accumulators lie in local memory, or 0 where registers hold enough of them."""
         small = self.terms < 4 * PANEL_ROWS or self.outputs * self.terms < PANEL_ELEMENTS
-        if self.gpu or self.order == "rows" or self.several or small or not self._ascending():
+        if self.gpu or self.order == "rows" or self.deviates or small or not self._ascending():
             return 0
         if self.kept_sizes[-1] <= min(self.unroll, PANEL_VECTORS) * self.width:
             return 0
         room = min(PANEL_BYTES, self.device.capabilities.local_memory)
-        most = room // (2 * sum(r.value.dtype.itemsize for r in reductions)) // self.width * self.width
+        each = 2 * sum(r.dtype_of(state).itemsize for r in reductions for state in r.states)
+        most = room // each // self.width * self.width
         if not most:
             return 0
         panels = -(-self.kept_sizes[-1] // most)
@@ -215,7 +217,7 @@ class _Space:
 
     def _abreast(self) -> int:
         """Accumulators of each of as many short rows as a vector has lanes, or 0."""
-        if self.gpu or self.order == "columns" or self.width < 4 or self.several or self.splits() > 1:
+        if self.gpu or self.order == "columns" or self.width < 4 or self.deviates or self.splits() > 1:
             return 0
         matrix = len(self.kept_sizes) == len(self.reduced_sizes) == 1
         cpu, elements = tuning.of(self.device, ReduceCpu), self.outputs * self.terms
@@ -316,10 +318,12 @@ def _step(
 
 def _stored(reductions: Sequence[Reduction], target) -> list[tuple[str, np.dtype]]:
     """C name and dtype of each array that is written: results, or all that partial results are made of."""
+    if target is Out:
+        return [(f"y{i}", reduction.dtype) for i, reduction in enumerate(reductions)]
     return [
-        (f"y{i}{state}", reduction.dtype)
+        (f"y{i}{state}", reduction.dtype_of(state))
         for i, reduction in enumerate(reductions)
-        for state in (reduction.states if target is Scratch else ("",))
+        for state in reduction.states
     ]
 
 
@@ -375,14 +379,15 @@ def _finish(
 
     With ``whole``, whole accumulators are stored, to be joined later.
     """
-    emitter = Emitter(width, lambda slot: f"tail{slot}", lambda slot: f"c{slot}", own=own)
+    answers = ["" if whole else red.answer for red in reductions]
+    emitter = Emitter(width, lambda slot: f"tail{slot}{answers[slot]}", lambda slot: f"c{slot}", own=own)
     stores = []
     for i, red in enumerate(reductions):
-        total = Expr("input", red.value.dtype, payload=i)
+        total = Expr("input", red.dtype_of(answers[i]), payload=i)
         result = red.finish(total)
         value = emitter.value(result)
         stores.append(expr.store(red.dtype, value, result.dtype, f"y{i}", "@", width))
         for state in red.states[1:] if whole else ():
-            value = f"({red.ctype(width)})(tail{i}{state})"
-            stores.append(expr.store(red.dtype, value, result.dtype, f"y{i}{state}", "@", width))
+            kind, value = red.dtype_of(state), f"({red.ctype(width, state)})(tail{i}{state})"
+            stores.append(expr.store(kind, value, kind, f"y{i}{state}", "@", width))
     return ["{", *emitter.lines, *stores, "}"], emitter.helpers

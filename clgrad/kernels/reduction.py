@@ -25,13 +25,16 @@ class Reduction:
         squares about the mean, which is never a difference of large sums. Its accumulator has the mean
         and the count of the terms beside it (B. P. Welford, 1962), and two are joined as in T. F. Chan,
         G. H. Golub, R. J. LeVeque: "Updating formulae and a pairwise algorithm for computing sample
-        variances" (1979).
+        variances" (1979). ``argmax`` and ``argmin`` have the place of the extremum beside it, which is
+        their result: the first of several, or the first NaN.
     dtype : numpy.dtype
         Storage dtype of the result.
     finish : callable, optional
         Formula applied to the total, such as a division for a mean.
     part : (Expr, Expr), optional
         Mean and count of the terms of which ``value`` is the deviation, where those are joined.
+    place : Expr, optional
+        Of ``argmax`` and ``argmin``: what tells positions apart, a whole number as wide as the value.
     """
 
     value: Expr
@@ -39,31 +42,55 @@ class Reduction:
     dtype: np.dtype
     finish: Callable[[Expr], Expr] = field(default=lambda total: total)
     part: tuple[Expr, Expr] | None = None
+    place: Expr | None = None
 
     @property
     def values(self) -> tuple[Expr, ...]:
         """What is read at each position."""
-        return (self.value, *(self.part or ()))
+        return (self.value, *(self.part or ()), *(() if self.place is None else (self.place,)))
+
+    @property
+    def finds(self) -> bool:
+        """Whether the result is a place."""
+        return self.place is not None
 
     @property
     def states(self) -> tuple[str, ...]:
         """Suffixes of the C variables that make up an accumulator."""
+        if self.finds:
+            return "", "_place"
         return ("", "_mean", "_count") if self.how == "deviation" else ("",)
 
-    def ctype(self, width: int) -> str:
-        """C type of the accumulator."""
-        return dtypes.c_type(self.value.dtype, width)
+    def dtype_of(self, state: str) -> np.dtype:
+        """The dtype of one of the variables that make up an accumulator."""
+        return self.place.dtype if self.place is not None and state else self.value.dtype
+
+    @property
+    def answer(self) -> str:
+        """Suffix of the variable that the result is made of, once all terms are in."""
+        return "_place" if self.finds else ""
+
+    def ctype(self, width: int, state: str = "") -> str:
+        """C type of the accumulator, or of another of its variables."""
+        return dtypes.c_type(self.dtype_of(state), width)
 
     def identity(self, width: int) -> str:
         """C spelling of the value that combining leaves unchanged."""
         kind = dtypes.describe(self.value.dtype)
-        text = {"prod": "1", "max": kind.min_literal, "min": kind.max_literal}.get(self.how, "0")
+        texts = {"prod": "1", "max": kind.min_literal, "min": kind.max_literal}
+        text = texts.get(self.how.removeprefix("arg"), "0")
         return f"({self.ctype(width)})({text})"
+
+    def empty(self, width: int) -> list[str]:
+        """C spellings of the variables of an empty accumulator, other than of a deviation."""
+        return [self.identity(width), *(["0"] if self.finds else [])]
 
     def declare(self, name: str, width: int) -> str:
         """C statement that makes an empty accumulator."""
         if self.how != "deviation":
-            return f"{self.ctype(width)} {name} = {self.identity(width)};"
+            kinds = [self.ctype(width, state) for state in self.states]
+            values = zip(kinds, self.states, self.empty(width), strict=True)
+            return " ".join(f"{kind} {name}{state} = {value};" for kind, state, value in values)
         zero, counted = self.identity(width), self._count_width(width)
         return (
             f"{self.ctype(width)} {name} = {zero}, {name}_mean = {zero}; "
@@ -110,6 +137,9 @@ class Reduction:
         if self.watches:
             x, sign = values[0], ">" if self.how == "max" else "<"
             return f"{name} = {x} {sign} {name} ? {x} : {name}; {name}_nan |= {x} != {x};"
+        if self.finds:
+            value, place = values
+            return self._replace(name, value, place, self._before(name, value), width)
         if self.how != "deviation":
             return f"{name} = {self.combine(name, values[0], width)};"
         if self.part:
@@ -124,9 +154,25 @@ class Reduction:
 
     def join(self, name: str, other: str, width: int) -> str:
         """C statement that adds an accumulator to another."""
+        if self.finds:
+            first = f"(({other} == {name}) | ({other} != {other})) & ({other}_place < {name}_place)"
+            better = f"({self._before(name, other)}) | ({first})"
+            return self._replace(name, other, f"{other}_place", better, width)
         if self.how != "deviation":
             return f"{name} = {self.combine(name, other, width)};"
         return self._chan(name, other, f"{other}_mean", f"{other}_count", width)
+
+    def _before(self, name: str, x: str) -> str:
+        """C spelling of whether a value comes before an extremum: NaN before all others, though not NaN."""
+        if self.value.dtype.kind != "f":
+            return f"{x} {'>' if self.how == 'argmax' else '<'} {name}"
+        return f"!({x} {'<=' if self.how == 'argmax' else '>='} {name}) & ({name} == {name})"
+
+    def _replace(self, name: str, value: str, place: str, better: str, width: int) -> str:
+        return (
+            f"{{ const {self.mask(width)} better = {better}; {name} = better ? {value} : {name}; "
+            f"{name}_place = better ? {place} : {name}_place; }}"
+        )
 
     def _chan(self, name: str, value: str, mean: str, count: str, width: int) -> str:
         counted, kind = self.ctype(self._count_width(width)), self.ctype(width)
@@ -147,7 +193,7 @@ class Reduction:
             [lanes, lanes, lanes if self.part else ""],
         )
         states = zip(self.states, widths, swizzles, strict=False)
-        return " ".join(f"{self.ctype(n)} {name}{s} = {of}{s}{swizzle};" for s, n, swizzle in states)
+        return " ".join(f"{self.ctype(n, s)} {name}{s} = {of}{s}{swizzle};" for s, n, swizzle in states)
 
     def combine(self, a: str, b: str, width: int) -> str:
         """C spelling of the combination of two values."""

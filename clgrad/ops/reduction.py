@@ -291,55 +291,60 @@ def norm(data, ord=2, axis=None, out_dtype=None, keepdims=False):
     return result if out_dtype is None else result.astype(out_dtype)
 
 
-@operator(name="_first_index")
-def _first_index(call: Call, data: Spec, extreme: Spec, *, axis, keepdims):
-    """The smallest index along an axis at which data equals the extreme (or both are NaN)."""
-    ndim = len(data.shape)
-    x, m = expr.operand(0, data.dtype), expr.operand(1, data.dtype)
-    found = ((x == m) + (x != x)) > 0
-    position = expr.index(2)
-    value = expr.where(found, position, np.iinfo(np.int64).max)
-    kept = kept_shape(data.shape, (axis,))
+def _plan_place(call: Call, data: Spec, axis, keepdims, how: str) -> Plan:
+    """The first place of an extremum: along an axis, or of all elements in order."""
+    if axis is not None and not isinstance(axis, int):
+        raise call.error("axis", axis, "one axis, or None")
+    shape, ndim = data.shape, len(data.shape)
+    axes = reduced_axes(call.op, ndim, axis)
+    count = math.prod(shape[a] for a in axes)
+    if count == 0:
+        raise call.error("data", f"of shape {shape}", "at least one element to reduce")
+    wide = _place_type(call, data, count)
+    strides = layout.contiguous_strides(shape) if axis is None else layout.index(axes[0], ndim).strides
+    narrow = wide.itemsize == 4
+    reduction = reduce.Reduction(
+        expr.cast(expr.operand(0, data.dtype), wide),
+        how,
+        data.dtype,
+        lambda place: expr.cast(place, dtypes.compute_type(data.dtype)),
+        place=expr.index(1, narrow),
+    )
     return reduce.plan(
         call.device,
         call.kernel(data.dtype),
-        data.shape,
-        (axis,),
-        [
-            reduce.Reduction(
-                value, "min", data.dtype, lambda t: expr.cast(t, dtypes.compute_type(data.dtype))
-            )
-        ],
-        [
-            layout.broadcast(data.shape, data.shape, data.dtype),
-            layout.broadcast(kept, data.shape, data.dtype),
-            layout.index(axis, ndim),
-        ],
-        out_shape=_out_shape(data.shape, (axis,), keepdims),
+        shape,
+        axes,
+        [reduction],
+        [layout.broadcast(shape, shape, data.dtype), layout.Operand(None, strides, narrow=narrow)],
+        out_shape=_out_shape(shape, axes, keepdims),
     )
 
 
-def _arg(name: str, extremum, data: NDArray, axis, keepdims) -> NDArray:
-    if axis is None:
-        flat = reshape(data, (-1,))
-        result = _first_index(flat, extremum(flat, axis=0), axis=0, keepdims=False)
-        return reshape(result, (1,) * data.ndim) if keepdims else result
-    if not isinstance(axis, int):
-        raise argument_error(name, "axis", axis, "one axis, or None")
-    (axis,) = reduced_axes(name, data.ndim, axis)
-    return _first_index(data, extremum(data, axis=axis), axis=axis, keepdims=bool(keepdims))
+def _place_type(call: Call, data: Spec, count: int) -> np.dtype:
+    """In what elements are compared: the type of places, of so many, must have the same size."""
+    kind = dtypes.compute_type(data.dtype)
+    if count < 2**31:
+        return kind if kind.itemsize >= 4 else dtypes.int32
+    if kind.kind != "f":
+        return dtypes.int64
+    if not call.device.capabilities.fp64:
+        raise call.error(
+            "data", f"of shape {data.shape}", "fewer than 2**31 elements to compare, without float64"
+        )
+    return dtypes.float64
 
 
-@composite(reference=np.argmax)
-def argmax(data, axis=None, keepdims=False):
+@operator(reference=np.argmax)
+def argmax(call: Call, data: Spec, *, axis=None, keepdims=False):
     """Index of the first largest element along an axis (of all elements for None), in data's dtype."""
-    return _arg("argmax", max, data, axis, keepdims)
+    return _plan_place(call, data, axis, keepdims, "argmax")
 
 
-@composite(reference=np.argmin)
-def argmin(data, axis=None, keepdims=False):
+@operator(reference=np.argmin)
+def argmin(call: Call, data: Spec, *, axis=None, keepdims=False):
     """Index of the first smallest element along an axis (of all elements for None), in data's dtype."""
-    return _arg("argmin", min, data, axis, keepdims)
+    return _plan_place(call, data, axis, keepdims, "argmin")
 
 
 @composite()
