@@ -23,8 +23,8 @@ def indent(text: str) -> str:
 
 def describe_children(block: Any, children: Any) -> str:
     """MXNet's ``repr`` of a block with children: pairs of name and block."""
-    lines = [f"  ({key}): {indent(repr(child))}" for key, child in children]
-    return "\n".join([f"{type(block).__name__}(", *lines, ")"])
+    lines = "\n".join(f"  ({key}): {indent(repr(child))}" for key, child in children)
+    return f"{type(block).__name__}(\n{lines}\n)"
 
 
 class HookHandle:

@@ -53,7 +53,8 @@ class ParameterDict:
 
     def __repr__(self) -> str:
         name = f"{self._prefix} " if self._prefix else ""
-        return "\n".join([f"{name}(", *(f"  {p!r}" for p in self.values()), ")"])
+        lines = "\n".join(f"  {p!r}" for p in self.values())
+        return f"{name}(\n{lines}\n)"
 
     def __getitem__(self, key: str) -> Parameter:
         return self._params[key]

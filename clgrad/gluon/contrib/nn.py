@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from clgrad.errors import AbsentError, argument_error
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.containers import Concurrent, HybridConcurrent, Identity
+from clgrad.gluon.nn.norm_layers import BatchNorm
 
 __all__ = [
     "Concurrent",
@@ -15,6 +16,7 @@ __all__ = [
     "PixelShuffle2D",
     "PixelShuffle3D",
     "SparseEmbedding",
+    "SyncBatchNorm",
 ]
 
 
@@ -29,6 +31,60 @@ class SparseEmbedding(HybridBlock):
 
     def __init__(self, *args, **kwargs):
         raise AbsentError("SparseEmbedding: clgrad stores parameters densely; use nn.Embedding")
+
+
+class SyncBatchNorm(BatchNorm):
+    """Batch normalisation along axis 1, over the whole batch: an array lies on one device here.
+
+    Parameters
+    ----------
+    in_channels : int, default 0
+        0 means those of the first input.
+    num_devices : int, optional
+        Accepted for MXNet's sake.
+    momentum, epsilon, center, scale, use_global_stats
+        As in :class:`clgrad.gluon.nn.BatchNorm`.
+    beta_initializer, gamma_initializer : Initializer or str
+    running_mean_initializer, running_variance_initializer : Initializer or str
+    """
+
+    def __init__(
+        self,
+        in_channels=0,
+        num_devices=None,
+        momentum=0.9,
+        epsilon=1e-5,
+        center=True,
+        scale=True,
+        use_global_stats=False,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        running_mean_initializer="zeros",
+        running_variance_initializer="ones",
+        **kwargs,
+    ):
+        super().__init__(
+            1,
+            momentum,
+            epsilon,
+            center,
+            scale,
+            use_global_stats,
+            beta_initializer,
+            gamma_initializer,
+            running_mean_initializer,
+            running_variance_initializer,
+            in_channels,
+            **kwargs,
+        )
+        del self._kwargs["axis"]
+        self._kwargs |= {"ndev": num_devices or 1, "key": self.prefix}
+
+    def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
+        """Normalise, and in training update the running mean and variance."""
+        return F.contrib.SyncBatchNorm(
+            x, gamma, beta, running_mean, running_var, name="fwd", **self._kwargs
+        )
 
 
 class _PixelShuffle(HybridBlock):
