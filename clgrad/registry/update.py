@@ -41,8 +41,13 @@ class _Step(Operator):
     def _write(self, stream: Stream, plan: Plan, views, scalars, targets: list[View | None]) -> list[View]:
         """Run a plan into the targets; None stands for a new array."""
         made = [t or memory.empty(stream, *plan.outputs[i]) for i, t in enumerate(targets)]
+        beside: dict[Any, list[View]] = {}  # by storage: a step of many would compare each with each
+        for view in views:
+            beside.setdefault(view.storage, []).append(view)
         apart = [
-            i for i, t in enumerate(targets) if t is not None and any(self._collide(v, t) for v in views)
+            i
+            for i, t in enumerate(targets)
+            if t is not None and any(self._collide(v, t) for v in beside.get(t.storage, ()))
         ]
         written = [memory.empty(stream, *v.layout) if i in apart else v for i, v in enumerate(made)]
         plan.run(stream, views, scalars, written)
