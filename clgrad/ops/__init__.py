@@ -60,7 +60,8 @@ module                    ops
 :mod:`.sgd`               parameter updates along the gradient or its momentum
 :mod:`.adaptive`          adaptive ones: Adam, RMSProp, FTRL, ...
 :mod:`.lamb`              LAMB
-:mod:`.multi_optimizer`   updates of many parameters at once
+:mod:`.multi_optimizer`   updates of many parameters at once, under MXNet's names
+:mod:`.multi_adaptive`    the same for the other optimizers
 ========================  ==========================================================
 """
 
@@ -93,6 +94,7 @@ from clgrad.ops import (  # noqa: F401  (importing declares)
     matrix,
     mixed_precision,
     moving,
+    multi_adaptive,
     multi_index,
     multi_optimizer,
     norm_scaling,
