@@ -33,13 +33,15 @@ state = _State()
 class Variable:
     """A leaf of the graph: an array that was marked to receive a gradient."""
 
-    __slots__ = ("__weakref__", "dtype", "grad", "grad_req", "shape")
+    __slots__ = ("__weakref__", "dtype", "fresh", "grad", "grad_req", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, grad, grad_req: str):
         self.shape = shape
         self.dtype = dtype
         self.grad = grad
         self.grad_req = grad_req
+        #: Whether backward has filled the gradient since a Trainer took it last.
+        self.fresh = False
 
     in_graph = True
 

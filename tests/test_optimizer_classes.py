@@ -49,7 +49,7 @@ def theirs():
 
 @pytest.mark.parametrize("i", range(len(optimizers.METHODS)), ids=lambda i: optimizers.METHODS[i][0])
 def test_trajectories(i, theirs):
-    """Of 20 steps: plain, with all that gradients go through, with rates that change, with copies in float32."""
+    """Of 20 steps: plain, with all that gradients go through, with rates that change, in two precisions."""
     for variant in [v for k, v in CASES if k == i and (i, v) not in APART]:
         found, expected = (
             optimizers.trajectory(mx, *optimizers.METHODS[i], variant),

@@ -298,6 +298,7 @@ class Sweep:
                 gradient = self._gradients.get((variable, 0))
                 if variable.grad is None:
                     continue
+                variable.fresh = True
                 if gradient is None:
                     _store_zero(variable)
                     continue
