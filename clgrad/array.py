@@ -238,4 +238,6 @@ def begin_write(array: NDArray, op: str) -> None:
             f"{op}: in-place write, while recording, to an array that is already part of the graph; "
             "compute a new array instead, or write inside autograd.pause()"
         )
+    if tape.state.watcher is not None:
+        tape.state.watcher.writes(array)
     array._view.storage.begin_write()

@@ -7,7 +7,7 @@ of everything else it keeps shape, dtype and the buffer handle, so that the reco
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,9 +16,20 @@ from clgrad.errors import AutogradError
 from clgrad.memory import Layout, View, Waiting
 
 
+class Watcher(Protocol):
+    """Something that wants to know which arrays recorded calls read, and which arrays are written to."""
+
+    def reads(self, arrays: Sequence) -> None:
+        """Take note of what a recorded call has read."""
+
+    def writes(self, array) -> None:
+        """Take note of an array that is about to be written to."""
+
+
 class _State(threading.local):
     recording = False
     training = False
+    watcher: Watcher | None = None
     #: While a grouped op runs: its parts' (plan, buffer handles)
     launches: list | None = None
 
@@ -216,13 +227,21 @@ def set_training(train_mode: bool) -> bool:
     return previous
 
 
-def walk(heads: Sequence[tuple]) -> Iterator[Node]:
-    """The nodes that the entries ``(source, index)`` depend on, oldest first. Does not recurse."""
+def next_order() -> int:
+    """A number that those of all nodes made from now on exceed."""
+    return next(_order)
+
+
+def walk(heads: Sequence[tuple], since: int = 0) -> Iterator[Node]:
+    """The nodes that the entries ``(source, index)`` depend on, oldest first. Does not recurse.
+
+    Nodes of a lower order than ``since`` count as leaves.
+    """
     seen: dict[int, Node] = {}
     stack = [source for source, _ in heads]
     while stack:
         source = stack.pop()
-        if isinstance(source, Node) and source.order not in seen:
+        if isinstance(source, Node) and source.order >= since and source.order not in seen:
             seen[source.order] = source
             stack.extend(parent for parent, _ in source.inputs)
     return iter(seen[order] for order in sorted(seen))
@@ -275,7 +294,9 @@ def _launch_lines(node: Node) -> Iterator[str]:
     if merged is not None:
         yield "one launch with its neighbours:"
     plans = [merged or node.plan] if node.plan is not None else [plan for plan, _ in node.parts]
-    if not plans:
+    if not plans and (node.op.is_user_code or not callable(node.op)):
+        yield "launches of its own, which the tape does not hold"
+    elif not plans:
         yield "no launch: the output relabels the input's memory"
     for plan in plans:
         for step in plan.steps:

@@ -103,6 +103,8 @@ class Function:
         # New objects: an input that is handed through keeps its own origin, beside the output's.
         outputs = [value.detach() for value in returned]
         arrays = [i for i in inputs if isinstance(i, NDArray)]
+        if state.watcher is not None:
+            state.watcher.reads(arrays)
         if state.recording and any(i._entry is not None and i._entry[0].in_graph for i in arrays):
             self._record(inputs, returned, outputs)
         if isinstance(results, tuple):

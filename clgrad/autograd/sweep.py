@@ -117,9 +117,12 @@ def _target(position: int, variable: NDArray) -> tuple:
 
 
 class Sweep:
-    """One pass of reverse accumulation over the graph above some heads."""
+    """One pass of reverse accumulation over the graph above some heads.
 
-    def __init__(self, caller: str, heads, head_grads, train_mode: bool, targets=None):
+    It ends at nodes of a lower order than ``since``, as at leaves.
+    """
+
+    def __init__(self, caller: str, heads, head_grads, train_mode: bool, targets=None, since: int = 0):
         self._caller = caller
         self._train_mode = train_mode
         #: Memory with a later serial was made by this sweep.
@@ -127,7 +130,7 @@ class Sweep:
         self._heads = as_list(heads)
         self._entries = [self._entry(position, head) for position, head in enumerate(self._heads)]
         self._seeds = self._checked_seeds(head_grads)
-        self._nodes = list(tape.walk(self._entries))
+        self._nodes = list(tape.walk(self._entries, since))
         self._targets: set[tuple] = set(targets or ())
         #: None where every marked variable is a target.
         self._leading = None if targets is None else self._lead_to_targets()
@@ -255,6 +258,10 @@ class Sweep:
         if self._targets and entry in self._targets:
             return self._gradients.get(entry)
         return self._gradients.pop(entry, None)
+
+    def reached(self, entry: tuple) -> bool:
+        """Whether a gradient has come to a target."""
+        return entry in self._gradients
 
     def results(self, targets: Sequence[tuple], create_graph: bool) -> list[NDArray]:
         """The gradient of each target; a copy where somebody else holds the memory."""

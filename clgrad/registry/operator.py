@@ -338,6 +338,8 @@ class Operator:
 
         A call that reads nothing of the graph leaves no record, as in MXNet.
         """
+        if tape.state.watcher is not None:
+            tape.state.watcher.reads(arrays)
         for a in arrays:
             if a._entry is not None and a._entry[0].in_graph:
                 break
