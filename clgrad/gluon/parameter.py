@@ -12,6 +12,7 @@ from clgrad.autograd import mark_variables, pause
 from clgrad.autograd.variables import GRAD_REQS
 from clgrad.device import Context, as_context, current_context
 from clgrad.errors import AbsentError, MXNetError, OperatorError, argument_error
+from clgrad.ops.generator import generator
 
 Shape = tuple[int, ...]
 
@@ -232,7 +233,7 @@ class Parameter:
                 f"cannot be initialised, because its shape is {self._shape}; give in_units, in_channels "
                 "and the like to the layer"
             )
-        with pause():
+        with pause(), generator.apart():  # a checkpoint that is called again must find them made
             data = deferred.data
             if data is None:
                 data = nd.zeros(self._shape, ctx=deferred.contexts[0], dtype=self._dtype)
