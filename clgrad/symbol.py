@@ -33,7 +33,7 @@ class _SymbolNode(NamedTuple):
 
     name: str
     op_name: str
-    #: None for an argument, and for an ``autograd.Function``, which cannot be applied again.
+    #: None for an argument, and for an ``autograd.Function`` or a checkpoint: they cannot be applied again.
     op: Operator | None
     parameters: tuple[str, ...]
     attributes: dict[str, object]
@@ -124,8 +124,8 @@ def _describe(source, places: dict[object, int], counts: Counter[str]) -> _Symbo
     return _SymbolNode(
         _unique(source.op.name, counts),
         source.op.name,
-        # A Function object holds arrays and runs once; only its name is kept.
-        None if source.op.is_user_code else source.op,
+        # A Function object holds arrays and runs once, and so does a checkpoint; only its name is kept.
+        None if source.op.is_user_code or not callable(source.op) else source.op,
         source.names,
         dict(source.attributes),
         tuple((places[parent], index) for parent, index in source.inputs),
@@ -302,8 +302,8 @@ class Symbol:
             return list(node.outputs)
         if node.op is None:
             raise AutogradError(
-                f"infer_shape: the outputs of {node.name} are known for the recorded shapes and "
-                f"dtypes of its inputs only, because {node.op_name} is an autograd.Function"
+                f"infer_shape: the outputs of {node.name} are known for the recorded shapes and dtypes "
+                f"of its inputs only, because {node.op_name} is an autograd.Function, or a checkpoint"
             )
         # Only the ops know their shapes; arrays of any content will do to ask them.
         recording = set_recording(False)
@@ -472,7 +472,7 @@ def _apply(node: _SymbolNode, inputs: list[NDArray]) -> list[NDArray]:
     if node.op is None:
         raise AutogradError(
             f"Symbol.eval: {node.name} cannot be applied again, because {node.op_name} is an "
-            "autograd.Function, whose objects are used once; call a new object of it instead"
+            "autograd.Function, whose objects are used once, or a checkpoint; call it anew instead"
         )
     whole = node.attributes.get("size") == node.attributes.get("shape")
     if node.op_name == "_write_at" or (node.op_name == "_slice_assign" and not whole):

@@ -7,11 +7,13 @@ module          holds
 ``variables``   mark_variables, attach_grad
 ``sweep``       backward, grad
 ``function``    Function
+``checkpoint``  checkpoint
 ==============  =====================================================================
 """
 
 from clgrad import symbol
 from clgrad.array import NDArray
+from clgrad.autograd.checkpoint import checkpoint
 from clgrad.autograd.function import Function
 from clgrad.autograd.scopes import (
     is_recording,
@@ -29,6 +31,7 @@ from clgrad.tape import set_recording, set_training
 __all__ = [
     "Function",
     "backward",
+    "checkpoint",
     "get_symbol",
     "grad",
     "is_recording",

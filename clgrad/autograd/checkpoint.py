@@ -1,0 +1,343 @@
+"""Checkpoints: what lies within a function is computed again in backward, rather than kept."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+from clgrad import memory, tape
+from clgrad.array import NDArray
+from clgrad.autograd.scopes import Scope, pause
+from clgrad.autograd.sweep import Sweep
+from clgrad.errors import AutogradError
+from clgrad.memory import View
+from clgrad.ops.generator import generator
+from clgrad.registry import table
+from clgrad.tape import Node, Saved, Variable, state
+
+
+def checkpoint(function: Callable, *args, **kwargs):
+    """``function(*args, **kwargs)``, of which backward computes again what lies between.
+
+    Of all that the function computes, the tape keeps nothing but the results: backward calls the function
+    once more and differentiates that. This takes the time of a second forward pass, and memory for one
+    function at a time: a net of n layers in sqrt(n) checkpoints of sqrt(n) layers keeps 2 sqrt(n) results
+    instead of n. Checkpoints may lie within checkpoints.
+
+    Gradients, of every order, flow to the arguments and to all else that the function reads and that is in
+    the graph, such as the parameters of a net. In backward the function finds what it found before: the
+    same random numbers (Dropout), train or predict mode, and the same values in arrays that it writes to
+    itself (the moving averages of BatchNorm), which count one call. It must do the same each time, though;
+    draws of numpy's random numbers, for instance, differ.
+
+    Parameters
+    ----------
+    function : callable
+        A Block, or any function. Its results are arrays, or lists, tuples and dicts of arrays and of
+        anything else.
+    *args, **kwargs
+        Its arguments: arrays of any shape and dtype, or lists, tuples and dicts of them; and anything else.
+
+    Returns
+    -------
+    object
+        What the function returns. Outside of :func:`record` that is all that happens.
+
+    Raises
+    ------
+    AutogradError
+        By backward, where gradients would be wrong: an array that the function reads was written to since,
+        or the function read, drew or returned something else than in the forward pass.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> w = mx.nd.array([1, 2])
+    >>> w.attach_grad()
+    >>> def layer(x):
+    ...     return mx.nd.Dropout(mx.nd.exp(w * x), 0.5)
+    >>> with mx.autograd.record():
+    ...     y = mx.nd.ones((2,))
+    ...     for _ in range(4):
+    ...         y = mx.autograd.checkpoint(layer, y)
+    >>> y.backward()
+
+    References
+    ----------
+    Griewank and Walther, "Algorithm 799: revolve", ACM TOMS 26 (2000); Chen, Xu, Zhang and Guestrin,
+    "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016).
+    """
+    if not state.recording:
+        return function(*args, **kwargs)
+    given = _map((args, kwargs), lambda a: NDArray(a._view, a._entry))
+    run = _Run()
+    with run.watching(), generator.noted() as draws:
+        results = function(*args, **kwargs)
+    heads = run.heads(results)
+    if not heads:
+        return results
+    call = _Call(function, given, state.training, draws, run, [_meta(a) for a in heads])
+    node = _record(call, heads)
+    places = iter(range(len(heads)))
+    ours = {id(a) for a in heads}
+    return _map(results, lambda a: NDArray(a._view, (node, next(places))) if id(a) in ours else a)
+
+
+def _map(value: Any, change: Callable[[NDArray], NDArray]) -> Any:
+    """A value with other arrays; lists, tuples and dicts are made anew."""
+    if isinstance(value, NDArray):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map(item, change) for item in value]
+    if isinstance(value, tuple):
+        items = [_map(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
+
+
+def _arrays(value: Any) -> list[NDArray]:
+    """The arrays of a value, in the order of :func:`_map`."""
+    found: list[NDArray] = []
+    _map(value, lambda a: found.append(a) or a)  # type: ignore[func-returns-value]
+    return found
+
+
+def _names(args: tuple, kwargs: dict) -> dict[tuple, str]:
+    """What errors call the arrays among the arguments."""
+    given = {**{f"args[{i}]": value for i, value in enumerate(args)}, **kwargs}
+    return {_place(a._view): name for name, value in given.items() for a in _arrays(value)}
+
+
+def _meta(array: NDArray) -> tuple:
+    return array.shape, array._view.dtype
+
+
+class _Read(NamedTuple):
+    """An array from outside that a run has read: its place in the graph, and its memory's version then."""
+
+    entry: tuple
+    saved: Saved
+    view: View
+
+
+#: The place in the graph of an array that has none.
+_NOWHERE = (None, 0)
+
+
+class _Written(NamedTuple):
+    """What stood in an array from outside before a run first wrote to it, and the memory's version then."""
+
+    view: View
+    value: NDArray
+    version: int
+
+
+class _Run:
+    """One run of a function: what it reads that it has not made itself, and what it writes to."""
+
+    def __init__(self) -> None:
+        self._outer: tape.Watcher | None = None
+        #: Nodes of a higher order, and memory of a higher serial, were made since the run began.
+        self.since = tape.next_order()
+        self.first = self.last = memory.last_serial()
+        #: By place in the graph, and in memory.
+        self.found: dict[tuple, _Read] = {}
+        #: By memory.
+        self.before: dict[tuple, _Written] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note down what this thread reads and writes."""
+        self._outer, state.watcher = state.watcher, self
+        try:
+            yield
+        finally:
+            state.watcher, self._outer = self._outer, None
+            self.last = memory.last_serial()
+
+    def reads(self, arrays: Sequence[NDArray]) -> None:
+        """Keep those that were there before."""
+        if self._outer is not None:
+            self._outer.reads(arrays)
+        for a in arrays:
+            entry = a._entry if a._entry is not None and a._entry[0].in_graph else _NOWHERE
+            if self._from_outside(entry[0], a._view) and (entry, _place(a._view)) not in self.found:
+                self.found[entry, _place(a._view)] = _Read(entry, Saved(a._view), a._view)
+
+    def writes(self, array: NDArray) -> None:
+        """Keep what stands there, if the array was there before."""
+        if self._outer is not None:
+            self._outer.writes(array)
+        view = array._view
+        if view.storage.serial <= self.first and _place(view) not in self.before:
+            self.before[_place(view)] = _written(view)
+
+    def _from_outside(self, source, view: View) -> bool:
+        if isinstance(source, Node):
+            return source.order < self.since
+        return isinstance(source, Variable) or view.storage.serial <= self.first
+
+    def _made(self, source) -> bool:
+        return isinstance(source, Node) and source.order > self.since
+
+    def heads(self, results: Any) -> list[NDArray]:
+        """The arrays among the results that this run has made, and that have gradients."""
+        sources = [(a, (a._entry or _NOWHERE)[0]) for a in _arrays(results)]
+        return [a for a, source in sources if self._made(source) and source.needs_grad]
+
+    def entered(self, heads: Sequence[NDArray]) -> list[tuple]:
+        """Where the graph of this run goes on outside, and gradients flow to."""
+        entries: dict[tuple, None] = {}
+        for node in tape.walk([a._entry or _NOWHERE for a in heads], self.since):
+            for entry in node.inputs:
+                source = entry[0]
+                if source.needs_grad and not self._made(source):
+                    entries[entry] = None
+        return list(entries)
+
+    def guards(self) -> list[tuple[Saved, tuple]]:
+        """What must not be written until backward: all that was read, but for what the run has written."""
+        written = {view.storage for view, _, _ in self.before.values()}
+        reads = [read for read in self.found.values() if read.view.storage not in written]
+        return [(read.saved, _place(read.view)) for read in reads]
+
+
+def _place(view: View) -> tuple:
+    return view.storage.serial, view.offset, view.layout
+
+
+def _written(view: View) -> _Written:
+    """What stands in an array now."""
+    version = view.storage.version
+    with pause(train_mode=state.training):
+        return _Written(view, table["identity"](NDArray(view)), version)
+
+
+def _put_back(written: Iterable[_Written], with_versions: bool) -> None:
+    """Write what stood in arrays; the last first, since they may share memory."""
+    with pause(train_mode=state.training):
+        for view, value, version in reversed(list(written)):
+            table["identity"](value, out=NDArray(view))
+            if with_versions:
+                view.storage.version = version
+
+
+class _Call(NamedTuple):
+    """What it takes to call the function again. Kept where the tape keeps arrays, and freed like them."""
+
+    function: Callable
+    given: tuple
+    training: bool
+    draws: list[dict[str, int]]
+    run: _Run
+    #: Shape and dtype of each result that has a gradient.
+    results: list[tuple]
+
+
+def _record(call: _Call, heads: list[NDArray]) -> Node:
+    """Put the call on the tape as one node."""
+    entries = call.run.entered(heads)
+    views = {read.entry: read.view for read in call.run.found.values()}
+    known = [views.get(entry) for entry in entries]
+    inputs = [0 if view is None else view.storage.handle for view in known]
+    node = Node(
+        _Checkpoint(getattr(call.function, "__name__", type(call.function).__name__)),
+        tuple(f"input{i}" for i in range(len(entries))),
+        {},
+        tuple(entries),
+        tuple(a._view.layout for a in heads),
+        None,
+        (*inputs, *[a._view.storage.handle for a in heads]),
+        heads[0]._view.device,
+    )
+    node.saved = {0: cast(Saved, call)}
+    return node
+
+
+class _Checkpoint:
+    """The op of a checkpoint's node."""
+
+    is_user_code = False
+    fuses = False
+
+    def __init__(self, function: str):
+        self.name = "checkpoint"
+        self.label = f"checkpoint of {function}"
+
+    def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
+        """Call the function again, recorded, and go back through that."""
+        assert node.saved is not None
+        call = cast(_Call, node.saved[0])
+        names = _names(*call.given)
+        for saved, place in call.run.guards():
+            saved.load(node, names.get(place, "a closed-over array"))
+        run, heads = self._repeat(call)
+        targets = self._targets(node, wanted, call.run, run, run.entered(heads))
+        asked = [i for i in range(len(heads)) if dys[i] is not None]
+        sweep = Sweep(
+            self.label,
+            [heads[i] for i in asked],
+            [dys[i] for i in asked],
+            state.training,
+            targets.values(),
+            run.since,
+        )
+        sweep.run(retain_graph=create_graph, create_graph=create_graph)
+        reached = [i for i, target in targets.items() if sweep.reached(target)]
+        return dict(zip(reached, sweep.results([targets[i] for i in reached], create_graph), strict=True))
+
+    def _repeat(self, call: _Call) -> tuple[_Run, list[NDArray]]:
+        """Call the function as it was called, and leave no trace of that."""
+        args, kwargs = _map(call.given, lambda a: NDArray(a._view, a._entry))
+        run = _Run()
+        present = [_written(view) for view, _, _ in call.run.before.values()]
+        try:
+            _put_back(call.run.before.values(), with_versions=False)
+            for view, _, _ in present:  # a version that never comes again, when the present one is back
+                view.storage.version = -memory.last_serial() << 32
+            with Scope(True, call.training), run.watching(), generator.repeated(call.draws):
+                results = call.function(*args, **kwargs)
+        finally:
+            _put_back(run.before.values(), with_versions=True)
+            _put_back(present, with_versions=True)
+        heads = run.heads(results)
+        if [_meta(a) for a in heads] != call.results:
+            raise self._differs("returns other arrays")
+        places = {_place(read.view) for read in call.run.found.values()}
+        for read in run.found.values():
+            kept_by_it = call.run.first < read.view.storage.serial <= call.run.last
+            if not kept_by_it and _place(read.view) not in places:
+                shape, dtype = read.view.layout
+                raise self._differs(f"reads another array (of {dtype}, of shape {shape})")
+        return run, heads
+
+    def _targets(
+        self, node: Node, wanted: Sequence[bool], first: _Run, again: _Run, entries: Sequence[tuple]
+    ) -> dict[int, tuple]:
+        """Where the gradient of each input that is wanted arrives now.
+
+        An array that was marked again has a new place in the graph since; its memory tells which it is.
+        """
+        now = {_place(read.view): read.entry for read in again.found.values()}
+        then = {read.entry: read.view for read in first.found.values()}
+        targets = {}
+        for i, entry in enumerate(node.inputs):
+            view = then.get(entry)
+            found = entry if entry in entries or view is None else now.get(_place(view), _NOWHERE)
+            if not wanted[i]:
+                continue
+            if found in entries:
+                targets[i] = found
+            elif view is None or not first.first < view.storage.serial <= first.last:
+                shape, dtype = node.input_meta(i)
+                raise self._differs(
+                    f"does not depend on an array (of {dtype}, of shape {shape}) that it read"
+                )
+        return targets
+
+    def _differs(self, what: str) -> AutogradError:
+        return AutogradError(
+            f"backward of {self.label}: called again, the function {what}, unlike in the forward "
+            "pass; accepted: a function that does the same each time"
+        )

@@ -1,0 +1,475 @@
+"""Checkpoints: the gradients of the same program without them, from less memory."""
+
+import gc
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import clgrad as mx
+from clgrad import memory, tape
+from clgrad.errors import AutogradError
+
+checkpoint = mx.autograd.checkpoint
+
+
+def plain(function, *args, **kwargs):
+    return function(*args, **kwargs)
+
+
+def marked(host, grad_req="write"):
+    x = mx.nd.array(host, dtype="float32")
+    x.attach_grad(grad_req)
+    return x
+
+
+def same(left, right):
+    np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
+
+
+class TestGradients:
+    """Those of the program without checkpoints, but for the order in which they are added up."""
+
+    @staticmethod
+    def run(wrap, program, *hosts):
+        """The results of a program, and the gradients of its variables."""
+        variables = [marked(host) for host in hosts]
+        mx.random.seed(7)
+        with mx.autograd.record():
+            y = program(wrap, *variables)
+        y.backward()
+        return [y.asnumpy(), *[v.grad.asnumpy() for v in variables]]
+
+    def layers(self, wrap, x, w, b):
+        """Arguments, variables that the function closes over, random numbers, nested results."""
+
+        def layer(h, scale, *, shift):
+            h = mx.nd.Dropout(mx.nd.tanh(mx.nd.FullyConnected(h, w, b, num_hidden=4)) * scale, 0.3)
+            return {"out": h + shift[0], "also": [h * 2, None]}
+
+        for i in range(4):
+            made = wrap(layer, x, 1.5, shift=(b, i))
+            x = made["out"] * made["also"][0]
+        return x
+
+    def nested(self, wrap, x, w, b):
+        def inner(h):
+            return mx.nd.Dropout(mx.nd.sigmoid(mx.nd.dot(h, w)), 0.5)
+
+        def outer(h):
+            h = wrap(inner, h + b)
+            return wrap(inner, mx.nd.Dropout(h, 0.2))
+
+        return wrap(outer, wrap(outer, x))
+
+    def closes_over_results(self, wrap, x, w, b):
+        """Gradients must flow on from an intermediate result, and not twice to what it was made of."""
+        h = mx.nd.exp(w)
+
+        def function():
+            return mx.nd.dot(x, h) * mx.nd.sum(w) + b
+
+        return wrap(function) * mx.nd.sum(h)
+
+    def hands_through(self, wrap, x, w, b):
+        """An argument, a part of one, the same result twice, and a constant are results as well."""
+
+        def function(a, c):
+            d = a * c
+            return a, d, d, a.reshape((-1,)), mx.nd.ones((2,)), "text"
+
+        same_x, d, again, flat, ones, text = wrap(function, x, w)
+        assert text == "text"
+        return mx.nd.dot(same_x, d) + again * mx.nd.sum(flat) * mx.nd.sum(ones) + b
+
+    def uses_some_results(self, wrap, x, w, b):
+        first, _, _ = wrap(lambda: (x * w, mx.nd.exp(b), w.detach()))
+        return first + b
+
+    def in_a_loop(self, wrap, x, w, b):
+        """One function object, many times, with an in-place write to what it has made."""
+
+        def function(h):
+            t = mx.nd.zeros((4, 4))
+            t[:] = h * w
+            return mx.nd.relu(t) + b
+
+        for _ in range(3):
+            x = wrap(function, x)
+        return x
+
+    @pytest.mark.parametrize(
+        "program",
+        ["layers", "nested", "closes_over_results", "hands_through", "uses_some_results", "in_a_loop"],
+    )
+    def test_of_a_program(self, program, rng):
+        hosts = rng.normal(size=(4, 4)), rng.normal(size=(4, 4)), rng.normal(size=4)
+        expected = self.run(plain, getattr(self, program), *hosts)
+        given = self.run(checkpoint, getattr(self, program), *hosts)
+        for value, wanted in zip(given, expected, strict=True):
+            np.testing.assert_allclose(value, wanted, 1e-4, 1e-6)
+
+    @pytest.mark.parametrize("requests", [("write", "add", "null"), ("null", "write", "add")])
+    def test_of_each_request(self, requests):
+        def gradients(wrap):
+            x, w, b = (marked([0.5, 2], r) for r in requests)
+            for _ in range(2):
+                with mx.autograd.record():
+                    y = wrap(lambda h: mx.nd.exp(h * w) * b, x)
+                y.backward()
+            return [v.grad if v.grad is None else v.grad.asnumpy() for v in (x, w, b)]
+
+        for value, wanted in zip(gradients(checkpoint), gradients(plain), strict=True):
+            np.testing.assert_array_equal(value, wanted)
+
+    def test_of_every_order(self):
+        def derivatives(wrap):
+            x, w = marked([0.3, 0.7]), marked([1.1, 0.4])
+            with mx.autograd.record():
+                h = mx.nd.sin(x)
+                y = wrap(lambda a: wrap(lambda c: mx.nd.exp(c * w), a) * a, h)
+                found = []
+                for _ in range(3):
+                    (y,) = mx.autograd.grad(y, [x], create_graph=True)
+                    found.append(y)
+                found += mx.autograd.grad(y, [w, h, x], retain_graph=True)
+            y.backward()
+            return [*found, x.grad, w.grad]
+
+        for value, wanted in zip(derivatives(checkpoint), derivatives(plain), strict=True):
+            np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 2e-5)
+
+    def test_of_a_loss_with_a_gradient_in_it(self):
+        """As in WGAN-GP: the function differentiates by itself."""
+
+        def penalty(x, w):
+            z = x.detach()
+            z.attach_grad()
+            with mx.autograd.record():
+                y = mx.nd.tanh(z * w)
+            (slope,) = mx.autograd.grad(y, [z], create_graph=True)
+            return mx.nd.square(slope - 1)
+
+        def gradients(wrap):
+            x, w = mx.nd.array([0.3, 0.7]), marked([1.1, 0.4])
+            with mx.autograd.record():
+                y = wrap(penalty, x, w)
+            y.backward()
+            return w.grad
+
+        np.testing.assert_allclose(gradients(checkpoint).asnumpy(), gradients(plain).asnumpy(), 1e-6)
+
+    def test_of_head_gradients_and_twice(self):
+        x = marked([0.5, 2], "add")
+        with mx.autograd.record():
+            y = checkpoint(mx.nd.exp, x)
+        y.backward(mx.nd.array([1, 10]), retain_graph=True)
+        y.backward(mx.nd.array([2, 20]))
+        np.testing.assert_allclose(x.grad.asnumpy(), np.exp([0.5, 2]) * [3, 30], 1e-6)
+        with pytest.raises(AutogradError, match="freed by an earlier backward"):
+            y.backward()
+
+    def test_of_user_functions_and_bfloat16(self):
+        class Double(mx.autograd.Function):
+            def forward(self, x):
+                return x * 2
+
+            def backward(self, dy):
+                return dy * 2
+
+        x = mx.nd.array([1, 2], dtype="bfloat16")
+        x.attach_grad()
+        with mx.autograd.record():
+            y = checkpoint(lambda a: Double()(a) * a, x)
+        y.backward()
+        np.testing.assert_array_equal(x.grad.astype("float32").asnumpy(), [4, 8])
+
+    def test_containers_keep_their_kinds(self):
+        pair = namedtuple("pair", "left right")
+        x = marked([1, 2])
+        with mx.autograd.record():
+            made = checkpoint(lambda p: [pair(p.left * 2, {"x": p.right}), ()], pair(x, 3))
+        assert made[0].right == {"x": 3}
+        assert made[1] == ()
+        made[0].left.backward()
+        np.testing.assert_array_equal(x.grad.asnumpy(), [2, 2])
+
+    def test_outside_of_recording_and_the_graph(self):
+        x = marked([1, 2])
+        assert checkpoint(lambda a: a * 2, x)._entry is None
+        with mx.autograd.record():
+            y = checkpoint(lambda: mx.nd.ones((2,)) * 2)
+        with pytest.raises(AutogradError, match="not part of a recorded graph"):
+            y.backward()
+
+
+class TestWhatTheFunctionFinds:
+    def test_random_numbers_of_its_own(self):
+        """Draws of the program between forward and backward neither change nor repeat."""
+        x = marked(np.ones(1000))
+        mx.random.seed(3)
+        with mx.autograd.record():
+            y = checkpoint(lambda a: mx.nd.Dropout(a, 0.5), x)
+        between = mx.nd.random.uniform(shape=(5,)).asnumpy()
+        y.backward()
+        after = mx.nd.random.uniform(shape=(5,)).asnumpy()
+        same(x.grad, y)
+        mx.random.seed(3)
+        mx.nd.Dropout(x, 0.5, mode="always")
+        np.testing.assert_array_equal(between, mx.nd.random.uniform(shape=(5,)).asnumpy())
+        np.testing.assert_array_equal(after, mx.nd.random.uniform(shape=(5,)).asnumpy())
+
+    def test_a_seed_of_its_own(self):
+        def function(a):
+            mx.random.seed(11)
+            return a * mx.nd.random.uniform(shape=(3,))
+
+        x = marked(np.ones(3))
+        with mx.autograd.record():
+            y = checkpoint(function, x)
+        drawn = mx.nd.random.uniform(shape=(3,)).asnumpy()
+        y.backward()
+        same(x.grad, y)
+        assert not (drawn == mx.nd.random.uniform(shape=(3,)).asnumpy()).any(), "backward has set the seed"
+
+    @pytest.mark.parametrize("train_mode", [True, False])
+    def test_the_mode_of_the_forward_pass(self, train_mode):
+        x = marked(np.ones(1000))
+        seen = []
+
+        def function(a):
+            seen.append((mx.autograd.is_training(), mx.autograd.is_recording()))
+            return mx.nd.Dropout(a, 0.5)
+
+        with mx.autograd.record(train_mode=train_mode):
+            y = checkpoint(function, x)
+        y.backward(train_mode=not train_mode)
+        assert seen == [(train_mode, True)] * 2
+        same(x.grad, y)
+        assert not mx.autograd.is_recording()
+
+    def test_moving_averages_take_one_step(self):
+        """BatchNorm writes to them in the forward pass; other calls of it may come before backward."""
+
+        def gradients(wrap):
+            x, gamma, beta = marked(np.arange(12).reshape(4, 3)), marked(np.ones(3)), marked(np.zeros(3))
+            mean, var = mx.nd.zeros((3,)), mx.nd.ones((3,))
+
+            def function(a):
+                return mx.nd.BatchNorm(a, gamma, beta, mean, var, fix_gamma=False, momentum=0.5) ** 2
+
+            with mx.autograd.record():
+                y, z = wrap(function, x), wrap(function, x + 1)
+                versions = mean._view.storage.version, var._view.storage.version
+            mx.autograd.backward([y, z])
+            assert versions == (mean._view.storage.version, var._view.storage.version)
+            return [mean, var, x.grad, gamma.grad, beta.grad]
+
+        for value, wanted in zip(gradients(checkpoint), gradients(plain), strict=True):
+            np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 1e-5, 1e-6)
+
+    def test_state_that_it_reads_and_writes(self):
+        """Called again, it must read what it read, though it has written there since."""
+        x, state = marked([1, 2]), mx.nd.array([3, 4])
+
+        def function(a):
+            with mx.autograd.pause():
+                before = state.copy()
+                state[:] = state * 10
+            return a * before
+
+        with mx.autograd.record():
+            y = checkpoint(function, x) + checkpoint(function, x)
+        y.backward()
+        np.testing.assert_array_equal(x.grad.asnumpy(), [33, 44])
+        np.testing.assert_array_equal(state.asnumpy(), [300, 400])
+
+    def test_parameters_that_its_first_run_initialises(self):
+        """They draw numbers once only, and are as much parameters as others."""
+
+        def train(wrap):
+            net = mx.gluon.nn.HybridSequential()
+            net.add(
+                mx.gluon.nn.Dense(4),
+                mx.gluon.nn.BatchNorm(),
+                mx.gluon.nn.Dropout(0.5),
+                mx.gluon.nn.Dense(2),
+            )
+            mx.random.seed(5)
+            net.initialize()
+            x = marked(np.arange(6).reshape(2, 3))
+            for _ in range(2):
+                with mx.autograd.record():
+                    y = wrap(net, x)
+                y.backward()
+            parameters = net.collect_params().values()
+            return [
+                x.grad,
+                *[p.grad() for p in parameters if p.grad_req != "null"],
+                *[p.data() for p in parameters],
+            ]
+
+        for value, wanted in zip(train(checkpoint), train(plain), strict=True):
+            np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 1e-5, 1e-6)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("name", ["a closed-over array", r"args\[0\]", "shift"])
+    def test_arrays_written_since(self, name):
+        """Also of what no gradient rule reads, since the function is called again."""
+        x, b, c = marked([1, 2]), mx.nd.array([1, 2]), mx.nd.array([1, 2])
+        with mx.autograd.record():
+            y = checkpoint(lambda a, shift: mx.nd.exp(a + b + shift), x, shift=c)
+        {"a closed-over array": b, "shift": c}.get(name, x)[:] = 7
+        with pytest.raises(
+            AutogradError, match=rf"<lambda>: the array '{name}' of shape \(2,\) was written"
+        ):
+            y.backward()
+
+    @pytest.mark.parametrize("marked_again", [True, False])
+    def test_names_bound_to_other_arrays(self, marked_again):
+        x, w = marked([1, 2]), marked([3, 4])
+        with mx.autograd.record():
+            y = checkpoint(lambda a: a * w, x)
+        w = marked([5, 6]) if marked_again else mx.nd.array([5, 6])
+        with pytest.raises(AutogradError, match=r"checkpoint of <lambda>: .*reads another array"):
+            y.backward()
+
+    def test_a_variable_marked_again_keeps_its_old_gradient(self):
+        """As without a checkpoint."""
+        x, w = marked([1, 2]), marked([3, 4])
+        with mx.autograd.record():
+            y = checkpoint(lambda a: a * w, x)
+        old = w.grad
+        w.attach_grad()
+        y.backward()
+        np.testing.assert_array_equal(old.asnumpy(), [1, 2])
+        np.testing.assert_array_equal(w.grad.asnumpy(), [0, 0])
+
+    def test_a_variable_that_is_none_any_more(self):
+        x, w = marked([1, 2]), marked([3, 4])
+        with mx.autograd.record():
+            y = checkpoint(lambda a: a * w, x)
+        w._entry = None
+        with pytest.raises(AutogradError, match="does not depend on an array"):
+            y.backward()
+
+    @pytest.mark.parametrize(
+        ("first", "then", "message"),
+        [
+            (lambda a: mx.nd.Dropout(a, 0.5), lambda a: a * 1, "fewer random numbers"),
+            (lambda a: a * 1, lambda a: mx.nd.Dropout(a, 0.5), "more random numbers"),
+            (lambda a: a * 1, lambda a: a.reshape((1, 2)), "returns other arrays"),
+            (lambda a: a * 1, lambda a: [a * 1, a * 2], "returns other arrays"),
+            (lambda a: a * 1, lambda a: mx.nd.ones((2,)), "returns other arrays"),
+        ],
+    )
+    def test_functions_that_do_something_else(self, first, then, message):
+        x = marked([1, 2])
+        functions = iter([first, then])
+        with mx.autograd.record():
+            y = checkpoint(lambda a: next(functions)(a), x)
+        with pytest.raises(AutogradError, match=message):
+            y.backward()
+        assert tape.state.watcher is None
+
+    def test_exceptions_leave_nothing_behind(self):
+        x, state = marked([1, 2]), mx.nd.array([3, 4])
+        fails = iter([False, True, True])
+
+        def function(a):
+            with mx.autograd.pause():
+                state[:] = state + 1
+            mx.nd.random.uniform(shape=(1,))
+            if next(fails):
+                raise KeyError("fails")
+            return a * 2
+
+        with mx.autograd.record():
+            y = checkpoint(function, x)
+            with pytest.raises(KeyError):
+                checkpoint(function, x)
+        with pytest.raises(KeyError):
+            y.backward()
+        np.testing.assert_array_equal(state.asnumpy(), [5, 6])
+        assert tape.state.watcher is None
+        assert not mx.autograd.is_recording()
+        mx.nd.random.uniform(shape=(1,))
+
+
+class TestMemory:
+    def peak(self, wrap, depth, at_once):
+        """Of a net of as many layers, so many to a checkpoint: in units of one layer's result."""
+        width = 1 << 16
+        weights = [mx.nd.ones((1,)) for _ in range(depth)]
+        for w in weights:
+            w.attach_grad()
+
+        def segment(h, first):
+            for w in weights[first : first + at_once]:
+                h = mx.nd.cumsum(mx.nd.relu(h) * w, axis=0) / width  # rules read what lies between
+            return h
+
+        def step():
+            with mx.autograd.record():
+                h = x
+                for first in range(0, depth, at_once):
+                    h = wrap(segment, h, first)
+            h.backward()
+
+        x = mx.nd.ones((width,))
+        step()
+        gc.collect()
+        before = mx.memory_stats(by_op=False).in_use
+        mx.reset_peak()
+        step()
+        assert mx.memory_stats(by_op=False).in_use == before, "nothing stays"
+        return (mx.memory_stats(by_op=False).peak - before) / (4 * width)
+
+    def test_grows_with_the_root_of_the_depth(self):
+        without, with_them = self.peak(plain, 64, 8), self.peak(checkpoint, 64, 8)
+        assert without > 64
+        assert with_them < without / 2.5
+
+    def test_what_lies_within_is_freed_at_once(self):
+        x = marked(np.ones(1000))
+        before = mx.memory_stats().buffers
+        with mx.autograd.record():
+            y = checkpoint(lambda a: mx.nd.exp(mx.nd.cumsum(mx.nd.exp(mx.nd.cumsum(a)))), x)
+        assert mx.memory_stats().buffers == before + 1
+        gc.disable()
+        try:
+            y.backward()
+            del y
+            assert mx.memory_stats().buffers == before
+        finally:
+            gc.enable()
+
+    def test_arguments_are_kept_until_backward(self):
+        x = marked(np.ones(1000))
+        with mx.autograd.record():
+            h = x * 2
+            y = checkpoint(lambda given: mx.nd.exp(given[0]), [h])
+        storage = memory.weakref.ref(h._view.storage)
+        del h
+        assert storage() is not None
+        y.backward()
+        assert storage() is None
+
+
+@pytest.mark.once
+def test_is_a_node_of_the_tape(capsys):
+    x, w = marked([1, 2]), marked([3, 4])
+
+    def layer(a):
+        return a * w
+
+    with mx.autograd.record():
+        y = checkpoint(layer, x) + 1
+    mx.tape.show(y)
+    assert capsys.readouterr().out.startswith("#0 checkpoint of layer\n   launches of its own")
+    symbol = mx.autograd.get_symbol(y)
+    assert symbol.list_arguments() == ["var0", "var1"]
+    assert symbol.infer_shape()[1] == [(2,)]
+    with pytest.raises(AutogradError, match="a checkpoint"):
+        symbol.eval(var0=x, var1=w)
