@@ -44,7 +44,7 @@ state = _State()
 class Variable:
     """A leaf of the graph: an array that was marked to receive a gradient."""
 
-    __slots__ = ("__weakref__", "dtype", "fresh", "grad", "grad_req", "shape")
+    __slots__ = ("__weakref__", "dtype", "fresh", "grad", "grad_req", "needs_grad", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, grad, grad_req: str):
         self.shape = shape
@@ -53,13 +53,10 @@ class Variable:
         self.grad_req = grad_req
         #: Whether backward has filled the gradient since a Trainer took it last.
         self.fresh = False
+        #: Whether gradients are to flow here.
+        self.needs_grad = grad_req != "null"
 
     in_graph = True
-
-    @property
-    def needs_grad(self) -> bool:
-        """Whether gradients are to flow here."""
-        return self.grad_req != "null"
 
 
 class Constant:
@@ -72,6 +69,13 @@ class Constant:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
         self.shape = shape
         self.dtype = dtype
+
+
+def constant(array) -> tuple:
+    """The place in the graph of an array that has none yet: a leaf without gradient."""
+    view = array._view
+    array._entry = (Constant(view.layout.shape, view.layout.dtype), 0)
+    return array._entry
 
 
 class Saved:
@@ -171,7 +175,7 @@ class Node:
         "wanted",
     )
 
-    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, device):
+    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, device, wanted):
         self.op = op
         self.device = device
         self.names = names
@@ -184,8 +188,8 @@ class Node:
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
-        self.wanted = tuple([source.needs_grad for source, _ in inputs])
-        self.needs_grad = True in self.wanted
+        self.wanted = wanted
+        self.needs_grad = True in wanted
 
     in_graph = True
 

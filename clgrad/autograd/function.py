@@ -116,18 +116,17 @@ class Function:
         self._places = [place for place, value in enumerate(given) if isinstance(value, NDArray)]
         self._arguments = len(given)
         inputs = [given[place] for place in self._places]
-        for i in inputs:
-            if i._entry is None:
-                i._entry = (tape.Constant(i.shape, i._view.dtype), 0)
+        entries = [i._entry or tape.constant(i) for i in inputs]
         node = Node(
             self,
             tuple(f"inputs[{place}]" for place in self._places),
             {},
-            tuple(i._entry for i in inputs),
+            tuple(entries),
             tuple(o._view.layout for o in outputs),
             None,
             tuple(a._view.storage.handle for a in (*inputs, *outputs)),
             outputs[0]._view.device,
+            tuple(source.needs_grad for source, _ in entries),
         )
         for index, output in enumerate(outputs):
             output._entry = (node, index)

@@ -23,6 +23,10 @@ from clgrad.memory import Layout, Storage, Stream, View, empty, upload
 _enqueue = _cl.enqueue_nd_range_kernel
 
 
+#: Enqueues a plan's launch, given the stream, input views and scalars; returns views of new memory.
+Quick = Callable[[Stream, Sequence[View], Sequence[float]], list[View] | None]
+
+
 @functools.cache
 def _buffer_setter(
     arrays: tuple[tuple[int, int], ...],
@@ -31,19 +35,67 @@ def _buffer_setter(
 
     Generated, since a loop over a few arguments takes longer than the driver takes to set them.
     """
-    names = [f"v{index}" for _, index in arrays]
-    buffers = "".join(
-        f"{position}, {name}.storage.buffer, " for (position, _), name in zip(arrays, names, strict=True)
-    )
+    used = dict.fromkeys(index for _, index in arrays)
+    buffers = "".join(f"{position}, v{index}.storage.buffer, " for position, index in arrays)
     lines = [
         "def set_buffers(kernel, views):",
-        *(f"    {name} = views[{name[1:]}]" for name in dict.fromkeys(names)),
+        *(f"    v{index} = views[{index}]" for index in used),
         f"    kernel._set_arg_multi(({buffers}))",
-        f"    return {' or '.join(f'{name}.offset' for name in dict.fromkeys(names))}",
+        f"    return {' or '.join(f'v{index}.offset' for index in used)}",
     ]
-    scope: dict = {}
+    return _defined(lines, "set_buffers")
+
+
+@functools.cache
+def _quick_maker(
+    arrays: tuple[tuple[int, int], ...], inputs: int, outputs: int, has_scalars: bool
+) -> Callable[["_Prepared", Sequence[Layout], str], Quick]:
+    """What makes :attr:`Plan.quick` of a plan of one launch, with so many arrays.
+
+    Generated as well: what is left between a call and its launch is to take memory for the results, to set
+    the arguments and to enqueue.
+    """
+    given, made = range(inputs), range(inputs, inputs + outputs)
+    buffers = "".join(f"{position}, s{index}.buffer, " for position, index in arrays)
+    views = "".join(f"View(s{i}, 0, layout{i}), " for i in made)
+    lines = [
+        "def make(prepared, layouts, label):",
+        "    kernel, step, refused = prepared.kernel, prepared.step, prepared.refused",
+        "    global_size, local_size = step.global_size, step.local_size",
+        "    set_buffers, set_offsets = kernel._set_arg_multi, prepared.set_offsets",
+        "    set_scalars = prepared.set_scalars",
+        f"    {''.join(f'layout{i}, ' for i in made)} = layouts",
+        "    def quick(stream, inputs, scalars):",
+        *([f"        {''.join(f'v{i}, ' for i in given)} = inputs"] if inputs else []),
+        *(f"        s{i} = v{i}.storage" for i in given),
+        *(f"        if s{i}.stream is not stream: return None" for i in given),
+        "        if stream.waiting is not None or stream.observer is not None:",
+        "            return None",
+        *(f"        s{i} = Storage(stream, layout{i}.nbytes, label)" for i in made),
+        "        try:",
+        f"            set_buffers(({buffers}))",
+        f"            if {''.join(f'v{i}.offset or ' for i in given)}prepared.shifted:",
+        f"                set_offsets([*inputs, {views}])",
+        *(["            set_scalars(scalars)"] if has_scalars else []),
+        "            event = enqueue(stream._queue, kernel, global_size, local_size)",
+        "        except Error as error:",
+        "            raise refused(error) from error",
+        "        stream.count_launch(event)",
+        f"        return [{views}]",
+        "    return quick",
+    ]
+    return _defined(lines, "make", Storage=Storage, View=View, Error=cl.Error, enqueue=_enqueue)
+
+
+def _no_quick(stream: Stream, inputs: Sequence[View], scalars: Sequence[float]) -> None:
+    """The quick way of a plan that has none."""
+    return None
+
+
+def _defined(lines: Sequence[str], name: str, **scope) -> Callable:
+    """The function of that name that the lines define."""
     exec("\n".join(lines), scope)
-    return scope["set_buffers"]
+    return scope[name]
 
 
 @dataclass(frozen=True)
@@ -103,11 +155,11 @@ class Step:
 class _Prepared:
     """A step with its own kernel object, whose fixed arguments are already set."""
 
-    __slots__ = ("_arrays", "_kernel", "_scalars", "_set_buffers", "_shifted", "step")
+    __slots__ = ("_arrays", "_scalars", "_set_buffers", "kernel", "shifted", "step")
 
     def __init__(self, device: Device, step: Step, inputs: int, outputs: int, tables: Sequence[Table]):
         self.step = step
-        self._kernel = program.kernel(device, step.kernel, step.source)
+        self.kernel = program.kernel(device, step.kernel, step.source)
         #: Position of each buffer argument, and index of the view behind it.
         self._arrays: list[tuple[int, int]] = []
         self._scalars: list[tuple[int, bytes, int, type]] = []
@@ -123,38 +175,59 @@ class _Prepared:
                 index = tables.index(arg) if isinstance(arg, Table) else arg.index
                 self._arrays.append((position, first_view[type(arg)] + index))
                 position += 1
-                self._kernel.set_arg(position, np.uint64(0))
+                self.kernel.set_arg(position, np.uint64(0))
             else:
-                self._kernel.set_arg(position, arg)
+                self.kernel.set_arg(position, arg)
             position += 1
         self._set_buffers = _buffer_setter(tuple(self._arrays))
         #: Whether some offset argument is not 0 at present.
-        self._shifted = False
+        self.shifted = False
+
+    def quick(self, plan: "Plan") -> Quick:
+        """The quick way through a plan that has this step alone."""
+        make = _quick_maker(tuple(self._arrays), plan.inputs, len(plan.outputs), bool(self._scalars))
+        return make(self, plan.layouts, plan.label)
+
+    def refused(self, error: cl.Error) -> KernelError:
+        """The error for a launch that the device refuses."""
+        step = self.step
+        return KernelError(
+            f"kernel {step.kernel} cannot be launched with global size {step.global_size}, "
+            f"local size {step.local_size}: {error}"
+        )
 
     def enqueue(self, queue: cl.CommandQueue, views: Sequence[View], scalars: Sequence) -> cl.Event:
-        shifted = self._set_buffers(self._kernel, views)
-        if shifted or self._shifted:
-            self._set_offsets(views)
+        shifted = self._set_buffers(self.kernel, views)
+        if shifted or self.shifted:
+            self.set_offsets(views)
         if self._scalars:
-            self._set_scalars(scalars)
+            self.set_scalars(scalars)
         step = self.step
-        return _enqueue(queue, self._kernel, step.global_size, step.local_size)
+        return _enqueue(queue, self.kernel, step.global_size, step.local_size)
 
-    def _set_offsets(self, views: Sequence[View]) -> None:
+    def set_offsets(self, views: Sequence[View]) -> None:
+        """Set the offset arguments, of the inputs and then the results."""
         packed: list[object] = []
-        self._shifted = False
+        self.shifted = False
         for position, index in self._arrays:
             offset = views[index].offset
-            self._shifted = self._shifted or offset != 0
+            self.shifted = self.shifted or offset != 0
             packed += (position + 1, b"L", offset)
-        self._kernel._set_arg_buf_pack_multi(tuple(packed))
+        self.kernel._set_arg_buf_pack_multi(tuple(packed))
 
-    def _set_scalars(self, scalars: Sequence) -> None:
+    def set_scalars(self, scalars: Sequence) -> None:
+        """Set the arguments that are numbers.
+
+        Raises
+        ------
+        OperatorError
+            One of them does not fit its dtype.
+        """
         packed: list[object] = []
         try:
             for position, code, index, kind in self._scalars:
                 packed += (position, code, kind(scalars[index]))
-            self._kernel._set_arg_buf_pack_multi(tuple(packed))
+            self.kernel._set_arg_buf_pack_multi(tuple(packed))
         except (OverflowError, ValueError, RuntimeError) as error:  # pyopencl's, out of range
             raise OperatorError(
                 f"{self.step.kernel}: one of the numbers {tuple(scalars)} does not fit the dtype of its "
@@ -182,6 +255,7 @@ class Plan:
         "_scratch_layouts",
         "_table_views",
         "_tables",
+        "at_once",
         "cache",
         "device",
         "finishes",
@@ -189,6 +263,7 @@ class Plan:
         "label",
         "layouts",
         "outputs",
+        "quick",
         "scratch",
         "steps",
     )
@@ -206,7 +281,7 @@ class Plan:
         self.outputs = tuple((tuple(shape), dtype) for shape, dtype in outputs)
         self.inputs = inputs
         self.scratch = tuple(scratch)
-        self.layouts = [Layout(shape, dtype) for shape, dtype in self.outputs]
+        self.layouts = tuple([Layout(shape, dtype) for shape, dtype in self.outputs])
         self._scratch_layouts = [Layout((nbytes,), dtypes.uint8) for nbytes in scratch]
         nothing = self.outputs and all(layout.size == 0 for layout in self.layouts)
         self._tables = [arg for step in self.steps for arg in step.args if isinstance(arg, Table)]
@@ -218,6 +293,12 @@ class Plan:
         self.finishes = False
         #: What profiles and statistics of memory call it: the op, or the ops that are merged.
         self.label = ""
+        #: The usual way through :meth:`run`, without its questions: inputs and scalars given, results in
+        #: new memory. None, and nothing done, where it is not open: an array lies elsewhere, launches wait,
+        #: or somebody observes the stream. The first run makes it.
+        self.quick: Quick = _no_quick
+        #: Whether calls are launched at once: none of them may wait for others (:mod:`clgrad.registry.bulk`).
+        self.at_once = False
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
 
@@ -242,14 +323,21 @@ class Plan:
         """
         if outputs is None:
             results = [View(Storage(stream, x.nbytes, self.label), 0, x) for x in self.layouts]
+            if self.quick is _no_quick:
+                self.quick = self._quick_way()
         else:
             results = list(outputs)
-        if len(self._table_views) < len(self._tables):
-            self._table_views = [_uploaded(stream, table.values) for table in self._tables]
-        views = [*inputs, *results, *self._table_views]
+        views = [*inputs, *results]
+        if self._tables:
+            if not self._table_views:
+                self._table_views = [_uploaded(stream, table.values) for table in self._tables]
+            views += self._table_views
         for layout in self._scratch_layouts:
             views.append(View(Storage(stream, layout.nbytes, self.label), 0, layout))
-        foreign = [v.storage.stream for v in views if v.storage.stream is not stream]
+        foreign = set()
+        for view in views:
+            if view.storage.stream is not stream:
+                foreign.add(view.storage.stream)
         for other in foreign:
             other.finish()
         observer = stream.observer
@@ -260,16 +348,19 @@ class Plan:
             try:
                 event = prepared.enqueue(queue, views, scalars)
             except cl.Error as error:
-                raise KernelError(
-                    f"kernel {prepared.step.kernel} cannot be launched with global size "
-                    f"{prepared.step.global_size}, local size {prepared.step.local_size}: {error}"
-                ) from error
+                raise prepared.refused(error) from error
             stream.count_launch(event)
             if observer is not None:
                 observer.launched(stream, self, prepared.step, views, event)
         if foreign:  # their pools may hand the memory out again, in another queue
             stream.finish()
         return results
+
+
+    def _quick_way(self) -> Quick:
+        if len(self._prepared) > 1 or not self._prepared or self._tables or self.scratch:
+            return _no_quick
+        return self._prepared[0].quick(self)
 
 
 def _uploaded(stream: Stream, values: np.ndarray) -> View:

@@ -63,10 +63,10 @@ def launch_product(stream: Stream, product: Product, plan: Plan, views: Sequence
 
 
 def _may_wait(stream: Stream, plan: Plan, views: Sequence[View]) -> bool:
-    may_wait = plan.cache.get("may wait")
-    if may_wait is None:
-        may_wait = plan.cache["may wait"] = plan.layouts[0].size >= FEWEST and _is_whole(plan, views)
-    if not may_wait or stream.bulk_size < 2:
+    if not plan.at_once and plan.cache.get("may wait") is None:
+        plan.cache["may wait"] = plan.layouts[0].size >= FEWEST and _is_whole(plan, views)
+        plan.at_once = not plan.cache["may wait"]
+    if plan.at_once or stream.bulk_size < 2:
         return False
     return all(view.storage.stream is stream for view in views)
 

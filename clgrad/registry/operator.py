@@ -282,28 +282,22 @@ class Operator:
 
         ``key`` holds what the plan depends on besides the op and the arrays' names, shapes and dtypes.
         """
-        views = [a._view for a in arrays]
-        full_key = (self, names, key, *[v.layout for v in views])
-        plan = stream.plans.get(full_key)
+        views: list[View] = []
+        full_key = [self, names, key]
+        for a in arrays:
+            view = a._view
+            views.append(view)
+            full_key.append(view.layout)
+        plan = stream.plans.get(tuple(full_key))
         if plan is None:
-            specs = [Spec(*view.layout) for view in views]
-            try:
-                plan = stream.plans[full_key] = self.make_plan(stream.device, names, specs, attributes)
-                plan.label = plan.label or self.label
-            except OverflowError as error:
-                raise OperatorError(
-                    f"{self.label}: sizes or steps are beyond 64 bits ({error}); accepted: smaller"
-                ) from error
-        if out is None:
-            results = [NDArray(v) for v in self._launch(plan, stream, names, views, attributes, scalars)]
+            plan = stream.plans[tuple(full_key)] = self._planned(stream, names, views, attributes)
+        if out is not None:
+            results = self._run_into(out, plan, stream, views, scalars)
+        elif plan.at_once:
+            made = plan.quick(stream, views, scalars) or plan.run(stream, views, scalars)
+            results = [NDArray(made[0])] if len(made) == 1 else [NDArray(v) for v in made]
         else:
-            results = self._check_out(out, plan.outputs, stream.device)
-            targets = [r._view for r in results]
-            if any(self._collide(view, target) for view in views for target in targets):
-                for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
-                    memory.copy(stream, made, target)
-            else:
-                plan.run(stream, views, scalars, targets)
+            results = [NDArray(v) for v in self._launch(plan, stream, names, views, attributes, scalars)]
         if tape.state.recording:
             node = self.record(names, arrays, attributes, results, plan)
             if node is not None:
@@ -313,8 +307,31 @@ class Operator:
             tape.state.launches.append((plan, handles))
         return results[0] if len(results) == 1 else results
 
+    def _planned(self, stream: Stream, names, views: Sequence[View], attributes: dict) -> Plan:
+        specs = [Spec(*view.layout) for view in views]
+        try:
+            plan = self.make_plan(stream.device, names, specs, attributes)
+        except OverflowError as error:
+            raise OperatorError(
+                f"{self.label}: sizes or steps are beyond 64 bits ({error}); accepted: smaller"
+            ) from error
+        plan.label = plan.label or self.label
+        return plan
+
+    def _run_into(self, out, plan: Plan, stream: Stream, views: Sequence[View], scalars) -> list[NDArray]:
+        """Run a plan with the results in given arrays."""
+        results = self._check_out(out, plan.outputs, stream.device)
+        targets = [r._view for r in results]
+        if any(self._collide(view, target) for view in views for target in targets):
+            for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
+                memory.copy(stream, made, target)
+        else:
+            plan.run(stream, views, scalars, targets)
+        return results
+
     def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
         """Enqueue the launches, or see that they will be; the results."""
+        plan.at_once = True
         return plan.run(stream, views, scalars)
 
     #: Whether the kernels write a position only after they have read it from every input.
@@ -345,25 +362,25 @@ class Operator:
                 break
         else:
             return None
-        inputs = tuple([a._entry or _constant(a) for a in arrays])
-        views = [a._view for a in (*arrays, *results)]
-        outputs = tuple([r._view.layout for r in results])
+        inputs, wanted, handles = [], [], []
+        for a in arrays:
+            entry = a._entry or tape.constant(a)
+            inputs.append(entry)
+            wanted.append(entry[0].needs_grad)
+            handles.append(a._view.storage.handle)
+        for r in results:
+            handles.append(r._view.storage.handle)
+        layouts = [r._view.layout for r in results] if plan is None else plan.layouts
+        stream, mask = arrays[0]._view.storage.stream, tuple(wanted)
         node = tape.Node(
-            self,
-            names,
-            attributes,
-            inputs,
-            outputs,
-            plan,
-            [v.storage.handle for v in views],
-            views[0].storage.stream.device,
+            self, names, attributes, tuple(inputs), layouts, plan, handles, stream.device, mask
         )
         if node.needs_grad:
-            saved = {
-                key: views[key] if key >= 0 else results[~key]._view
-                for key in self._keeps(names, node.wanted)
-            }
-            node.saved = _saved(saved, views[0].storage.stream)
+            keys = self._kept.get((names, mask))
+            if keys is None:
+                keys = self._keeps(names, mask)
+            views = {key: (arrays[key] if key >= 0 else results[~key])._view for key in keys}
+            node.saved = _saved(views, stream) if views else views
         for index, result in enumerate(results):
             result._entry = (node, index)
         return node
@@ -478,11 +495,6 @@ def _position(names: Sequence[str], name: str) -> int | None:
     return names.index(name) if name in names else None
 
 
-def _constant(a: NDArray) -> tuple:
-    a._entry = (tape.Constant(a._view.shape, a._view.dtype), 0)
-    return a._entry
-
-
 def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stream:
     """The calling thread's stream on the device that all the arrays share.
 
@@ -492,12 +504,12 @@ def stream_for(op: str, names: Sequence[str], arrays: Sequence[NDArray]) -> Stre
         The arrays lie on different devices.
     """
     first = arrays[0]._view.storage.stream
-    for i in range(1, len(arrays)):
-        other = arrays[i]
-        stream = other._view.storage.stream
+    for a in arrays:
+        stream = a._view.storage.stream
         if stream is not first and stream.device is not first.device:
+            other = names[next(i for i, b in enumerate(arrays) if b is a)]
             raise OperatorError(
-                f"{op}: {names[0]!r} is on {arrays[0].context} and {names[i]!r} on {other.context}; "
+                f"{op}: {names[0]!r} is on {arrays[0].context} and {other!r} on {a.context}; "
                 "accepted: one device (copy with as_in_context)"
             )
     return first if first.thread == get_ident() else memory.current_stream(first.device)

@@ -71,7 +71,7 @@ class Planned(Operator):
     def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:
         if self.finishes and plan.finishes:
             return [bulk.launch_product(stream, bulk.Product(self, names, attributes), plan, views)]
-        return plan.run(stream, views, scalars)
+        return super()._launch(plan, stream, names, views, attributes, scalars)
 
     def make_plan(self, device: Device, names, specs, attributes, epilogue: Epilogue | None = None) -> Plan:
         """Call the planner; it is not told the numbers, which change from run to run."""
