@@ -90,6 +90,27 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng([request.config.option.seed, test])
 
 
+class _Launches(list):
+    """Names of kernels that a stream enqueues, and how many arrays each stores (see memory.Observer)."""
+
+    def begin(self, *_) -> None:
+        pass
+
+    def launched(self, stream, plan, step, views, event) -> None:
+        self.append((step.kernel, len(plan.outputs)))
+
+    def copied(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Names of the kernels that this thread launches from now on, and how many arrays each stores."""
+    found = _Launches()
+    monkeypatch.setattr(memory.current_stream(current_context().device), "observer", found)
+    return found
+
+
 @pytest.fixture
 def ctx() -> Context:
     """The context that arrays go to by default."""

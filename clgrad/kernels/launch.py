@@ -89,7 +89,6 @@ def _quick_maker(
 
 def _no_quick(stream: Stream, inputs: Sequence[View], scalars: Sequence[float]) -> None:
     """The quick way of a plan that has none."""
-    return None
 
 
 def _defined(lines: Sequence[str], name: str, **scope) -> Callable:
@@ -297,7 +296,7 @@ class Plan:
         #: new memory. None, and nothing done, where it is not open: an array lies elsewhere, launches wait,
         #: or somebody observes the stream. The first run makes it.
         self.quick: Quick = _no_quick
-        #: Whether calls are launched at once: none of them may wait for others (:mod:`clgrad.registry.bulk`).
+        #: Whether calls never wait for others (:mod:`clgrad.registry.bulk`): found out by the first one.
         self.at_once = False
         #: Plans derived from this one (gradients), kept where they can be found without a key.
         self.cache: dict = {}
