@@ -175,7 +175,7 @@ class Node:
         "wanted",
     )
 
-    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, device, wanted):
+    def __init__(self, op, names, attributes, inputs, outputs, plan, handles, device, wanted=None):
         self.op = op
         self.device = device
         self.names = names
@@ -188,6 +188,8 @@ class Node:
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
+        if wanted is None:
+            wanted = tuple([source.needs_grad for source, _ in inputs])
         self.wanted = wanted
         self.needs_grad = True in wanted
 

@@ -126,7 +126,6 @@ class Function:
             None,
             tuple(a._view.storage.handle for a in (*inputs, *outputs)),
             outputs[0]._view.device,
-            tuple(source.needs_grad for source, _ in entries),
         )
         for index, output in enumerate(outputs):
             output._entry = (node, index)

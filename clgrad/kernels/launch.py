@@ -355,7 +355,6 @@ class Plan:
             stream.finish()
         return results
 
-
     def _quick_way(self) -> Quick:
         if len(self._prepared) > 1 or not self._prepared or self._tables or self.scratch:
             return _no_quick
