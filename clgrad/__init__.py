@@ -10,6 +10,7 @@ from clgrad import (
     engine,
     gluon,
     initializer,
+    kvstore,
     lr_scheduler,
     name,
     nd,
@@ -32,7 +33,7 @@ from clgrad.kernels.matmul_tensor import allow_tf32
 
 __version__ = "0.1.0"
 ndarray = nd
-init = initializer
+init, kv = initializer, kvstore
 
 __all__ = [
     "Context",
@@ -51,6 +52,8 @@ __all__ = [
     "gpu",
     "init",
     "initializer",
+    "kv",
+    "kvstore",
     "lr_scheduler",
     "memory_stats",
     "name",

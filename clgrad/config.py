@@ -19,6 +19,7 @@ variable                   meaning
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``;
                            ``memory=1000000`` lets arrays have so many bytes
+``DMLC_NUM_WORKER``        set by MXNet's launcher: how many processes train together (clgrad: 1)
 =========================  =========================================================================
 """
 
@@ -95,3 +96,8 @@ def limits() -> dict[str, int]:
             )
         result[key.strip()] = int(value)
     return result
+
+
+def workers() -> str:
+    """How many processes a launcher says that train together."""
+    return os.environ.get("DMLC_NUM_WORKER", "1")

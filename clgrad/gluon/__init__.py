@@ -1,9 +1,10 @@
 """Neural networks (``mx.gluon``), with MXNet's interface: blocks, parameters and layers."""
 
-from clgrad.gluon import contrib, nn
+from clgrad.gluon import contrib, nn, utils
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.gluon.trainer import Trainer
 
 __all__ = [
     "Block",
@@ -12,6 +13,8 @@ __all__ = [
     "HybridBlock",
     "Parameter",
     "ParameterDict",
+    "Trainer",
     "contrib",
     "nn",
+    "utils",
 ]

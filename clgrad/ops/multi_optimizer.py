@@ -94,6 +94,14 @@ def reset_arrays(*data, num_arrays=None):
 # Norms
 
 
+def _scaled(data, scale: float):
+    """The array times a number that lies on the device."""
+    return (data * scale,)
+
+
+multi_scale = MultiUpdate(_scaled, "_multi_scale", (), single=("scale",))
+
+
 @composite()
 def multi_sum_sq(*data, num_arrays=None):
     """The sum of squares of each array, as a vector; float32 for the 16-bit dtypes."""

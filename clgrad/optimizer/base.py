@@ -158,6 +158,11 @@ class Optimizer:
         counts = self._all_index_update_counts.setdefault(device_id, dict(self._initial_counts))
         self._index_update_count = counts
 
+    def _carry_counts(self) -> None:
+        """Have devices that come later begin where those that were there are: all step together."""
+        counts = list(self._all_index_update_counts.values())
+        self._initial_counts = max(counts, key=len, default={})
+
     def _update_count(self, index) -> None:
         """Count an update of a parameter, or of each of a list."""
         for i in index if isinstance(index, list | tuple) else (index,):

@@ -138,9 +138,7 @@ def restoration(optimizer: Optimizer, numbers: dict) -> Callable[[], None]:
     def restore() -> None:
         for owner, attributes in changes:
             vars(owner).update(attributes)
-        counts = list(optimizer._all_index_update_counts.values())
-        # Every device has stepped as often: one that was not there before begins where the others are.
-        optimizer._initial_counts = max(counts, key=len, default={})
+        optimizer._carry_counts()
         optimizer._set_current_context(0)
 
     return restore

@@ -1,0 +1,301 @@
+"""Trainer: an optimizer that steps the parameters of a net, on one device or several."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clgrad import files
+from clgrad.array import NDArray
+from clgrad.autograd import pause
+from clgrad.device import Context
+from clgrad.errors import (
+    AbsentError,
+    MXNetError,
+    OperatorError,
+    OperatorTypeError,
+    argument_error,
+)
+from clgrad.gluon.parameter import Parameter
+from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.kvstore import KVStore
+from clgrad.kvstore import create as create_store
+from clgrad.optimizer import Optimizer, Updater, get_updater
+from clgrad.optimizer import create as create_optimizer
+
+
+class StaleGradientError(MXNetError, UserWarning):
+    """A step would use a gradient that backward has not filled since the last one (MXNet: UserWarning)."""
+
+
+class Trainer:
+    """Steps parameters along their gradients.
+
+    Parameters
+    ----------
+    params : ParameterDict, dict or list of Parameter
+        Those of a net are its ``collect_params()``. They are initialised, if only deferred.
+    optimizer : str or Optimizer
+    optimizer_params : dict, optional
+        Arguments of the optimizer that a name stands for.
+    kvstore : str or KVStore, optional
+        What adds up gradients of several devices: 'device' (default), 'local', 'dist_sync' (of this process
+        alone). With None each device steps by its own.
+    compression_params : None
+        Refused otherwise: no gradient leaves the process.
+    update_on_kvstore : bool, optional
+        Whether the store steps its own copy of the parameters, which the devices then get. By default each
+        device steps its own, by the same sum.
+
+    Raises
+    ------
+    OperatorError
+        Parameters on different devices, or arguments beside an optimizer.
+    OperatorTypeError
+        Something else than parameters.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> net = mx.gluon.nn.Dense(1, in_units=2)
+    >>> net.initialize(mx.init.One())
+    >>> trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.5})
+    >>> with mx.autograd.record():
+    ...     loss = net(mx.nd.ones((4, 2))).sum()
+    >>> loss.backward()
+    >>> trainer.step(batch_size=4)
+    >>> net.weight.data().asnumpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params,
+        optimizer,
+        optimizer_params: Mapping[str, Any] | None = None,
+        kvstore: str | KVStore | None = "device",
+        compression_params: object = None,
+        update_on_kvstore: bool | None = None,
+    ):
+        self._params = _parameters(params)
+        if compression_params is not None:
+            raise AbsentError("Trainer: compression_params are given; no gradient leaves the process")
+        if not isinstance(kvstore, str | KVStore | None):
+            raise OperatorTypeError(f"Trainer: kvstore is {kvstore!r}; accepted: str, KVStore or None")
+        if update_on_kvstore and kvstore is None:
+            raise argument_error("Trainer", "update_on_kvstore", True, "False or None without a kvstore")
+        for parameter in self._params:
+            parameter._set_trainer(self)
+        self._contexts = self._find_contexts()
+        self._optimizer = self._made(optimizer, optimizer_params or {})
+        self._updaters = [get_updater(self._optimizer) for _ in self._contexts]
+        #: The optimizer's own factor of gradients, which the batch size divides.
+        self._scale = self._optimizer.rescale_grad
+        self._kvstore_given, self._update_on_kvstore = kvstore, bool(update_on_kvstore)
+        self._kvstore: KVStore | None = None
+        self._kv_initialized = False
+
+    def _made(self, given, arguments: Mapping[str, Any]) -> Optimizer:
+        by_index = dict(enumerate(self._params))
+        if not isinstance(given, Optimizer):
+            return create_optimizer(given, param_dict=by_index, **arguments)
+        if arguments:
+            accepted = "none beside an Optimizer, which has its own"
+            raise argument_error("Trainer", "optimizer_params", dict(arguments), accepted)
+        given.param_dict = by_index
+        return given
+
+    def _find_contexts(self) -> list[Context]:
+        """The devices of the parameters."""
+        contexts: list[Context] = []
+        for parameter in self._params:
+            found = parameter.list_ctx()
+            if contexts and found != contexts:
+                accepted = f"{contexts}, as those before"
+                raise argument_error("Trainer", f"parameter {parameter.name}", f"on {found}", accepted)
+            contexts = found
+        return contexts
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer."""
+        return self._optimizer
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step, before the factors of parameters."""
+        return self._optimizer.learning_rate
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Set the learning rate; refused where the optimizer has a scheduler."""
+        self._optimizer.set_learning_rate(lr)
+
+    # Steps
+
+    def step(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
+        """Add up the gradients of all devices, and step: gradients are divided by the batch size.
+
+        Parameters
+        ----------
+        batch_size : int or float
+            What gradients are divided by: how many examples the loss was summed over.
+        ignore_stale_grad : bool
+            Leave parameters as they are whose gradient backward has not filled since the last step.
+
+        Raises
+        ------
+        StaleGradientError
+            There is such a parameter; nothing has changed.
+        """
+        self._begin(batch_size)
+        fresh = self._fresh(ignore_stale_grad)
+        with pause():
+            self._allreduce_grads(fresh)
+            self._update(fresh)
+
+    def allreduce_grads(self) -> None:
+        """Add up the gradients of all devices, in place: for work on the sums before :meth:`update`."""
+        self._refuse_on_kvstore("allreduce_grads")
+        self._init_kvstore()
+        with pause():
+            self._allreduce_grads([i for i, p in enumerate(self._params) if p.grad_req != "null"])
+
+    def update(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
+        """Step by gradients that :meth:`allreduce_grads` has added up; see :meth:`step`."""
+        self._refuse_on_kvstore("update")
+        self._begin(batch_size)
+        fresh = self._fresh(ignore_stale_grad)
+        with pause():
+            self._update(fresh)
+
+    def _refuse_on_kvstore(self, method: str) -> None:
+        if self._update_on_kvstore:
+            raise OperatorError(f"Trainer.{method}: update_on_kvstore is True; accepted: False or None")
+
+    def _begin(self, batch_size: float) -> None:
+        if not batch_size > 0:
+            raise argument_error("Trainer.step", "batch_size", batch_size, "a number above 0")
+        self._optimizer.rescale_grad = self._scale / batch_size
+        self._init_kvstore()
+
+    def _fresh(self, ignore_stale_grad: bool) -> list[int]:
+        """The parameters to step, which have gradients that backward has filled."""
+        found = []
+        for i, parameter in enumerate(self._params):
+            if parameter.grad_req == "null":
+                continue
+            stale = [data for data in parameter.list_data() if not _variable(data).fresh]
+            if stale and not ignore_stale_grad:
+                raise StaleGradientError(
+                    f"Trainer.step: backward has not filled the gradient of parameter {parameter.name} on "
+                    f"{stale[0].context} since the last step; is it part of the loss? "
+                    "ignore_stale_grad=True leaves such parameters as they are"
+                )
+            if not stale:
+                found.append(i)
+        return found
+
+    def _allreduce_grads(self, members: Sequence[int]) -> None:
+        if self._kvstore is None:
+            return
+        for i in members:
+            parameter = self._params[i]
+            grads = parameter.list_grad()
+            self._kvstore.pushpull(i, grads, out=parameter.list_data() if self._update_on_kvstore else None)
+
+    def _update(self, members: Sequence[int]) -> None:
+        self._follow_contexts()
+        for position, updater in enumerate(self._updaters):
+            weights = [self._params[i].list_data()[position] for i in members]
+            if not self._update_on_kvstore:
+                grads = [self._params[i].list_grad()[position] for i in members]
+                updater(list(members), grads, weights)
+            for weight in weights:
+                _variable(weight).fresh = False
+
+    def _follow_contexts(self) -> None:
+        """Where parameters have moved, the states move with them."""
+        contexts = self._find_contexts()
+        if contexts == self._contexts:
+            return
+        before = self._updaters[0]
+        self._optimizer._carry_counts()
+        self._contexts, self._updaters = contexts, [get_updater(self._optimizer) for _ in contexts]
+        for updater in self._updaters:
+            updater.states = {i: _copied(state) for i, state in before.states.items()}
+            updater.states_synced = dict.fromkeys(updater.states, False)
+
+    def _init_kvstore(self) -> None:
+        """The store, where there is more than one device, or where it is asked for."""
+        if self._kv_initialized:
+            return
+        given = self._kvstore_given
+        if isinstance(given, str):
+            several = len(self._find_contexts()) > 1
+            made = create_store(given)
+            self._kvstore = made if several or self._update_on_kvstore or "dist" in made.type else None
+        else:
+            self._kvstore = given
+        if self._kvstore is not None:
+            if self._update_on_kvstore:
+                self._kvstore.set_optimizer(self._optimizer)
+            with pause():
+                for i, parameter in enumerate(self._params):
+                    if parameter.grad_req != "null":
+                        first = parameter.list_data() if self._update_on_kvstore else parameter.list_grad()
+                        self._kvstore.init(i, first[0])
+        self._kv_initialized = True
+
+    # States
+
+    def save_states(self, fname: str | os.PathLike) -> None:
+        """Write states and numbers of the optimizer to a file, whole or not at all.
+
+        Parameters
+        ----------
+        fname : str or path
+        """
+        files.replace(Path(fname), self._state_updaters()[0].get_states(dump_optimizer=True))
+
+    def load_states(self, fname: str | os.PathLike) -> None:
+        """Take states and numbers of the optimizer from a file that :meth:`save_states` wrote.
+
+        Raises
+        ------
+        MXNetError
+            The file is another, damaged, or of another class of optimizer; nothing has changed.
+        """
+        content = Path(fname).read_bytes()
+        for updater in self._state_updaters():
+            updater.set_states(content)
+
+    def _state_updaters(self) -> list[Updater]:
+        self._init_kvstore()
+        if self._update_on_kvstore and self._kvstore is not None:
+            return [self._kvstore._own_updater("states")]
+        return self._updaters
+
+
+def _variable(data: NDArray) -> Any:
+    """What says whether backward has filled the gradient of a parameter's array."""
+    return data._entry[0] if data._entry is not None else None
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(s) for s in state)
+    return state.copy() if isinstance(state, NDArray) else state
+
+
+def _parameters(params) -> list[Parameter]:
+    """Parameters, each once; those of a dictionary in the order of their names, as in MXNet."""
+    if isinstance(params, Mapping | ParameterDict):
+        params = [params[name] for name in sorted(params.keys())]
+    if not isinstance(params, list | tuple):
+        given = type(params).__name__
+        raise OperatorTypeError(f"Trainer: params is {given}; accepted: a dict or a list of Parameter")
+    for parameter in params:
+        if not isinstance(parameter, Parameter):
+            given = type(parameter).__name__
+            raise OperatorTypeError(f"Trainer: params holds {given}; accepted: Parameter")
+    return list(dict.fromkeys(params))
