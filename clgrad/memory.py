@@ -104,6 +104,8 @@ class Stream:
 
     def flush(self) -> None:
         """Enqueue the launches that wait; where that fails they go on waiting, for the next call."""
+        if self.waiting is None:
+            return
         with self.lock:
             waiting = self.waiting
             if waiting is not None:

@@ -88,18 +88,19 @@ class Saved:
         What stands for the array as long as it is not in memory (:class:`clgrad.registry.kept.Kept`).
     """
 
-    __slots__ = ("_kept", "_view", "version")
+    __slots__ = ("kept", "version", "view")
 
     def __init__(self, view: View, kept: Any = None):
-        self._view = view if kept is None else None
-        self._kept = kept
+        #: The array; None where something stands for it.
+        self.view = view if kept is None else None
+        self.kept = kept
         self.version = view.storage.version
 
     @property
     def formula(self) -> tuple[Any, int] | None:
         """What makes the array, and which of its results it is; None if the array is in memory."""
-        origin = None if self._kept is None else self._kept.origin
-        return None if origin is None else (origin, self._kept.number)
+        origin = None if self.kept is None else self.kept.origin
+        return None if origin is None else (origin, self.kept.number)
 
     def load(self, node: "Node", name: str) -> View:
         """The array, if nobody wrote to its memory since.
@@ -110,7 +111,7 @@ class Saved:
             The memory was written in place after the op read it.
         """
         was_stored = self.formula is None
-        view = self._view or self._kept.load()
+        view = self.view or self.kept.load()
         if was_stored and view.storage.version != self.version:
             raise AutogradError(
                 f"backward of {node.op.label}: the array {name!r} of shape {view.shape} was "
@@ -238,19 +239,29 @@ def next_order() -> int:
     return next(_order)
 
 
-def walk(heads: Sequence[tuple], since: int = 0) -> Iterator[Node]:
-    """The nodes that the entries ``(source, index)`` depend on, oldest first. Does not recurse.
+def walk(heads: Sequence[tuple], since: int = 0) -> list[Node]:
+    """The nodes that the entries ``(source, index)`` depend on, oldest first.
 
     Nodes of a lower order than ``since`` count as leaves.
     """
+    return reached(heads, since)[0]
+
+
+def reached(heads: Sequence[tuple], since: int = 0) -> tuple[list[Node], dict[Variable, None]]:
+    """As :func:`walk`, with the variables that they and the heads depend on. Does not recurse."""
     seen: dict[int, Node] = {}
+    variables: dict[Variable, None] = {}
     stack = [source for source, _ in heads]
     while stack:
         source = stack.pop()
-        if isinstance(source, Node) and source.order >= since and source.order not in seen:
-            seen[source.order] = source
-            stack.extend(parent for parent, _ in source.inputs)
-    return iter(seen[order] for order in sorted(seen))
+        if isinstance(source, Node):
+            if source.order >= since and source.order not in seen:
+                seen[source.order] = source
+                for parent, _ in source.inputs:
+                    stack.append(parent)
+        elif isinstance(source, Variable):
+            variables[source] = None
+    return [seen[order] for order in sorted(seen)], variables
 
 
 def show(array, file=None) -> None:

@@ -1559,6 +1559,29 @@ def test_backward_frees_the_saved_arrays(reference_counting_only):
     assert saved() is None
 
 
+def test_backward_frees_as_it_goes(reference_counting_only):
+    """When it comes to the first layers, it has let go of what the last ones kept."""
+    found = []
+
+    class First(Function):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, dy):
+            found.extend(storage() for storage in saved)
+            return dy
+
+    x = variable([[1, 2], [3, 4]])
+    with autograd.record():
+        first = First()(x)
+        loss = nd.square(nd.dot(nd.exp(first), nd.exp(first)))
+    saved = [weakref.ref(s.view.storage) for node in tape.walk([loss._entry]) for s in node.saved.values()]
+    del first
+    assert len(saved) > 2
+    loss.backward()
+    assert found == [None] * len(saved)
+
+
 def test_only_what_rules_read_is_kept(reference_counting_only):
     x = variable([1, 2])
     with autograd.record():

@@ -130,7 +130,7 @@ class Sweep:
         self._heads = as_list(heads)
         self._entries = [self._entry(position, head) for position, head in enumerate(self._heads)]
         self._seeds = self._checked_seeds(head_grads)
-        self._nodes = list(tape.walk(self._entries, since))
+        self._nodes, self._variables = tape.reached(self._entries, since)
         self._targets: set[tuple] = set(targets or ())
         #: None where every marked variable is a target.
         self._leading = None if targets is None else self._lead_to_targets()
@@ -182,7 +182,7 @@ class Sweep:
         self._gradients[entry] = gradient if known is None else table["add"](known, gradient)
 
     def run(self, retain_graph: bool, create_graph: bool) -> None:
-        """Visit the nodes from the newest to the oldest."""
+        """Visit the nodes from the newest to the oldest, and let go of what each has kept."""
         with Scope(bool(create_graph), bool(self._train_mode)):
             for entry, head, seed in zip(self._entries, self._heads, self._seeds, strict=True):
                 gradient = _ones(head) if seed is None else seed
@@ -194,23 +194,18 @@ class Sweep:
                         self._visit_fused(node)
                     else:
                         self._visit(node, create_graph)
+                if not retain_graph:
+                    node.saved = None
             self._end_chain()
-        if not retain_graph:
-            for node in self._nodes:
-                node.saved = None
 
     def _visit(self, node: Node, create_graph: bool) -> None:
         self._end_chain()
-        dys = [self._take((node, i)) for i in range(len(node.outputs))]
-        wanted = self._wanted(node)
-        if True not in wanted or dys.count(None) == len(dys):
+        dys = self._head_gradients(node)
+        wanted = node.wanted if self._leading is None else self._wanted(node)
+        if dys is None or True not in wanted:
             return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
-        dys = [
-            dy if dy is None else _expanded(dy, layout.shape)
-            for dy, layout in zip(dys, node.outputs, strict=True)
-        ]
         gradients = node.op.vjp(node, dys, wanted, create_graph)
         for i, gradient in gradients.items():
             self._accumulate(node.inputs[i], gradient)
@@ -218,13 +213,29 @@ class Sweep:
             seen = (*dys, *gradients.values())
             self._foreign.update(a._view.storage.serial for a in seen if a is not None)
 
+    def _head_gradients(self, node: Node) -> list[NDArray | None] | None:
+        """The gradients of a node's outputs, at their shapes; None where not one has arrived."""
+        dys: list[NDArray | None] = []
+        arrived = False
+        for i, layout in enumerate(node.outputs):
+            dy = self._take((node, i))
+            if dy is not None:
+                arrived = True
+                if dy._view.layout is not layout:
+                    dy = _expanded(dy, layout.shape)
+            dys.append(dy)
+        return dys if arrived else None
+
     def _visit_fused(self, node: Node) -> None:
         """Let generated kernels compute the gradients: where that pays, with those of other ops."""
-        entry, chain, wanted = (node, 0), self._chain, self._wanted(node)
+        entry, chain = (node, 0), self._chain
         if chain is not None and entry not in chain.waiting:
             self._end_chain()
             chain = None
-        if True not in wanted or (chain is None and entry not in self._gradients):
+        if chain is None and entry not in self._gradients:
+            return
+        wanted = node.wanted if self._leading is None else self._wanted(node)
+        if True not in wanted:
             return
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
@@ -294,14 +305,9 @@ class Sweep:
 
     def deliver(self) -> None:
         """Hand the gradients to the variables that the heads depend on."""
-        variables = {source for source, _ in self._entries if isinstance(source, Variable)}
-        for node in self._nodes:
-            for source, _ in node.inputs:
-                if type(source) is Variable:
-                    variables.add(source)
         serials = [g._view.storage.serial for g in self._gradients.values()]
         with pause():
-            for variable in variables:
+            for variable in self._variables:
                 gradient = self._gradients.get((variable, 0))
                 if variable.grad is None:
                     continue

@@ -55,6 +55,8 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
 
 def _aligned(reduced: NDArray, shape, axis, exclude) -> NDArray:
     """A reduction's result (or its gradient) with the reduced axes as size 1, ready to broadcast."""
+    if reduced.size == 1:  # it is that already
+        return reduced
     axes = reduced_axes("gradient", len(shape), axis, exclude)
     return with_shape(reduced, shape=kept_shape(shape, axes))
 

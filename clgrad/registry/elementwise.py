@@ -240,7 +240,10 @@ class Elementwise(Operator):
     def pattern(self, node: Node, wanted: Sequence[bool]) -> Pattern:
         """Which gradients are wanted, and what their rules read."""
         entries = node.inputs
-        first = tuple([entries.index(e) if w else None for e, w in zip(entries, wanted, strict=True)])
+        if len(entries) == 1:
+            first: tuple = (0,)
+        else:
+            first = tuple([entries.index(e) if w else None for e, w in zip(entries, wanted, strict=True)])
         found = node.plan.cache.get(first)
         if found is None:
             found = node.plan.cache[first] = Pattern(node, first)

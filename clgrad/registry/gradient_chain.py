@@ -69,31 +69,47 @@ class GradientChain:
         Whether nobody else holds the memory of ``dy``, so that it may become a variable's ``grad``.
     """
 
+    __slots__ = (
+        "_first",
+        "_found",
+        "_leaves",
+        "_nodes",
+        "_numbers",
+        "_origins",
+        "_owned",
+        "_patterns",
+        "_steps",
+        "_stream",
+        "_values",
+        "waiting",
+    )
+
     def __init__(self, stream: Stream, dy: View, owned: bool):
         self._stream = stream
         self._owned = owned
         self._nodes: list[Node] = []
         self._patterns: list[Pattern] = []
-        #: For each node: its plan, references of dy and the saved arrays, and for each target the inputs
-        #: that it stands for and what is known of it; and for results that are to be made again: the
+        #: For each node: its pattern, references of dy and the saved arrays, and of what is known of each
+        #: gradient that it gives (None if nothing is); and for results that are to be made again: the
         #: sequence of calls, and references of what it reads. With the layouts they determine the kernel.
         self._steps: list[tuple] = []
         #: What the sequences belong to, and the number of their first value.
         self._origins: dict[Origin, int] = {}
         self._numbers: list = []
         self._leaves: list[View] = []
+        self._found: dict[tuple, Reference] = {}
         self._values = 0
         #: The gradients that no node has taken yet.
         self.waiting: dict[Entry, Reference] = {}
         self._first = self._leaf(dy)
 
     def _leaf(self, view: View) -> Reference:
-        for i, known in enumerate(self._leaves):
-            same = known.storage is view.storage and known.offset == view.offset
-            if same and known.layout is view.layout:
-                return i
-        self._leaves.append(view)
-        return len(self._leaves) - 1
+        key = (view.storage, view.offset, view.layout)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = len(self._leaves)
+            self._leaves.append(view)
+        return found
 
     def takes(self, node: Node, pattern: Pattern) -> bool:
         """Whether a node whose gradient waits can join."""
@@ -101,19 +117,25 @@ class GradientChain:
             not pattern.reduced
             and node.outputs[0].shape == self._nodes[0].outputs[0].shape
             and len(self._nodes) < NODES
-            and len(self._leaves) + self._more_leaves(node, pattern) + len(pattern.full) <= LEAVES
             and len(self.waiting) + len(pattern.full) <= WAITING
+            and len(self._leaves) + self._more_leaves(node, pattern) + len(pattern.full) <= LEAVES
         )
 
     def _more_leaves(self, node: Node, pattern: Pattern) -> int:
         """How many arrays the rules may read besides those that are read already."""
-        saved = [node.keeps(key).formula for key in pattern.keys]
-        origins = {formula[0] for formula in saved if formula is not None} - self._origins.keys()
-        return saved.count(None) + sum(len(origin.leaves) for origin in origins)
+        stored = len(pattern.keys)
+        origins: set[Origin] = set()
+        for key in pattern.keys:
+            saved = node.keeps(key)
+            if saved.kept is not None and (formula := saved.formula) is not None:
+                stored -= 1
+                origins.add(formula[0])
+        return stored + sum(len(origin.leaves) for origin in origins - self._origins.keys())
 
     def _saved(self, node: Node, key: int) -> Reference:
         """What a rule reads: an array, or what a formula makes of some."""
-        formula = node.keeps(key).formula
+        saved = node.keeps(key)
+        formula = None if saved.kept is None else saved.formula
         if formula is None:
             return self._leaf(node.load(key, name_of(node, key)))
         origin, number = formula
@@ -130,42 +152,51 @@ class GradientChain:
 
         ``known`` holds what other users of the same arrays have given so far; what is used is taken out.
         """
-        dy = self.waiting.pop((node, 0)) if self._nodes else self._first
-        saved = [self._saved(node, key) for key in pattern.keys]
-        targets = []
+        waiting = self.waiting
+        step: list = [pattern, waiting.pop((node, 0)) if self._nodes else self._first]
+        for key in pattern.keys:
+            step.append(self._saved(node, key))
         for members in pattern.full:
             entry = node.inputs[members[0]]
-            prior = self.waiting.get(entry)
-            before = known.pop(entry, None) if prior is None else None
-            if before is not None:
+            prior = waiting.get(entry)
+            if prior is None and (before := known.pop(entry, None)) is not None:
                 prior = self._leaf(before._view)
-            targets.append((members, prior))
-            self.waiting[entry] = ~self._values
+            step.append(prior)
+            waiting[entry] = ~self._values
             self._values += 1
         self._nodes.append(node)
         self._patterns.append(pattern)
-        self._steps.append((node.plan, dy, *saved, *targets))
-        self._numbers += node.attributes.values()
+        self._steps.append(tuple(step))
+        if node.attributes:
+            self._numbers += node.attributes.values()
 
     def compute(self) -> dict[Entry, NDArray]:
         """Enqueue the launch, if one is needed; the gradients that have waited."""
-        outputs = tuple(
-            _Output(reference, _meta(entry), type(entry[0]) is Variable)
-            for entry, reference in self.waiting.items()
-        )
-        layouts = [view.layout for view in self._leaves]
-        key = (self._stream, self._owned, *self._steps, outputs, *layouts)
+        waiting, leaves = self.waiting, self._leaves
+        # Where each output's value comes from tells its layout as well, but not who takes it.
+        variables = [type(source) is Variable for source, _ in waiting]
+        layouts = [view.layout for view in leaves]
+        key = (self._stream, self._owned, *waiting.values(), *variables, *self._steps, *layouts)
         cache = self._nodes[0].plan.cache
         made = cache.get(key)
         if made is None:
-            made = cache[key] = self._make(outputs)
+            made = cache[key] = self._make()
         results: list[View] = []
         if made.plan is not None:
-            results = made.plan.run(self._stream, self._leaves, self._numbers)
-        arrays = [NDArray(results[p] if p >= 0 else self._leaves[~p]) for p in made.places]
-        return dict(zip(self.waiting, arrays, strict=True))
+            run = made.plan
+            results = run.quick(self._stream, leaves, self._numbers) or run.run(
+                self._stream, leaves, self._numbers
+            )
+        gradients = {}
+        for entry, place in zip(waiting, made.places, strict=True):
+            gradients[entry] = NDArray(results[place] if place >= 0 else leaves[~place])
+        return gradients
 
-    def _make(self, outputs: Sequence[_Output]) -> _Made:
+    def _make(self) -> _Made:
+        outputs = [
+            _Output(reference, _meta(entry), type(entry[0]) is Variable)
+            for entry, reference in self.waiting.items()
+        ]
         leaves = [expr.operand(i, view.layout.dtype) for i, view in enumerate(self._leaves)]
         scalars: list[np.dtype] = []
         values = self._evaluate(leaves, scalars)
@@ -214,10 +245,10 @@ class GradientChain:
                 scalars += numbers
                 continue
             (node, pattern), (dy, *rest) = next(nodes), references
-            saved, targets = rest[: len(pattern.keys)], rest[len(pattern.keys) :]
+            saved, priors = rest[: len(pattern.keys)], rest[len(pattern.keys) :]
             symbols = pattern.symbols(node, referred(dy), [referred(i) for i in saved], len(scalars))
             scalars += [node.outputs[0].dtype] * len(node.attributes)
-            for members, prior in targets:
+            for members, prior in zip(pattern.full, priors, strict=True):
                 parts = [pattern.value(node, i, symbols) for i in members]
                 value = parts[0]
                 for other in parts[1:]:

@@ -103,7 +103,7 @@ class Operator:
         self._read_signature(list(inspect.signature(function).parameters.values())[skip:])
         self.__doc__ = documentation.complete(self)
         self._kept: dict[tuple, tuple[int, ...]] = {}
-        self._found: dict[tuple, list[Callable]] = {}
+        self._found: dict[tuple, list[tuple[int, Rule, list[Callable]]]] = {}
         for key in (self.name, *self.aliases):
             if key in table:
                 raise ValueError(f"two ops are named {key}")
@@ -412,11 +412,10 @@ class Operator:
         This general form calls the rules with arrays; what they do is recorded under ``create_graph``.
         """
         gradients: dict[int, NDArray] = {}
-        for i, argument in enumerate(node.names):
-            rule = self.rule_for(argument) if wanted[i] else None
-            if rule is None or i in gradients:
+        for i, rule, finders in self._rules(node.names):
+            if not wanted[i] or i in gradients:
                 continue
-            result = rule.function(*[find(node, dys, i) for find in self._finders(rule, node.names)])
+            result = rule.function(*[find(node, dys, i) for find in finders])
             if len(rule.targets) == 1 and not isinstance(result, tuple):
                 gradients[i] = self._as_gradient(result, node, i)
                 continue
@@ -433,15 +432,17 @@ class Operator:
         shape, dtype = node.input_meta(i)
         return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=value)
 
-    def _finders(self, rule: Rule, names: tuple[str, ...]) -> list[Callable]:
-        """For each parameter of a rule, how to find what it stands for (see :class:`Rule`)."""
-        finders = self._found.get((rule, names))
-        if finders is None:
-            finders = [self._finder(need, names) for need in rule.needs]
-            self._found[rule, names] = finders
-        return finders
+    def _rules(self, names: tuple[str, ...]) -> list[tuple[int, Rule, list[Callable]]]:
+        """For each input that has a rule: its number, the rule, and how to find what that needs."""
+        found = self._found.get(names)
+        if found is None:
+            rules = [(i, self.rule_for(argument)) for i, argument in enumerate(names)]
+            found = [(i, r, [self._finder(n, names) for n in r.needs]) for i, r in rules if r is not None]
+            self._found[names] = found
+        return found
 
     def _finder(self, need: str, names: tuple[str, ...]) -> Callable:
+        """How to find what a parameter of a rule stands for (see :class:`Rule`)."""
         if need == "dy":
             return lambda node, dys, i: dys[0]
         if need == "dys":
