@@ -20,6 +20,8 @@ from clgrad import (
     test_utils,
 )
 from clgrad.accounting import MemoryStats, empty_cache, memory_stats, reset_peak
+from clgrad.capturing import capture
+from clgrad.deferred import host
 from clgrad.device import (
     Context,
     cpu,
@@ -42,6 +44,7 @@ __all__ = [
     "allow_tf32",
     "autograd",
     "base",
+    "capture",
     "context",
     "cpu",
     "current_context",
@@ -50,6 +53,7 @@ __all__ = [
     "engine",
     "gluon",
     "gpu",
+    "host",
     "init",
     "initializer",
     "kv",

@@ -29,6 +29,10 @@ class AutogradError(MXNetError):
     """Recording, ``backward`` or ``grad`` was used in a way that has no meaning."""
 
 
+class CaptureError(MXNetError):
+    """A captured function does what a replay cannot repeat; the message names the line."""
+
+
 class AbsentError(MXNetError, NotImplementedError):
     """A name or a feature of MXNet that clgrad does not have; the message says why."""
 

@@ -57,6 +57,25 @@ class Observer(Protocol):
         """An array was copied: ``what`` is ``"upload"``, ``"download"`` or ``"copy"``."""
 
 
+class Recorder(Protocol):
+    """What keeps the work of a stream while a function is captured (:mod:`clgrad.graph`)."""
+
+    def launched(self, plan: Any, inputs: Sequence["View"], outputs: Sequence["View"], numbers) -> Sequence:
+        """Keep a plan's launches; the numbers as kernels take them."""
+
+    def copied(self, source: "View", target: "View") -> None:
+        """Keep a copy."""
+
+    def uploaded(self, host: np.ndarray, target: "View") -> None:
+        """Numbers from the host were written to an array."""
+
+    def swapped(self, one: "Storage", other: "Storage") -> None:
+        """Two storages have exchanged their memory."""
+
+    def refuse_read(self) -> None:
+        """Raise: a value is about to be read on the host."""
+
+
 class Reader(Protocol):
     """Something that will read a storage, and wants to know before it is written to."""
 
@@ -85,6 +104,8 @@ class Stream:
         #: wait, but any thread may enqueue them: both do so under the lock.
         self.waiting: Waiting | None = None
         self.bulk_size: int = getattr(_threads, "bulk_size", BULK_SIZE)
+        #: Keeps what is enqueued while a function is captured.
+        self.recorder: Recorder | None = None
         self.lock = threading.RLock()
         #: Whoever is told of what is enqueued, if anybody is.
         self.observer: Observer | None = None if _observe is None else _observe(self)
@@ -331,6 +352,9 @@ if hasattr(os, "register_at_fork"):
 
 _serials = itertools.count(1)
 
+#: How often storages have exchanged their memory: whoever has set a kernel's arguments looks at it.
+swaps = 0
+
 
 class Storage:
     """A block of device memory.
@@ -363,6 +387,14 @@ class Storage:
         self.serial = next(_serials)
         self._readers: weakref.WeakSet[Reader] | None = None
 
+    def twin(self) -> "Storage":
+        """Another storage of the same memory, to tell two ways of reaching it apart."""
+        twin = Storage.__new__(Storage)
+        for slot in ("stream", "nbytes", "label", "buffer", "handle", "version", "_readers"):
+            setattr(twin, slot, getattr(self, slot))
+        twin.serial = next(_serials)
+        return twin
+
     def add_reader(self, reader: "Reader") -> None:
         """Let something know before the memory is written to, as long as it is there."""
         if self._readers is None:
@@ -380,7 +412,11 @@ class Storage:
 
     def swap(self, other: "Storage") -> None:
         """Exchange the memory of two storages of one size and stream."""
+        global swaps
         self.stream.flush()
+        if self.stream.recorder is not None:
+            self.stream.recorder.swapped(self, other)
+        swaps += 1
         self.buffer, other.buffer = other.buffer, self.buffer
         self.handle, other.handle = other.handle, self.handle
         self.label, other.label = other.label, self.label
@@ -499,12 +535,16 @@ def upload(stream: Stream, host: np.ndarray, view: View) -> None:
                 dst_offset=view.offset * view.dtype.itemsize,
                 is_blocking=True,
             )
+            if stream.recorder is not None:
+                stream.recorder.uploaded(host, view)
             if stream.observer is not None:
                 stream.observer.copied(stream, "upload", view, event)
 
 
 def download(stream: Stream, view: View) -> np.ndarray:
     """The view's elements as a new numpy array; waits for the device."""
+    if stream.recorder is not None:
+        stream.recorder.refuse_read()
     host = np.empty(view.shape, view.dtype)
     if view.size:
         with _on(stream, view):

@@ -6,7 +6,7 @@ Truth values are 0 and 1 in the dtype that was compared, as in MXNet.
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -247,9 +247,35 @@ def _nodes(roots: Iterable[Expr]) -> Iterator[Expr]:
             stack.extend((a, False) for a in node.args)
 
 
+def rewritten(roots: Iterable[Expr], leaf: Callable[[Expr], Expr | int]) -> list[Expr]:
+    """The expressions with other operands and scalars.
+
+    ``leaf`` is asked for what comes in the place of each ``input`` and ``scalar``; and of each ``lookup``,
+    whose address stays, for the slot of the operand.
+    """
+    made: dict[int, Expr] = {}
+    roots = list(roots)
+    for node in _nodes(roots):
+        if node.function in ("input", "scalar"):
+            replaced = leaf(node)
+            assert isinstance(replaced, Expr), "only a lookup is given a slot"
+        else:
+            payload = leaf(node) if node.function == "lookup" else node.payload
+            args = tuple([made[id(a)] for a in node.args])
+            same = payload == node.payload and all(a is b for a, b in zip(args, node.args, strict=True))
+            replaced = node if same else Expr(node.function, node.dtype, args, payload)
+        made[id(node)] = replaced
+    return [made[id(root)] for root in roots]
+
+
 def inputs_of(roots: Iterable[Expr]) -> set[int]:
     """Slots of the array and index operands that the expressions read."""
     return {node.payload for node in _nodes(roots) if node.function in ("input", "lookup")}
+
+
+def looked_up(roots: Iterable[Expr]) -> set[int]:
+    """Slots of the array operands that the expressions read at computed addresses."""
+    return {node.payload for node in _nodes(roots) if node.function == "lookup"}
 
 
 def size(roots: Iterable[Expr]) -> int:

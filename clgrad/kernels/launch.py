@@ -20,7 +20,7 @@ from clgrad.kernels import program
 from clgrad.memory import Layout, Storage, Stream, View, empty, upload
 
 # The public wrapper re-checks its arguments on each call; what it calls is this.
-_enqueue = _cl.enqueue_nd_range_kernel
+enqueue = _cl.enqueue_nd_range_kernel
 
 
 #: Enqueues a plan's launch, given the stream, input views and scalars; returns views of new memory.
@@ -49,7 +49,7 @@ def _buffer_setter(
 @functools.cache
 def _quick_maker(
     arrays: tuple[tuple[int, int], ...], inputs: int, outputs: int, has_scalars: bool
-) -> Callable[["_Prepared", Sequence[Layout], str], Quick]:
+) -> Callable[["Prepared", Sequence[Layout], str], Quick]:
     """What makes :attr:`Plan.quick` of a plan of one launch, with so many arrays.
 
     Generated as well: what is left between a call and its launch is to take memory for the results, to set
@@ -71,6 +71,8 @@ def _quick_maker(
         *(f"        if s{i}.stream is not stream: return None" for i in given),
         "        if stream.waiting is not None or stream.observer is not None:",
         "            return None",
+        "        if stream.recorder is not None:",
+        "            return None",
         *(f"        s{i} = Storage(stream, layout{i}.nbytes, label)" for i in made),
         "        try:",
         f"            set_buffers(({buffers}))",
@@ -84,7 +86,7 @@ def _quick_maker(
         f"        return [{views}]",
         "    return quick",
     ]
-    return _defined(lines, "make", Storage=Storage, View=View, Error=cl.Error, enqueue=_enqueue)
+    return _defined(lines, "make", Storage=Storage, View=View, Error=cl.Error, enqueue=enqueue)
 
 
 def _no_quick(stream: Stream, inputs: Sequence[View], scalars: Sequence[float]) -> None:
@@ -151,7 +153,7 @@ class Step:
     traffic: int | None = None
 
 
-class _Prepared:
+class Prepared:
     """A step with its own kernel object, whose fixed arguments are already set."""
 
     __slots__ = ("_arrays", "_scalars", "_set_buffers", "kernel", "shifted", "step")
@@ -196,13 +198,18 @@ class _Prepared:
         )
 
     def enqueue(self, queue: cl.CommandQueue, views: Sequence[View], scalars: Sequence) -> cl.Event:
-        shifted = self._set_buffers(self.kernel, views)
-        if shifted or self.shifted:
-            self.set_offsets(views)
+        """Set the arguments that change, and launch."""
+        self.bind(views)
         if self._scalars:
             self.set_scalars(scalars)
         step = self.step
-        return _enqueue(queue, self.kernel, step.global_size, step.local_size)
+        return enqueue(queue, self.kernel, step.global_size, step.local_size)
+
+    def bind(self, views: Sequence[View]) -> None:
+        """Set the arguments that are arrays: inputs, outputs, tables, then scratch memory."""
+        shifted = self._set_buffers(self.kernel, views)
+        if shifted or self.shifted:
+            self.set_offsets(views)
 
     def set_offsets(self, views: Sequence[View]) -> None:
         """Set the offset arguments, of the inputs and then the results."""
@@ -258,10 +265,12 @@ class Plan:
         "cache",
         "device",
         "finishes",
+        "formula",
         "inputs",
         "label",
         "layouts",
         "outputs",
+        "product",
         "quick",
         "scratch",
         "steps",
@@ -286,8 +295,13 @@ class Plan:
         self._tables = [arg for step in self.steps for arg in step.args if isinstance(arg, Table)]
         self._table_views: list[View] = []
         self._prepared = [
-            _Prepared(device, s, inputs, len(outputs), self._tables) for s in self.steps if not nothing
+            Prepared(device, s, inputs, len(outputs), self._tables) for s in self.steps if not nothing
         ]
+        #: What it computes, where that is a formula: a :class:`clgrad.kernels.map.Formula` or a
+        #: :class:`clgrad.kernels.reduce.Formula`. Who merges plans makes a new one of theirs.
+        self.formula: Any = None
+        #: What plans it again with an epilogue, if it is a product that ``finishes``.
+        self.product: Any = None
         #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
         self.finishes = False
         #: What profiles and statistics of memory call it: the op, or the ops that are merged.
@@ -326,11 +340,11 @@ class Plan:
                 self.quick = self._quick_way()
         else:
             results = list(outputs)
+        if stream.recorder is not None:
+            scalars = stream.recorder.launched(self, inputs, results, scalars)
         views = [*inputs, *results]
         if self._tables:
-            if not self._table_views:
-                self._table_views = [_uploaded(stream, table.values) for table in self._tables]
-            views += self._table_views
+            views += self.table_views(stream)
         for layout in self._scratch_layouts:
             views.append(View(Storage(stream, layout.nbytes, self.label), 0, layout))
         foreign = set()
@@ -361,7 +375,37 @@ class Plan:
         return self._prepared[0].quick(self)
 
 
+    # For those who launch it in their own way (clgrad.graph)
+
+    def table_views(self, stream: Stream) -> list[View]:
+        """The plan's tables in memory."""
+        if not self._table_views:
+            self._table_views = [_uploaded(stream, table.values) for table in self._tables]
+        return self._table_views
+
+    def prepared(self) -> list[Prepared]:
+        """The launches again, each with a kernel object of its own."""
+        return [
+            Prepared(self.device, x.step, self.inputs, len(self.outputs), self._tables)
+            for x in self._prepared
+        ]
+
+    @property
+    def scratch_layouts(self) -> list[Layout]:
+        """The temporary buffers."""
+        return self._scratch_layouts
+
+    @property
+    def launches(self) -> int:
+        """How many launches there are; none where the results have no elements."""
+        return len(self._prepared)
+
+
 def _uploaded(stream: Stream, values: np.ndarray) -> View:
     view = empty(stream, values.shape, values.dtype, "table")
-    upload(stream, values, view)
+    recorder, stream.recorder = stream.recorder, None  # it belongs to the plan, not to what is captured
+    try:
+        upload(stream, values, view)
+    finally:
+        stream.recorder = recorder
     return view

@@ -39,6 +39,16 @@ class Output:
     operand: Operand
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a plan computes, for those who make one of several: the arguments of :func:`plan`."""
+
+    shape: tuple[int, ...]
+    outputs: tuple[Output, ...]
+    operands: tuple[Operand, ...]
+    scalars: tuple[np.dtype, ...]
+
+
 def plan(
     device: Device,
     name: str,
@@ -73,7 +83,9 @@ def plan(
     count = sum(o.dtype is not None for o in operands)
     if math.prod(shape) == 0:
         return Plan(device, [], allocations, count)
-    return Plan(device, [step(device, name, shape, outputs, operands, scalars)], allocations, count)
+    made = Plan(device, [step(device, name, shape, outputs, operands, scalars)], allocations, count)
+    made.formula = Formula(shape, tuple(outputs), tuple(operands), tuple(scalars))
+    return made
 
 
 def _storage(operand: Operand) -> np.dtype:

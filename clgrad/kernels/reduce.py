@@ -39,6 +39,18 @@ PANEL_BYTES, PANEL_ROWS, PANEL_ELEMENTS, PANEL_VECTORS = 16384, 8, 1 << 19, 4
 DEVIATION = 20
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a plan computes, for those who put more into its kernel: the arguments of :func:`plan`."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    reductions: tuple[Reduction, ...]
+    operands: tuple[Operand, ...]
+    scalars: tuple[np.dtype, ...]
+    out_shape: tuple[int, ...]
+
+
 def plan(
     device: Device,
     name: str,
@@ -56,9 +68,28 @@ def plan(
     the kept axes where not given; ``sources`` says which input holds each array operand, by default the
     inputs in order. Reducing nothing gives the identity (0 for a sum).
     """
+    kept_shape = tuple(n for a, n in enumerate(shape) if a not in axes)
+    out_shape = kept_shape if out_shape is None else out_shape
+    made = _plan(device, name, shape, axes, reductions, operands, scalars, out_shape, sources)
+    if made.steps and sources is None and not any(r.part for r in reductions):
+        parts = tuple(shape), tuple(axes), tuple(reductions), tuple(operands), tuple(scalars)
+        made.formula = Formula(*parts, out_shape)
+    return made
+
+
+def _plan(
+    device: Device,
+    name: str,
+    shape: Sequence[int],
+    axes: Sequence[int],
+    reductions: Sequence[Reduction],
+    operands: Sequence[Operand],
+    scalars: Sequence[np.dtype],
+    out_shape: tuple[int, ...],
+    sources: Sequence[In] | None,
+) -> Plan:
     kept = [a for a in range(len(shape)) if a not in axes]
     kept_shape = tuple(shape[a] for a in kept)
-    out_shape = kept_shape if out_shape is None else out_shape
     allocations = [(out_shape, r.dtype) for r in reductions]
     if sources is None:
         sources = [In(i) for i in range(sum(o.dtype is not None for o in operands))]

@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 
+from clgrad import deferred
 from clgrad.device import Context, Device, current_context
 from clgrad.errors import AutogradError
 from clgrad.kernels import random
@@ -34,24 +35,29 @@ class Generator:
         """Start over from a seed, on one device, or on all there are and will be."""
         if self._logs.repeating is not None:
             return  # what is repeated has done so, and others have drawn since
+        deferred.host(self._reset, int(seed), device)
+
+    def _reset(self, seed: int, device: Device | None) -> None:
         with self._lock:
             if device is None:
                 self._states.clear()
-                self._seed = int(seed)
+                self._seed = seed
             else:
-                self._states[device] = [int(seed), 0]
+                self._states[device] = [seed, 0]
 
     def next(self, ctx: Context | None = None) -> dict[str, int]:
         """Seed and number of the next draw on a device (by default the current one), as ops take them."""
-        drawn = self._draw(ctx) if self._logs.repeating is None else next(self._logs.repeating, None)
+        if self._logs.repeating is None:
+            drawn = deferred.host(self._draw, (ctx or current_context()).device)
+        else:
+            drawn = next(self._logs.repeating, None)
         if drawn is None:
             raise _differs("more")
         for noted in self._logs.noting:
             noted.append(drawn)
         return drawn
 
-    def _draw(self, ctx: Context | None) -> dict[str, int]:
-        device = (ctx or current_context()).device
+    def _draw(self, device: Device) -> dict[str, int]:
         with self._lock:
             state = self._states.get(device)
             if state is None:

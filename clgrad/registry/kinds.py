@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from clgrad.array import NDArray
+from clgrad.deferred import Number
 from clgrad.device import Context
 from clgrad.errors import OperatorTypeError
 from clgrad.registry.glossary import ARRAYS, VALUES
@@ -43,6 +44,8 @@ def _real(value) -> float:
         return value
     if isinstance(value, np.integer | np.floating | np.bool_):
         return value.item()
+    if isinstance(value, Number):  # of a function that is being captured: it may change
+        return value  # type: ignore[return-value]
     if isinstance(value, numbers.Real):  # a fraction
         return float(value)
     raise TypeError

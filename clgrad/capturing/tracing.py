@@ -1,0 +1,202 @@
+"""Running a function while its work on the device is recorded."""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clgrad import tape
+from clgrad.array import NDArray
+from clgrad.capturing import trees
+from clgrad.deferred import Number, Numbers
+from clgrad.errors import CaptureError
+from clgrad.graph.ir import Copy, Graph, Instruction, Value
+from clgrad.graph.recorder import Recorder
+from clgrad.memory import Storage, Stream, View
+
+
+class _Severed(tape.Constant):
+    """Stands for the recorded history of an argument, which a replay cannot reach."""
+
+    @property
+    def needs_grad(self) -> bool:  # type: ignore[override]
+        """Raise: a gradient would have to flow there."""
+        raise CaptureError(
+            "a captured function records what it does with an argument that is itself part of a recorded "
+            "graph; accepted: arguments outside of graphs (x.detach()), or a call while recording"
+        )
+
+
+@dataclass
+class Call:
+    """A call of a captured function, its arguments taken apart.
+
+    Attributes
+    ----------
+    args, kwargs
+        As they were given.
+    arrays : list of NDArray
+    numbers : list of float
+    """
+
+    args: tuple
+    kwargs: dict
+    arrays: list[NDArray]
+    numbers: list[float]
+
+    def views(self) -> list[View]:
+        """Where the blocks of a graph's arguments lie: one for each storage of arrays and gradients."""
+        views = [a._view for a in self.arrays]
+        if any(a._entry is not None for a in self.arrays):
+            views += [g._view for a in self.arrays if (g := a.grad) is not None]
+        if len(views) < 2:
+            return views
+        return list({id(v.storage): v for v in reversed(views)}.values())[::-1]
+
+
+@dataclass
+class Trace:
+    """What a call has done.
+
+    Attributes
+    ----------
+    graph : Graph
+    result : object
+        What the function returned; arrays are in ``graph.outputs``, in the order of their places here.
+    uploads : list of (bytes, line)
+        What came from the host.
+    kept : list of str
+        Lines where arrays were made that outlive the call without being returned.
+    shares : bool
+        Whether the function reaches an argument's memory by itself as well.
+    """
+
+    graph: Graph
+    result: Any
+    uploads: list[tuple[bytes, str]]
+    kept: list[str]
+    shares: bool
+
+    def difference(self, other: "Trace") -> str | None:
+        """Where another call has done something else; None if it has not."""
+        mine, theirs = self.graph.instructions, other.graph.instructions
+        for a, b in zip(mine, theirs, strict=False):
+            if not _same(a, b):
+                return f"{a.line}: {_described(a)}; then {b.line}: {_described(b)}"
+        if len(mine) != len(theirs):
+            longer = max(mine, theirs, key=len)[min(len(mine), len(theirs))]
+            return f"{longer.line}: {_described(longer)}, once only"
+        for (content, line), (others, _) in zip(self.uploads, other.uploads, strict=False):
+            if content != others:
+                return f"{line}: numbers from the host that were others the last time"
+        same = _same_values(self.graph.outputs, other.graph.outputs)
+        if not same or not self.graph.numbers.same_as(other.graph.numbers) or not _alike(self, other):
+            return "what it returned"
+        return None
+
+
+def _described(instruction: Instruction) -> str:
+    return f"{instruction.name} with the numbers {list(instruction.numbers)}"
+
+
+def _same(a: Instruction, b: Instruction) -> bool:
+    if isinstance(a, Copy) or isinstance(b, Copy):
+        return type(a) is type(b) and _same_values((*a.reads, *a.writes), (*b.reads, *b.writes))
+    return (
+        a.plan is b.plan
+        and _same_values((*a.reads, *a.writes), (*b.reads, *b.writes))
+        and [_known(n) for n in a.numbers] == [_known(n) for n in b.numbers]
+    )
+
+
+def _known(number: Any) -> tuple:
+    return ("place", number.place) if isinstance(number, Number) else ("value", number)
+
+
+def _same_values(some: Sequence[Value], others: Sequence[Value]) -> bool:
+    return len(some) == len(others) and all(
+        a.start == b.start
+        and a.layout is b.layout
+        and a.block.kind == b.block.kind
+        and (a.block.number == b.block.number or a.block.kind == "outer")
+        and (a.block.kind != "outer" or a.block.is_constant or a.block.storage is b.block.storage)
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def _alike(a: Trace, b: Trace) -> bool:
+    def plain(trace: Trace) -> list:
+        found: list = []
+        for leaf in trees.leaves(trace.result):
+            if isinstance(leaf, (*trees.PLAIN, float)):
+                found.append((type(leaf), leaf))
+            else:
+                found.append(trees.Same(leaf) if not isinstance(leaf, Number) else ("place", leaf.place))
+        return found
+
+    return plain(a) == plain(b)
+
+
+def trace(function: Callable, call: Call, stream: Stream, returned: Sequence = ()) -> tuple[Any, Trace]:
+    """Call the function and record what it enqueues.
+
+    ``returned`` is what functions on the host have returned already for this call.
+
+    Returns
+    -------
+    object
+        What the function returned, its arrays outside of any graph.
+    Trace
+
+    Raises
+    ------
+    CaptureError
+        The function does what cannot be replayed.
+    """
+    stream.flush()
+    twins: dict[int, tuple[Storage, Storage]] = {}
+    numbers = Numbers(returned)
+    floats = iter([numbers.argument(n) for n in call.numbers])
+    proxies = iter([_proxy(a, twins) for a in call.arrays])
+
+    def replaced(leaf: Any) -> Any:
+        return next(proxies) if type(leaf) is NDArray else next(floats)
+
+    args, kwargs = trees.put_together(call.args, replaced), trees.put_together(call.kwargs, replaced)
+    gradients = {id(g._view.storage) for array in call.arrays if (g := array.grad) is not None}
+    recorder = Recorder(stream, numbers)
+    for view in call.views():
+        original, twin = twins.get(id(view.storage), (view.storage, view.storage))
+        is_gradient = id(original) in gradients
+        recorder.argument(view, [twin, original] if is_gradient else [twin])
+    bulk_size, stream.bulk_size, stream.recorder = stream.bulk_size, 0, recorder
+    try:
+        with numbers:
+            result = function(*args, **kwargs)
+    finally:
+        stream.recorder, stream.bulk_size = None, bulk_size
+        for original, twin in twins.values():
+            original.version += twin.version - original.version
+    back = {id(twin): original for original, twin in twins.values()}
+    views = [a._view for a in trees.leaves(result) if type(a) is NDArray]
+    graph = recorder.finish(views)
+    views = [View(back.get(id(v.storage), v.storage), v.offset, v.layout) for v in views]
+    fresh = iter([NDArray(v) for v in views])
+    result = trees.put_together(result, lambda leaf: next(fresh) if type(leaf) is NDArray else leaf)
+    kept = recorder.kept_outside(views)  # what is still held now is held by somebody else
+    if kept and gc.collect():
+        kept = recorder.kept_outside(views)
+    shares = any(recorder.reaches(o) for o, _ in twins.values() if id(o) not in gradients)
+    shape = trees.put_together(result, lambda leaf: trees.ARRAY if type(leaf) is NDArray else leaf)
+    plain = trees.put_together(result, lambda leaf: leaf.value if isinstance(leaf, Number) else leaf)
+    return plain, Trace(graph, shape, recorder.uploads, kept, shares)
+
+
+def _proxy(array: NDArray, twins: dict[int, tuple[Storage, Storage]]) -> NDArray:
+    """The argument as the function gets it: the same memory, told apart from what it reaches otherwise."""
+    view, entry = array._view, array._entry
+    storage = view.storage
+    twin = twins.setdefault(id(storage), (storage, storage.twin()))[1]
+    if entry is not None and isinstance(entry[0], tape.Node):
+        entry = (_Severed(view.shape, view.dtype), 0)
+    return NDArray(View(twin, view.offset, view.layout), entry)

@@ -1,0 +1,107 @@
+"""Arguments and results taken apart: arrays and numbers, which may change, and what must stay."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from clgrad.array import NDArray
+from clgrad.deferred import Number
+from clgrad.errors import CaptureError
+
+#: Types whose values are compared; a graph holds for one value.
+PLAIN = (
+    bool,
+    int,
+    str,
+    bytes,
+    complex,
+    type(None),
+    np.dtype,
+    type,
+    slice,
+    type(Ellipsis),
+    np.integer,
+    np.bool_,
+)
+
+
+class _ArrayPlace:
+    """Stands for an array in what a function returns."""
+
+    def __repr__(self) -> str:
+        return "ARRAY"
+
+
+ARRAY = _ArrayPlace()
+
+
+class Same:
+    """Compares an object by identity, whatever its class says."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: object):
+        self.what = what
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.what is other.what
+
+    def __hash__(self) -> int:
+        return id(self.what)
+
+
+def take_apart(value: Any, arrays: list[NDArray], numbers: list[float]) -> Any:
+    """Collect the arrays and floats of nested tuples, lists and dicts; what remains, hashable.
+
+    Raises
+    ------
+    CaptureError
+        There is a numpy array, whose elements a replay could not see.
+    """
+    kind = type(value)
+    if kind is NDArray:
+        arrays.append(value)
+        return value._view.layout
+    if kind is float or isinstance(value, np.floating):
+        numbers.append(float(value))
+        return float
+    if isinstance(value, slice):
+        return (slice, value.start, value.stop, value.step)
+    if isinstance(value, PLAIN):
+        return (kind, value)
+    if kind in (list, tuple):
+        return (kind, *[take_apart(v, arrays, numbers) for v in value])
+    if kind is dict:
+        return (dict, *[(k, take_apart(v, arrays, numbers)) for k, v in value.items()])
+    if isinstance(value, np.ndarray):
+        raise CaptureError(
+            "capture: an argument is a numpy array, which lies on the host; accepted: NDArray (mx.nd.array)"
+        )
+    return Same(value)
+
+
+def put_together(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """The nested value with ``replace`` of each array, :data:`ARRAY` and real number in its place."""
+    kind = type(value)
+    if kind is NDArray or kind is float or isinstance(value, np.floating | Number | _ArrayPlace):
+        return replace(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return kind(*[put_together(v, replace) for v in value])
+    if isinstance(value, list | tuple):
+        return kind([put_together(v, replace) for v in value])
+    if isinstance(value, dict):
+        return {k: put_together(v, replace) for k, v in value.items()}
+    return value
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The arrays, numbers and other objects of a nested value."""
+    if isinstance(value, list | tuple):
+        for member in value:
+            yield from leaves(member)
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from leaves(member)
+    else:
+        yield value

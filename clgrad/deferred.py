@@ -1,0 +1,339 @@
+"""Numbers that are computed anew each time a captured function is replayed.
+
+A replay repeats kernel launches without running the function that made them. What kernels are given as
+numbers may still change: while a function is captured, its float arguments are :class:`Number` objects, and
+what :func:`host` returns as well. Arithmetic on them gives others, each with the steps that compute it.
+Whatever needs to know the value itself (a comparison, ``float()``, a key of a dictionary) is answered, and
+leaves a condition: a replay is right only where the answer would be the same again.
+"""
+
+import math
+import numbers
+import operator
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from clgrad.errors import CaptureError
+
+
+class _State(threading.local):
+    #: The numbers of the function that this thread is capturing.
+    numbers: "Numbers | None" = None
+
+
+_state = _State()
+
+
+def current() -> "Numbers | None":
+    """The numbers of the function that the calling thread is capturing; None if it captures none."""
+    return _state.numbers
+
+
+def host(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function that a captured function needs called each time, also when it is replayed.
+
+    For what happens on the host beside the kernels: a step counter, a schedule of learning rates. Outside
+    of :func:`clgrad.capture` it is just a call.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a number, a tuple or dict of numbers, or None. Called with ``args``, the same each time.
+
+    Returns
+    -------
+    The same; while capturing, with a :class:`Number` in the place of each number.
+
+    Raises
+    ------
+    CaptureError
+        While capturing, the function returned something else.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> calls = []
+    >>> def learning_rate():
+    ...     calls.append(1)
+    ...     return 1 / len(calls)
+    >>> step = mx.capture(lambda x: x * mx.host(learning_rate))
+    >>> [float(step(mx.nd.ones(1))) for _ in range(4)]
+    [1.0, 0.5, 0.33333334, 0.25]
+    """
+    recorded = _state.numbers
+    return function(*args) if recorded is None else recorded.host(function, args)
+
+
+class Number:
+    """A real number with the steps that compute it."""
+
+    __slots__ = ("_numbers", "place", "value")
+    __array_priority__ = 2000.0
+
+    def __init__(self, numbers_: "Numbers", place: int, value: float):
+        self._numbers = numbers_
+        #: Which of the numbers it is.
+        self.place = place
+        #: What it is at present.
+        self.value = value
+
+    def known(self) -> float:
+        """The value, for a purpose that needs it to stay the same at each replay."""
+        return self._numbers.answer(_itself, self)
+
+    def __float__(self) -> float:
+        return float(self.known())
+
+    def __int__(self) -> int:
+        return int(self.known())
+
+    def __index__(self) -> int:
+        return operator.index(self.known())  # type: ignore[arg-type]
+
+    def __bool__(self) -> bool:
+        return self._numbers.answer(bool, self)
+
+    def __hash__(self) -> int:
+        return hash(self.known())
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.array(self.known(), dtype)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.known(), spec)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __reduce__(self) -> tuple:
+        return type(self.value), (self.known(),)
+
+    def is_integer(self) -> bool:
+        """Whether the value is whole."""
+        return self._numbers.answer(_is_integer, self)
+
+
+def _itself(value: float) -> float:
+    return value
+
+
+def _is_integer(value: float) -> bool:
+    return float(value).is_integer()
+
+
+def _arithmetic(function: Callable, reflected: bool = False) -> Callable:
+    def apply(self, other):
+        if not isinstance(other, Number | int | float | np.integer | np.floating):
+            return NotImplemented
+        pair = (other, self) if reflected else (self, other)
+        return self._numbers.apply(function, *pair)
+
+    return apply
+
+
+def _comparison(function: Callable) -> Callable:
+    def compare(self, other):
+        if not isinstance(other, Number | int | float | np.integer | np.floating):
+            return NotImplemented
+        return self._numbers.answer(function, self, other)
+
+    return compare
+
+
+def _unary(function: Any) -> Any:
+    return lambda self, *args: self._numbers.apply(function, self, *args)
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    _function = getattr(operator, _name)
+    setattr(Number, f"__{_name}__", _arithmetic(_function))
+    setattr(Number, f"__r{_name}__", _arithmetic(_function, reflected=True))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Number, f"__{_name}__", _comparison(getattr(operator, _name)))
+for _name, _converts in {
+    "neg": operator.neg,
+    "pos": operator.pos,
+    "abs": operator.abs,
+    "round": round,
+    "trunc": math.trunc,
+    "floor": math.floor,
+    "ceil": math.ceil,
+}.items():
+    setattr(Number, f"__{_name}__", _unary(_converts))
+numbers.Real.register(Number)
+
+
+class Condition(tuple):
+    """A question about numbers, and the answer: (function, operands, answer)."""
+
+
+class Numbers:
+    """The numbers of one captured call: the steps that compute them, and what must hold of them.
+
+    Parameters
+    ----------
+    returned : sequence, optional
+        What the functions of :func:`host` have returned already, in order: they are not called again.
+    """
+
+    def __init__(self, returned: Sequence = ()):
+        #: (function, operands) of each number; an operand is a _Place, or a number that does not change.
+        self._steps: list[tuple[Callable, tuple]] = []
+        self._arguments = 0
+        #: (function, arguments) of each call on the host.
+        self._calls: list[tuple[Callable, tuple]] = []
+        self._returned = list(returned)
+        #: Conditions that arguments alone decide, and those that need what was computed on the host.
+        self._conditions: tuple[list, list] = ([], [])
+        self._depends: list[bool] = []
+        self._open = True
+
+    def __enter__(self) -> "Numbers":
+        _state.numbers = self
+        return self
+
+    def __exit__(self, *exception) -> None:
+        _state.numbers = None
+        self._open = False
+
+    def argument(self, value: float) -> Number:
+        """A number that the captured function is given. Arguments come before all others."""
+        self._arguments += 1
+        return self._add(_itself, (), value, depends=False)
+
+    def _add(self, function: Callable, operands: tuple, value: float, depends: bool) -> Number:
+        self._steps.append((function, operands))
+        self._depends.append(depends)
+        return Number(self, len(self._steps) - 1, value)
+
+    def apply(self, function: Callable, *operands) -> Any:
+        """A number made of others."""
+        value = function(*[_value(o) for o in operands])
+        if not self._open:
+            return value
+        depends = any(self._depends[o.place] for o in operands if isinstance(o, Number))
+        return self._add(function, tuple([_placed(o) for o in operands]), value, depends)
+
+    def answer(self, function: Callable, *operands) -> Any:
+        """What a function says of numbers; it must say so at each replay."""
+        found = function(*[_value(o) for o in operands])
+        if self._open:
+            depends = any(self._depends[o.place] for o in operands if isinstance(o, Number))
+            condition = Condition((function, tuple([_placed(o) for o in operands]), found))
+            if condition not in self._conditions[depends]:
+                self._conditions[depends].append(condition)
+        return found
+
+    def host(self, function: Callable, args: tuple) -> Any:
+        """See :func:`host`."""
+        call = len(self._calls)
+        if call < len(self._returned):
+            result = self._returned[call]
+        else:
+            _state.numbers = None  # arrays that the function makes are no part of what is captured
+            try:
+                result = function(*args)
+            finally:
+                _state.numbers = self
+            self._returned.append(result)
+        self._calls.append((function, args))
+
+        def number(key: Any, value: Any) -> Number:
+            if not isinstance(value, int | float | np.integer | np.floating):
+                raise CaptureError(
+                    f"host: {function!r} returned {type(value).__name__}; accepted: a number, a tuple or "
+                    "dict of numbers, or None"
+                )
+            return self._add(_Returned(call, key), (), value, depends=True)  # type: ignore[arg-type]
+
+        if result is None:
+            return None
+        if isinstance(result, dict):
+            return {key: number(key, value) for key, value in result.items()}
+        if isinstance(result, list | tuple):
+            return tuple([number(key, value) for key, value in enumerate(result)])
+        return number(None, result)
+
+    # Replaying
+
+    def holds(self, arguments: Sequence[float]) -> bool:
+        """Whether the conditions hold that arguments alone decide."""
+        if not self._conditions[False]:
+            return True
+        values = self._evaluated(arguments, None)
+        return _hold(self._conditions[False], values)
+
+    def call_host(self) -> list:
+        """Call the functions on the host, in order; what they return."""
+        return [function(*args) for function, args in self._calls]
+
+    def values(self, arguments: Sequence[float], returned: Sequence) -> list | None:
+        """All numbers, by place; None if a condition fails."""
+        if not self._steps:
+            return []
+        values = self._evaluated(arguments, returned)
+        return values if _hold(self._conditions[True], values) else None
+
+    def _evaluated(self, arguments: Sequence[float], returned: Sequence | None) -> list:
+        """The numbers; without what was returned, those that depend on it stay None."""
+        values: list = list(arguments)
+        for place in range(self._arguments, len(self._steps)):
+            function, operands = self._steps[place]
+            if returned is None and self._depends[place]:
+                values.append(None)
+            elif type(function) is _Returned:
+                assert returned is not None, "it depends on what was returned"
+                values.append(function.of(returned))
+            else:
+                values.append(function(*[values[o] if type(o) is _Place else o for o in operands]))
+        return values
+
+    def same_as(self, other: "Numbers") -> bool:
+        """Whether the numbers of another call are computed by the same steps."""
+        return self._steps == other._steps and self._conditions == other._conditions
+
+    @property
+    def open(self) -> bool:
+        """Whether the function is still being captured."""
+        return self._open
+
+
+class _Place(int):
+    """Place of a number among all."""
+
+    __slots__ = ()
+
+
+class _Returned(tuple):
+    """Takes a number out of what a function on the host has returned."""
+
+    __slots__ = ()
+
+    def __new__(cls, call: int, key: Any) -> "_Returned":
+        return super().__new__(cls, (call, key))
+
+    def of(self, returned: Sequence) -> float:
+        """The number."""
+        call, key = self
+        return returned[call] if key is None else returned[call][key]
+
+    def __call__(self) -> float:
+        raise AssertionError("taken out of what was returned")
+
+
+def _value(operand: Any) -> Any:
+    return operand.value if isinstance(operand, Number) else operand
+
+
+def _placed(operand: Any) -> Any:
+    return _Place(operand.place) if isinstance(operand, Number) else operand
+
+
+def _hold(conditions: Sequence, values: Sequence) -> bool:
+    for function, operands, answer in conditions:
+        if function(*[values[o] if type(o) is _Place else o for o in operands]) != answer:
+            return False
+    return True

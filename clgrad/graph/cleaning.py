@@ -1,0 +1,118 @@
+"""Leaves out what need not be done: copies, what is computed twice, and what nobody reads."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clgrad.graph.fusion import formulas_of, in_place
+from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value
+
+
+def without_copies(graph: Graph) -> Graph:
+    """Let what is copied be written where the copy is wanted.
+
+    So it is with gradients: ``backward`` makes them in memory of its own, which then becomes that of
+    ``x.grad``.
+    """
+    for copy in [i for i in graph.instructions if isinstance(i, Copy)]:
+        if _may_be_written_there(graph, copy):
+            source, target = copy.source.block, copy.target
+            instructions = [i for i in graph.instructions if i is not copy]
+            graph = _moved(graph.with_instructions(instructions), source, target.block, target.start)
+    return graph
+
+
+def _may_be_written_there(graph: Graph, copy: Copy) -> bool:
+    source, target = copy.source, copy.target
+    if not source.block.is_local or not source.is_whole or source.block is target.block:
+        return False
+    if any(v.block is source.block for v in graph.outputs):
+        return False
+    first = next(n for n, i in enumerate(graph.instructions) if _touches(i.writes, source))
+    for instruction in graph.instructions[first:]:
+        if instruction is copy or not _touches((*instruction.reads, *instruction.writes), target):
+            continue
+        formulas = formulas_of(instruction) if instruction is graph.instructions[first] else None
+        moved = [v.moved(target.block, target.start) for v in instruction.writes if v.block is source.block]
+        if formulas is None or not all(in_place(v, formulas.operands, formulas.shape) for v in moved):
+            return False
+    return True
+
+
+def _touches(values: Sequence[Value], other: Value) -> bool:
+    return any(v.overlaps(other) for v in values)
+
+
+def _moved(graph: Graph, source: Block, target: Block, start: int) -> Graph:
+    """The graph with everything in one block moved to another."""
+
+    def moved(values: Sequence[Value]) -> tuple[Value, ...]:
+        return tuple([v.moved(target, start) if v.block is source else v for v in values])
+
+    instructions: list[Instruction] = []
+    for i in graph.instructions:
+        if isinstance(i, Launch):
+            instructions.append(replace(i, reads=moved(i.reads), writes=moved(i.writes)))
+        else:
+            (copied,), (place,) = moved(i.reads), moved(i.writes)
+            instructions.append(replace(i, source=copied, target=place))
+    return replace(graph, instructions=instructions, outputs=list(moved(graph.outputs)))
+
+
+def without_repetition(graph: Graph) -> Graph:
+    """Launch once what is launched twice on the same values."""
+    writers: dict[Block, int] = {}
+    for instruction in graph.instructions:
+        for value in instruction.writes:
+            writers[value.block] = writers.get(value.block, 0) + 1
+    handed = {v.block for v in graph.outputs}
+    versions: dict[Block, int] = {}
+    known: dict[tuple, Launch] = {}
+    renamed: list[tuple[Block, Block]] = []
+    kept: list[Instruction] = []
+    for instruction in graph.instructions:
+        if isinstance(instruction, Launch):
+            for old, new in renamed:
+                instruction = _reading(instruction, old, new)
+            key = _what(instruction, versions)
+            pairs = list(zip(instruction.writes, known[key].writes if key in known else (), strict=False))
+            once = [
+                v.block.is_local and v.block not in handed and writers[v.block] == 1 and v.is_whole
+                for v in instruction.writes
+            ]
+            if pairs and all(once) and all(writers[o.block] == 1 for _, o in pairs):
+                renamed += [(mine.block, other.block) for mine, other in pairs]
+                continue
+            if all(once):
+                known[key] = instruction
+        else:
+            for old, new in renamed:
+                if instruction.source.block is old:
+                    instruction = replace(instruction, source=instruction.source.moved(new))
+        for value in instruction.writes:
+            versions[value.block] = versions.get(value.block, 0) + 1
+        kept.append(instruction)
+    return graph.with_instructions(kept)
+
+
+def _reading(launch: Launch, old: Block, new: Block) -> Launch:
+    if not any(v.block is old for v in launch.reads):
+        return launch
+    return replace(launch, reads=tuple([v.moved(new) if v.block is old else v for v in launch.reads]))
+
+
+def _what(launch: Launch, versions: dict[Block, int]) -> tuple:
+    """What a launch computes: plan, values that are read, and numbers."""
+    reads = [(v, versions.get(v.block, 0)) for v in launch.reads]
+    numbers = [n if isinstance(n, int | float) else id(n) for n in launch.numbers]
+    return (launch.plan, *reads, *numbers)
+
+
+def without_waste(graph: Graph) -> Graph:
+    """Leave out what writes only local blocks that nobody reads afterwards."""
+    read = {v.block for v in graph.outputs}
+    kept: list[Instruction] = []
+    for instruction in reversed(graph.instructions):
+        if any(not v.block.is_local or v.block in read for v in instruction.writes):
+            kept.append(instruction)
+            read.update(v.block for v in instruction.reads)
+    return graph.with_instructions(kept[::-1])

@@ -1,0 +1,297 @@
+"""Makes one launch of several, where nothing in between needs what they do."""
+
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from clgrad.dtypes import compute_type
+from clgrad.graph.fusion import (
+    Formulas,
+    Kernel,
+    find,
+    fits,
+    formulas_of,
+    is_dense,
+    joint_name,
+    merged,
+    stored,
+)
+from clgrad.graph.ir import Copy, Graph, Launch, Value, depends
+from clgrad.kernels import expr, reduce
+from clgrad.kernels.epilogue import Epilogue
+from clgrad.memory import Stream
+
+#: How far apart in the graph two launches may be that are made one.
+REACH = 96
+
+#: Elements up to which launches that share no array are made one, since a launch costs more than they do.
+SMALL = 1 << 15
+
+#: A launch, a copy, or the formulas of an elementwise launch, which may yet be merged.
+Node = Launch | Copy | Formulas
+
+
+def fused(graph: Graph, stream: Stream) -> Graph:
+    """The graph with fewer launches."""
+    work = _Work([formulas_of(i) or i for i in graph.instructions], graph, stream)
+    work.finish_products()
+    work.merge()
+    work.begin_reductions()
+    return graph.with_instructions(
+        [n.launch(stream.device) if isinstance(n, Formulas) else n for n in work.nodes]
+    )
+
+
+class _Work:
+    """A graph that is being made smaller."""
+
+    def __init__(self, nodes: list[Node], graph: Graph, stream: Stream):
+        self.nodes = nodes
+        self._stream = stream
+        self._handed = {v.block for v in graph.outputs}
+
+    def _needed(self, value: Value, but: Iterable[Node]) -> bool:
+        """Whether something else than some nodes needs a value in memory."""
+        if not value.block.is_local or value.block in self._handed:
+            return True
+        apart = {id(n) for n in but}
+        return any(v.overlaps(value) for node in self.nodes if id(node) not in apart for v in node.reads)
+
+    # Elementwise launches
+
+    def merge(self) -> None:
+        """Make one launch of elementwise ones over the same positions."""
+        waiting, self.nodes = self.nodes, []
+        while waiting:
+            node = waiting.pop(0)
+            self._rest = waiting
+            self.nodes += waiting  # so that it is known who reads what
+            place = len(self.nodes) - len(waiting)
+            found = self._partner(node, place) if isinstance(node, Formulas) else None
+            del self.nodes[place:]
+            if found is None:
+                self.nodes.append(node)
+            else:
+                at, joint, moves_up = found
+                if moves_up:
+                    self.nodes[at] = joint
+                else:
+                    del self.nodes[at]
+                    self.nodes.append(joint)
+
+    def _partner(self, node: Formulas, place: int) -> tuple[int, Formulas, bool] | None:
+        """An earlier node that can be made one with this one, what they become, and where it stands."""
+        blocked = False
+        for at in range(place - 1, max(-1, place - 1 - REACH), -1):
+            other = self.nodes[at]
+            if isinstance(other, Formulas) and other.size == node.size and self._may_pay(other, node):
+                moves_up = not blocked
+                if moves_up or not any(depends(n, other) for n in self.nodes[at + 1 : place]):
+                    joint = self._joint(other, node)
+                    if joint is not None:
+                        return at, joint, moves_up
+            blocked = blocked or depends(node, other)
+        return None
+
+    @staticmethod
+    def _may_pay(one: Formulas, other: Formulas) -> bool:
+        """Whether they have an array in common, or are so small that launches are what they cost."""
+        mine = {*one.reads, *one.writes}
+        return one.size <= SMALL or not mine.isdisjoint((*other.reads, *other.writes))
+
+    def _joint(self, one: Formulas, other: Formulas) -> Formulas | None:
+        joint = merged(one, other)
+        if joint is None:
+            return None
+        joint = joint.only(lambda v: self._needed(v, (one, other)))
+        results = [e for e, _ in joint.results]
+        return joint if fits(joint.operands, results, joint.numbers) else None
+
+    # Reductions
+
+    def begin_reductions(self) -> None:
+        """Let reductions compute what they read, where nobody else reads it."""
+        for at, node in enumerate(self.nodes):
+            while isinstance(node, Launch) and isinstance(node.plan.formula, reduce.Formula):
+                found = self._source(node, at)
+                if found is None:
+                    break
+                where, rest, node = found
+                self.nodes[at] = node
+                if rest is not None:
+                    self.nodes[where] = rest
+                else:
+                    self.nodes[where] = _NOTHING
+        self.nodes = [n for n in self.nodes if n is not _NOTHING]
+
+    def _source(self, node: Launch, at: int) -> tuple[int, Formulas | None, Launch] | None:
+        """A producer of what a reduction reads: where it is, what is left of it, and the new reduction."""
+        for read in node.reads:
+            found = self._writer(read, at)
+            if found is None:
+                continue
+            where, value = found
+            producer = self.nodes[where]
+            if not isinstance(producer, Formulas) or self._needed(value, (node,)):
+                continue
+            between = [producer, *self.nodes[where + 1 : at]]
+            if any(w.overlaps(r) for n in between for w in n.writes for r in producer.reads):
+                continue
+            reduction = _with_prologue(self._stream, node, producer, value)
+            if reduction is not None:
+                rest = producer.only(functools.partial(operator.ne, value))
+                return where, rest if rest.results else None, reduction
+        return None
+
+    def _writer(self, read: Value, at: int) -> tuple[int, Value] | None:
+        """Which node before a place has written an array, and as what."""
+        for where in range(at - 1, max(-1, at - 1 - REACH), -1):
+            for value in self.nodes[where].writes:
+                if value.overlaps(read):
+                    return (where, value) if value.is_same_memory(read) else None
+        return None
+
+    # Products
+
+    def finish_products(self) -> None:
+        """Let products go on with the elementwise formulas of their results."""
+        at = 0
+        while at < len(self.nodes):
+            node = self.nodes[at]
+            if isinstance(node, Launch) and node.plan.finishes and node.plan.product is not None:
+                self._finish(node, at)
+            at += 1
+
+    def _finish(self, product: Launch, at: int) -> None:
+        (value,) = product.writes
+        dtype = value.layout.dtype
+        if compute_type(dtype) != dtype:
+            return
+        ending = _Ending(self._stream, product, value)
+        while (found := self._follower(ending, at)) is not None:
+            ending.take(self.nodes.pop(found))
+        if ending.taken:
+            self.nodes[at] = product  # what reads its result now is the ending itself
+            self.nodes[at] = ending.launch(lambda v: self._needed(v, ()))
+
+    def _follower(self, ending: "_Ending", at: int) -> int | None:
+        """Where formulas are that read what the product's kernel makes, and can be computed there."""
+        for i in range(at + 1, min(len(self.nodes), at + 1 + REACH)):
+            node = self.nodes[i]
+            if not isinstance(node, Formulas) or not ending.accepts(node):
+                continue
+            if not any(depends(node, other) for other in self.nodes[at + 1 : i]):
+                return i
+        return None
+
+
+_NOTHING = Formulas((), (), (), (), (), "")
+
+
+class _Ending:
+    """What a product's kernel does with its elements."""
+
+    def __init__(self, stream: Stream, product: Launch, value: Value):
+        self._stream = stream
+        self._product = product
+        self._value = value
+        self._dtype = value.layout.dtype
+        element = expr.operand(0, self._dtype)
+        self._kernel = Kernel([(None, value)])
+        self._made = {value: element}
+        self.taken: list[Formulas] = []
+
+    def accepts(self, node: Formulas) -> bool:
+        """Whether the formulas can be computed from the elements, one by one."""
+        others = [v for v in node.reads if find(self._made, v) is None]
+        size = self._value.layout.size
+        if len(others) == len(node.reads) or node.size != size or not node.is_flat:
+            return False
+        if any(v.layout.dtype != self._dtype for v in node.writes):
+            return False
+        if self._stream.device.kind == "cpu" and others:
+            return False  # tiles are pieces of rows, which no prefetcher follows: another array costs more
+        if any(v.layout.size != size or compute_type(v.layout.dtype) != v.layout.dtype for v in others):
+            return False
+        touched = (*self._product.reads, *node.reads)
+        if any(w.overlaps(t) for w in node.writes for t in touched):
+            return False
+        return len(self._made) + len(node.results) <= 6 and len(self._kernel.operands) + len(others) <= 8
+
+    def take(self, node: object) -> None:
+        """Take formulas in that were accepted."""
+        assert isinstance(node, Formulas)
+        own = [e for e, _ in node.results]
+        made = self._kernel.take(own, node.operands, node.numbers, node.shape, self._made)
+        assert made is not None, "it reads elements only"
+        for expression, value in zip(made, node.writes, strict=True):
+            back = stored(expression, value)
+            assert back is not None, "elements are computed in their own dtype"
+            self._made[value] = back
+        self.taken.append(node)
+
+    def launch(self, needed: Callable[[Value], bool]) -> Launch:
+        """The product's launch with its ending."""
+        results = [(e, v) for v, e in self._made.items() if needed(v)]
+        results = results or list(zip(self._made.values(), self._made, strict=True))[-1:]
+        arrays = [v for _, v in self._kernel.operands[1:]]
+        numbers = self._kernel.numbers
+        epilogue = Epilogue(
+            tuple([e for e, _ in results]),
+            tuple([v.layout.dtype for v in arrays]),
+            tuple([dtype for dtype, _ in numbers]),
+            self._stream.device.capabilities.own_functions,
+        )
+        product = self._product
+        plan = product.plan.product.plan(self._stream, [v.layout for v in product.reads], epilogue)
+        return Launch(
+            plan,
+            (*product.reads, *arrays),
+            tuple([v for _, v in results]),
+            tuple([n for _, n in numbers]),
+            product.line,
+        )
+
+
+def _with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value) -> Launch | None:
+    """A reduction that computes one of the arrays that it reads; None where it cannot."""
+    formula: reduce.Formula = node.plan.formula
+    producer = producer.only(functools.partial(operator.eq, value))
+    if producer.shape != formula.shape:
+        if not producer.is_flat:
+            return None
+        producer = producer.shaped(formula.shape)
+    reads = iter(node.reads)
+    operands = [(o, None if o.dtype is None else next(reads)) for o in formula.operands]
+    if any(v and v.is_same_memory(value) and not is_dense(o, formula.shape) for o, v in operands):
+        return None
+    # The reduction's own numbers keep their slots: what finishes it may name them.
+    kernel = Kernel(numbers=list(zip(formula.scalars, node.numbers, strict=True)))
+    wanted = [e for e, _ in producer.results]
+    made = kernel.take(wanted, producer.operands, producer.numbers, producer.shape, {})
+    back = None if made is None else stored(made[0], value)
+    if back is None:
+        return None
+    own = list(zip(formula.scalars, node.numbers, strict=True))
+    values = kernel.take([r.value for r in formula.reductions], operands, own, formula.shape, {value: back})
+    if values is None:
+        return None
+    used = expr.inputs_of(values)
+    if not fits(used, values, kernel.numbers):
+        return None
+    reductions = [replace(r, value=v) for r, v in zip(formula.reductions, values, strict=True)]
+    name = joint_name((*producer.names, *[step.kernel for step in node.plan.steps[:1]]))
+    scalars = [dtype for dtype, _ in kernel.numbers]
+    plan = reduce.plan(
+        stream.device,
+        name,
+        formula.shape,
+        formula.axes,
+        reductions,
+        [o for o, _ in kernel.operands],
+        scalars,
+        formula.out_shape,
+    )
+    arrays = tuple([v for _, v in kernel.operands if v is not None])
+    return Launch(plan, arrays, node.writes, tuple([n for _, n in kernel.numbers]), node.line)

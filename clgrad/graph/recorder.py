@@ -1,0 +1,153 @@
+"""Keeps what a stream enqueues, as a graph."""
+
+import sys
+import weakref
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clgrad import dtypes, memory
+from clgrad.deferred import Number, Numbers
+from clgrad.errors import CaptureError
+from clgrad.graph.ir import Block, Copy, Graph, Launch, Value
+from clgrad.kernels.launch import Plan
+from clgrad.memory import Storage, Stream, View
+
+#: Lines in here are not the user's.
+_PACKAGE = str(Path(memory.__file__).parent)
+
+
+class Recorder:
+    """Records a stream's work while a function runs.
+
+    Parameters
+    ----------
+    stream : Stream
+    numbers : Numbers
+    """
+
+    def __init__(self, stream: Stream, numbers: Numbers):
+        self._stream = stream
+        #: Memory with a later serial was made by the function.
+        self._start = memory.last_serial()
+        self.graph = Graph([], numbers)
+        #: By serial of a storage: the block that it had at first, and the one that it has at present, since
+        #: storages may exchange their memory.
+        self._homes: dict[int, Block] = {}
+        self._blocks: dict[int, Block] = {}
+        #: Where in the storage an argument's block begins.
+        self._starts: dict[Block, int] = {}
+        #: Of the arrays that the function made: the storage, and the line where it was first written.
+        self._made: list[tuple[weakref.ref[Storage], str]] = []
+        #: The bytes that came from the host, and where.
+        self.uploads: list[tuple[bytes, str]] = []
+
+    def argument(self, view: View, storages: Iterable[Storage]) -> None:
+        """Let a block stand for the memory of an argument, from where a view begins, in some storages."""
+        block = Block("argument", view.storage.nbytes, len(self.graph.arguments))
+        self.graph.arguments.append(block)
+        self._starts[block] = view.offset * view.layout.dtype.itemsize
+        for storage in storages:
+            self._homes[storage.serial] = self._blocks[storage.serial] = block
+
+    def reaches(self, storage: Storage) -> bool:
+        """Whether what ran has read or written a storage."""
+        return storage.serial in self._blocks
+
+    # What the stream tells (see memory.Recorder)
+
+    def launched(self, plan: Plan, inputs: Sequence[View], outputs: Sequence[View], numbers) -> list:
+        """Keep a plan's launches; the numbers as kernels take them."""
+        if plan.launches:
+            reads = tuple([self.value(v) for v in inputs])
+            writes = tuple([self.value(v) for v in outputs])
+            launch = Launch(plan, reads, writes, tuple(numbers), users_line())
+            self.graph.instructions.append(launch)
+        return [n.value if isinstance(n, Number) else n for n in numbers]
+
+    def copied(self, source: View, target: View) -> None:
+        """Keep a copy."""
+        copy = Copy(self.value(source), self.value(target), users_line())
+        self.graph.instructions.append(copy)
+
+    def uploaded(self, host: np.ndarray, target: View) -> None:
+        """Keep numbers from the host as an array of the graph's."""
+        constant = memory.empty(self._stream, *target.layout)
+        recorder, self._stream.recorder = self._stream.recorder, None
+        try:
+            memory.upload(self._stream, host, constant)
+        finally:
+            self._stream.recorder = recorder
+        self.uploads.append((np.ascontiguousarray(host).tobytes(), users_line()))
+        block = Block("outer", constant.nbytes, len(self._blocks), constant.storage)
+        block.is_constant = True
+        self.graph.constants.append(constant.storage)
+        source = Value(block, 0, constant.layout)
+        self.graph.instructions.append(Copy(source, self.value(target), users_line()))
+
+    def swapped(self, one: Storage, other: Storage) -> None:
+        """Two storages have exchanged their memory."""
+        first, second = self._block(one), self._block(other)
+        self._blocks[one.serial], self._blocks[other.serial] = second, first
+
+    def refuse_read(self) -> None:
+        """Raise: a replay does not wait for values."""
+        raise CaptureError(
+            f"{users_line()}: a captured function reads a value on the host (asnumpy, asscalar, float, "
+            "print, a condition, ...), which a replay cannot do; return the array, and read it outside"
+        )
+
+    # Blocks
+
+    def value(self, view: View) -> Value:
+        """What stands for an array."""
+        block = self._block(view.storage)
+        start = view.offset * view.layout.dtype.itemsize - self._starts.get(block, 0)
+        return Value(block, start, view.layout)
+
+    def _block(self, storage: Storage) -> Block:
+        block = self._blocks.get(storage.serial)
+        if block is None:
+            if storage.serial <= self._start:
+                block = Block("outer", storage.nbytes, len(self._blocks), storage)
+            else:
+                block = Block("local", storage.nbytes, number=len(self._made))
+                self._made.append((weakref.ref(storage), users_line()))
+            self._blocks[storage.serial] = self._homes[storage.serial] = block
+        return block
+
+    # The end
+
+    def finish(self, outputs: Sequence[View]) -> Graph:
+        """The graph, once the function has returned some arrays.
+
+        Memory that was exchanged for that of an array from outside is copied there.
+        """
+        graph = self.graph
+        graph.outputs = [self.value(v) for v in outputs]
+        for serial, home in self._homes.items():
+            block = self._blocks[serial]
+            if block is not home and not home.is_local:
+                layout = memory.Layout((home.nbytes,), dtypes.uint8)
+                start = -self._starts.get(home, 0)
+                graph.instructions.append(Copy(Value(block, 0, layout), Value(home, start, layout)))
+                graph.outputs = [v.moved(home, start) if v.block is block else v for v in graph.outputs]
+        return graph
+
+    def kept_outside(self, outputs: Sequence[View]) -> list[str]:
+        """Where arrays were made that somebody else than the caller still holds."""
+        handed = {id(v.storage) for v in outputs}
+        return [
+            line
+            for reference, line in self._made
+            if (storage := reference()) is not None and id(storage) not in handed
+        ]
+
+
+def users_line() -> str:
+    """Where in the user's program this thread is: ``file:line``."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
