@@ -169,12 +169,12 @@ def _shared(arrays: Sequence[NDArray]) -> tuple:
     """Which arrays share memory, and how."""
     if len(arrays) < 2:
         return ()
-    first: dict[int, NDArray] = {}
+    first: dict[int, int] = {}
     shared = []
     for i, array in enumerate(arrays):
-        other = first.setdefault(id(array._view.storage), array)
-        if other is not array or array in arrays[:i]:
-            shared.append((i, array._view.offset - other._view.offset))
+        other = first.setdefault(id(array._view.storage), i)
+        if other != i:
+            shared.append((i, other, array._view.offset - arrays[other]._view.offset))
     return tuple(shared)
 
 

@@ -8,6 +8,7 @@ Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: th
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyopencl as cl
@@ -373,7 +374,6 @@ class Plan:
         if len(self._prepared) > 1 or not self._prepared or self._tables or self.scratch:
             return _no_quick
         return self._prepared[0].quick(self)
-
 
     # For those who launch it in their own way (clgrad.graph)
 

@@ -1,0 +1,447 @@
+"""Captured functions: the same as without capture, at every call, or an error that names the line."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import clgrad as mx
+from clgrad import autograd, memory, nd
+from clgrad.errors import CaptureError, OperatorError
+
+
+def replayed(captured) -> int:
+    """How many recordings a captured function has that are replayed."""
+    return len(captured.graphs())
+
+
+def several(function, calls, fuse=True):
+    """Results of some calls without capture, and with; what they are of must be made by ``calls``."""
+    plain = [function(*args) for args in calls()]
+    captured = mx.capture(function, fuse=fuse)
+    caught = [captured(*args) for args in calls()]
+    assert replayed(captured)
+    return plain, caught
+
+
+def many_times(captured, argument):
+    for _ in range(10):
+        captured(argument())
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_step_of_training(rng, fuse):
+    """Parameters, gradients and losses, with a learning rate that changes, and random numbers."""
+    data = [rng.standard_normal((8, 5)).astype("float32") for _ in range(6)]
+    weight = rng.standard_normal((3, 5)).astype("float32")
+
+    def train(wrap):
+        mx.random.seed(7)
+        w, momentum = nd.array(weight), nd.zeros((3, 5))
+        w.attach_grad()
+
+        def step(x, lr):
+            with autograd.record():
+                h = nd.Dropout(nd.tanh(nd.FullyConnected(x, w, no_bias=True, num_hidden=3)), 0.5)
+                loss = (h * h).mean(axis=1)
+            loss.backward()
+            nd.sgd_mom_update(w, w.grad, momentum, lr=lr / 2, momentum=0.9, out=w)
+            return loss, {"h": h}
+
+        step = wrap(step)
+        results = []
+        for number, x in enumerate(data):
+            loss, others = step(nd.array(x), 0.1 / (number + 1))
+            results += [a.asnumpy() for a in (loss, others["h"], w, momentum, w.grad)]
+        return results, step
+
+    plain, _ = train(lambda f: f)
+    caught, step = train(lambda f: mx.capture(f, fuse=fuse))
+    assert replayed(step) == 1
+    for a, b in zip(plain, caught, strict=True):
+        if fuse:
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_results_are_new_arrays_at_each_call():
+    double = mx.capture(lambda x: x * 2)
+    results = [double(nd.full((3,), i)) for i in range(6)]
+    assert [float(r[0].asscalar()) for r in results] == [0, 2, 4, 6, 8, 10]
+    results[-1][:] = 7
+    assert float(double(nd.ones(3))[0].asscalar()) == 2
+
+
+def test_arguments_that_are_handed_back_and_views():
+    def f(x, y):
+        y[1:2] = x[0]
+        return x, x[1:], y.reshape((-1,)), 3, None, "text"
+
+    def calls():
+        return [(nd.array([i, i + 1]), nd.zeros((2, 1))) for i in range(4)]
+
+    plain, caught = several(f, calls)
+    for a, b in zip(plain, caught, strict=True):
+        assert b[3:] == a[3:]
+        for left, right in zip(a[:3], b[:3], strict=True):
+            np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
+
+
+def test_arguments_that_share_memory():
+    """One argument may be a part of another, or the same one."""
+
+    def f(x, y):
+        y += 1
+        return x * y
+
+    def calls():
+        whole, other = nd.array([1, 2, 3]), nd.array([1, 2, 3])
+        return [(whole, whole[1:2])] * 4 + [(other, nd.ones(1))] * 4
+
+    plain, caught = several(f, calls)
+    for a, b in zip(plain, caught, strict=True):
+        np.testing.assert_array_equal(a.asnumpy(), b.asnumpy())
+
+
+def test_an_argument_that_the_function_reaches_by_itself():
+    held = nd.array([1, 2, 3])
+
+    def f(x):
+        held[:] = held * 2
+        return x + held
+
+    captured = mx.capture(f)
+    for expected in (4, 8, 16, 32):
+        assert captured(held).asnumpy()[0] == expected
+    for expected in (33, 65, 129, 257):
+        assert captured(nd.ones(3)).asnumpy()[0] == expected
+    assert captured(held).asnumpy()[0] == 2 * held.asnumpy()[0]
+
+
+def test_gradients_of_arguments():
+    def f(x):
+        with autograd.record():
+            y = x * x * x
+        y.backward()
+        return y
+
+    captured = mx.capture(f)
+    for request in ("write", "add", "null"):
+        x = nd.array([1, 2])
+        x.attach_grad(request)
+        for number in range(1, 5):
+            captured(x)
+            if request != "null":
+                times = number if request == "add" else 1
+                np.testing.assert_array_equal(x.grad.asnumpy(), [3 * times, 12 * times])
+
+
+def test_eager_work_in_between(rng):
+    """Which exchanges the memory of a gradient that replays have written to."""
+    w = nd.array(rng.standard_normal((4, 4)))
+    w.attach_grad()
+
+    def f(x):
+        with autograd.record():
+            y = nd.dot(x, w)
+        y.backward()
+
+    captured = mx.capture(f)
+    for number in range(8):
+        x = nd.array(rng.standard_normal((2, 4)))
+        (captured if number % 3 else f)(x)
+        np.testing.assert_allclose(
+            w.grad.asnumpy(), np.broadcast_to(x.asnumpy().sum(0)[:, None], (4, 4)), rtol=1e-5
+        )
+
+
+def test_other_shapes_dtypes_numbers_and_modes():
+    calls = []
+
+    def f(x, n, **options):
+        calls.append(1)
+        y = nd.Dropout(x, 0.5) if options.get("drop") else x
+        return y.sum(axis=n)
+
+    captured = mx.capture(f)
+    for x, n in ((nd.ones((2, 3)), 0), (nd.ones((3, 2)), 0), (nd.ones((2, 3)), 1)):
+        for _ in range(4):
+            np.testing.assert_array_equal(captured(x, n).asnumpy(), x.asnumpy().sum(n))
+            got = captured(x.astype("float16"), n)
+            assert got.dtype == np.float16
+    assert len(calls) == 12  # two of each kind
+    for _ in range(4):
+        assert captured(nd.ones((100,)), 0, drop=True).asscalar() == 100
+    for _ in range(4):
+        with autograd.train_mode():
+            assert captured(nd.ones((100,)), 0, drop=True).asscalar() != 100
+
+
+def test_conditions_on_numbers():
+    def f(x, a, b):
+        y = x * 2 if a > b else x * 3
+        return y * (min(a, b) ** 2), a + b
+
+    calls = [(a, b) for a in (1.0, 2.0, 3.0) for b in (1.5, 2.5)] * 2
+    plain, caught = several(f, lambda: [(nd.ones(1), a, b) for a, b in calls])
+    for (a, s), (b, t) in zip(plain, caught, strict=True):
+        assert (a.asscalar(), s) == (b.asscalar(), t)
+        assert type(t) is float
+
+
+def test_what_the_function_reads_besides_its_arguments():
+    scale, bias, factor = 2.0, nd.ones(1), [1]
+
+    class Net:
+        def __init__(self):
+            self.slope = 3
+
+        def __call__(self, x):
+            return x * self.slope
+
+    net = Net()
+
+    def f(x):
+        return net(x) * scale + bias
+
+    captured = mx.capture(f)
+    assert [captured(nd.ones(1)).asscalar() for _ in range(3)] == [7, 7, 7]
+    scale = 10
+    assert [captured(nd.ones(1)).asscalar() for _ in range(3)] == [31, 31, 31]
+    net.slope = 4
+    assert [captured(nd.ones(1)).asscalar() for _ in range(3)] == [41, 41, 41]
+    bias[:] = 2  # written in place: seen without being recorded anew
+    assert captured(nd.ones(1)).asscalar() == 42
+    bias = nd.zeros(1)
+    assert [captured(nd.ones(1)).asscalar() for _ in range(3)] == [40, 40, 40]
+    del factor
+
+
+def test_host_work_is_done_at_each_call():
+    counts = {"steps": 0}
+
+    def count():
+        counts["steps"] += 1
+        return {"rate": 1 / counts["steps"], "step": counts["steps"]}
+
+    def f(x):
+        state = mx.host(count)
+        return x * state["rate"] if state["step"] % 4 else x * 0
+
+    captured = mx.capture(f)
+    got = [captured(nd.ones(1)).asscalar() for _ in range(9)]
+    np.testing.assert_allclose(got, [1, 1 / 2, 1 / 3, 0, 1 / 5, 1 / 6, 1 / 7, 0, 1 / 9], rtol=1e-6)
+    assert counts["steps"] == 9
+
+
+def test_random_numbers_are_those_of_the_function_itself():
+    def f(x):
+        return nd.random.uniform(shape=(3,)) + nd.random.normal(shape=(3,)) * x
+
+    def calls():
+        mx.random.seed(3)
+        return [(nd.ones(3),)] * 5
+
+    plain, caught = several(f, calls)
+    for a, b in zip(plain, caught, strict=True):
+        np.testing.assert_array_equal(a.asnumpy(), b.asnumpy())
+    assert len({a.asnumpy().tobytes() for a in caught}) == 5
+
+
+def test_captured_functions_within_each_other():
+    inner = mx.capture(lambda x: x + 1)
+    outer = mx.capture(lambda x: inner(x) * 2)
+    assert [outer(nd.ones(1)).asscalar() for _ in range(4)] == [4] * 4
+    assert not replayed(inner)
+
+
+def test_a_parameter_that_is_replaced_is_seen():
+    """The memory that a recording knows may be gone: then it must not be written to, or read."""
+
+    class Net:
+        pass
+
+    net = Net()
+    net.parts = [nd.ones(2)]
+    captured = mx.capture(lambda x: x + net.parts[0])
+    for _ in range(3):
+        assert captured(nd.ones(2)).asnumpy()[0] == 2
+    net.parts[0] = nd.full(2, 5)
+    gc.collect()
+    for _ in range(3):
+        assert captured(nd.ones(2)).asnumpy()[0] == 6
+
+
+def test_versions_count_what_replays_write():
+    w, x = nd.ones(2), nd.ones(2)
+    x.attach_grad()
+    captured = mx.capture(lambda: w.__iadd__(1))
+    for _ in range(3):
+        captured()
+    with autograd.record():
+        y = x * w
+    captured()
+    with pytest.raises(mx.MXNetError, match="written in place"):
+        y.backward()
+
+
+def test_threads_have_recordings_of_their_own():
+    captured = mx.capture(lambda x: x * 3)
+    failures = []
+
+    def work(number):
+        for _ in range(6):
+            if captured(nd.full(2, number)).asnumpy()[0] != 3 * number:
+                failures.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_a_function_that_raises_leaves_things_as_they_were():
+    def f(x, fail):
+        y = x + 1
+        if fail:
+            raise KeyError("mine")
+        return y
+
+    captured = mx.capture(f)
+    for fail in (True, False, True, False, False, True):
+        if fail:
+            with pytest.raises(KeyError):
+                captured(nd.ones(1), fail)
+        else:
+            assert captured(nd.ones(1), fail).asscalar() == 2
+    assert memory.current_stream(nd.ones(1).context.device).recorder is None
+    assert (nd.ones(1) + 1).asscalar() == 2
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.asnumpy(),
+        float,
+        bool,
+        print,
+        lambda x: x.asscalar(),
+        lambda x: nd.contrib.boolean_mask(x, x),
+    ],
+)
+def test_reading_a_value_names_the_line(read):
+    def f(x):
+        y = x + 1
+        read(y)
+        return y
+
+    with pytest.raises(CaptureError, match=r"test_capture\.py:\d+: .*reads a value"):
+        mx.capture(f)(nd.ones(1))
+
+
+def test_an_array_that_is_kept_names_the_line():
+    kept = []
+
+    def f(x):
+        kept.append(x * 2)
+
+    captured = mx.capture(f)
+    with pytest.raises(CaptureError, match=r"test_capture\.py:\d+: .*keeps an array"):
+        many_times(captured, lambda: nd.ones(1))
+
+
+def test_what_is_made_at_first_is_no_error():
+    """States of an optimizer, say."""
+    states = {}
+
+    def f(x):
+        if "sum" not in states:
+            states["sum"] = nd.zeros(1)
+        states["sum"] += x
+        return states["sum"] * 1
+
+    captured = mx.capture(f)
+    assert [captured(nd.ones(1)).asscalar() for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+    assert replayed(captured)
+
+
+def test_hidden_changes_are_found():
+    counts = [0]
+
+    def f(x):
+        counts[0] += 1
+        return x * counts[0]
+
+    captured = mx.capture(f)
+    with pytest.raises(CaptureError, match=r"something else at each call.*test_capture\.py:\d+"):
+        many_times(captured, lambda: nd.ones(1))
+
+
+def test_numbers_from_the_host():
+    """Constants are kept; what changes is an error."""
+    table = mx.capture(lambda x: x * nd.array([1, 2, 3]))
+    for number in range(4):
+        np.testing.assert_array_equal(table(nd.full(3, number)).asnumpy(), [number, 2 * number, 3 * number])
+    source = np.random.default_rng(0)
+    captured = mx.capture(lambda x: x + nd.array(source.random(3)))
+    with pytest.raises(CaptureError, match="numbers from the host"):
+        many_times(captured, lambda: nd.ones(3))
+
+
+def test_refusals():
+    with pytest.raises(OperatorError, match="capture: function is int"):
+        mx.capture(3)
+    with pytest.raises(OperatorError, match="capture: variants is 0"):
+        mx.capture(lambda: None, variants=0)
+    with pytest.raises(CaptureError, match="numpy array"):
+        mx.capture(lambda x: x)(np.ones(3))
+    x = nd.ones(1)
+    x.attach_grad()
+    with autograd.record():
+        y = x * 2
+
+    def f(y):
+        w = nd.ones(1)
+        w.attach_grad()
+        with autograd.record():
+            z = y * w
+        z.backward()
+
+    with pytest.raises(CaptureError, match="part of a recorded graph"):
+        mx.capture(f)(y)
+    with pytest.raises(CaptureError, match=r"host: .* returned str"):
+        mx.capture(lambda: mx.host(lambda: "text"))()
+
+
+def test_memory_does_not_grow_and_is_given_back():
+    captured = mx.capture(lambda x: nd.dot(nd.tanh(x), x).sum())
+    x = nd.ones((64, 64))
+    for _ in range(4):
+        captured(x)
+    gc.collect()
+    before = mx.memory_stats()["in_use"]
+    for _ in range(200):
+        captured(x)
+    assert mx.memory_stats()["in_use"] == before
+    captured.clear()
+    gc.collect()
+    assert mx.memory_stats()["in_use"] < before
+
+
+def test_methods_can_be_captured():
+    class Model:
+        def __init__(self, scale):
+            self.scale = scale
+
+        @mx.capture
+        def __call__(self, x):
+            return x * self.scale
+
+    one, other = Model(2), Model(3)
+    for _ in range(4):
+        assert one(nd.ones(1)).asscalar() == 2
+        assert other(nd.ones(1)).asscalar() == 3
