@@ -5,8 +5,8 @@
 ##     log-softmax    y = s (x - m) - log(sum exp(s (x - m)))
 ##     gradients      dx = s y (dy - sum dy y),  dx = s (dy - exp(y) sum dy)
 ##     cross-entropy  losses = log(sum exp(x - m)) - (x[label] - m), summed over the rows of a work-item on a
-##                    CPU, one for each row on a GPU
-##     its gradient   y = (softmax(x) - (1 at the label)) * grad[0]
+##                    CPU, one for each row on a GPU, or with APART everywhere
+##     its gradient   y = (softmax(x) - (1 at the label)) * grad[0], with APART grad[row]
 ##
 ## Layout: arrays are (outer, n, inner), C order; a column is the n elements of one (outer, inner).
 ##   With LENGTHS, (outer, inner) of them, only the first lengths[column] elements of a column count, and y is
@@ -144,6 +144,9 @@ n\
 % if k.labels:
     const ${expr.dtypes.c_type(expr.dtypes.compute_type(k.labels))} label = ${expr.load(k.labels, "labels", column)};
     const index_t place = label > 0 ? (label < n - 1 ? (index_t)label : n - 1) : 0;
+% endif
+% if k.labels and k.gradient and k.apart:
+    const ${T} slope = ${expr.load(k.dtype, "grad", column)};
 % endif
 </%def>\
 ## ---- CPU, inner == 1: vectors along a column ----------------------------------------------------------
@@ -326,7 +329,7 @@ ${derive(1)}\
 ${step(final[0], None, None, final[1], target, 1)}\
   }
 % else:
-  if (member == 0 && column < columns) ${expr.store(compute, "row_loss", compute, "losses", "column")}
+  if (member == 0 && column < columns) ${expr.store(k.losses, "row_loss", compute, "losses", "column")}
 % endif
 % if k.lengths:
   const index_t last = column < columns ? n : 0;
@@ -346,7 +349,7 @@ __kernel void ${k.name}(
 % for array in k.arrays:
   ${array} += ${array}_offset;
 % endfor
-% if k.labels and k.gradient:
+% if k.labels and k.gradient and not k.apart:
   const ${T} slope = ${expr.load(k.dtype, "grad", "0")};
 % endif
 % if k.gpu:
@@ -376,14 +379,16 @@ ${by_team()}\
   const index_t share = (blocks + get_global_size(0) - 1) / get_global_size(0);
   const index_t first_block = get_global_id(0) * share;
   const index_t last_block = min(blocks, first_block + share);
-% if loss:
+% if loss and not k.apart:
   ${T} total = 0, part = 0;
 % endif
   for (index_t block = first_block; block < last_block; ++block) {
 % if rows:
     const index_t column = block;
 ${short_column() if k.short else column_of_row()}\
-% if loss:
+% if loss and k.apart:
+    ${expr.store(k.losses, "row_loss", compute, "losses", "column")}
+% elif loss:
     part += row_loss;
     if ((block - first_block) % ${BLOCK} == ${BLOCK - 1}) {
       total += part;
@@ -410,7 +415,7 @@ ${across_columns(1)}\
 % if k.streams:
   ${common.streamed()}
 % endif
-% if loss:
+% if loss and not k.apart:
   ${expr.store(k.losses, "total + part", compute, "losses", "get_global_id(0)")}
 % endif
 % endif

@@ -195,9 +195,17 @@ def test_cross_entropy_and_its_gradient(shape, case, kind, dtype, rng):
     assert total.shape == (1,)
     np.testing.assert_allclose(total, [expected], rtol=tolerance, atol=tolerance)
 
+    (losses,) = run(rowwise.plan_cross_entropies(*arguments), [x, label])
+    expected = -(softmax(x, 1, True, 1.0) * chosen).sum(1)
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
+
     grad = np.array([-1.5], dtype)
+    difference = softmax(x, 1, False, 1.0) - chosen
     (dx,) = run(rowwise.plan_cross_entropy_grad(*arguments), [grad, x, label])
-    np.testing.assert_allclose(dx, -1.5 * (softmax(x, 1, False, 1.0) - chosen), rtol=1e-3, atol=tolerance)
+    np.testing.assert_allclose(dx, -1.5 * difference, rtol=1e-3, atol=tolerance)
+    grads = rng.standard_normal(size[0]).astype(dtype)
+    (dx,) = run(rowwise.plan_cross_entropy_grad(*arguments, apart=True), [grads, x, label])
+    np.testing.assert_allclose(dx, grads[:, None] * difference, rtol=1e-3, atol=4 * tolerance)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

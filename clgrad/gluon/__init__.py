@@ -1,6 +1,6 @@
 """Neural networks (``mx.gluon``), with MXNet's interface: blocks, parameters and layers."""
 
-from clgrad.gluon import contrib, nn, utils
+from clgrad.gluon import contrib, loss, nn, utils
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict
@@ -15,6 +15,7 @@ __all__ = [
     "ParameterDict",
     "Trainer",
     "contrib",
+    "loss",
     "nn",
     "utils",
 ]

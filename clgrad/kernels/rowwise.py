@@ -105,14 +105,34 @@ def plan_cross_entropy(
     return Plan(device, steps, [((1,), dtype)], 2, scratch)
 
 
-def plan_cross_entropy_grad(
+def plan_cross_entropies(
     device: Device, name: str, shape: Sequence[int], dtype: np.dtype, labels: np.dtype
 ) -> Plan:
-    """Plan the gradient of :func:`plan_cross_entropy`.
+    """Plan :func:`plan_cross_entropy` of each row by itself: outputs are one number for each row."""
+    rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=False, labels=labels)
+    rowwise.apart = True
+    rowwise.array("x", dtype, In(0))
+    rowwise.array("labels", labels, In(1))
+    rowwise.array("losses", dtype, Out(0))
+    return Plan(device, [rowwise.step()], [((shape[0],), dtype)], 2)
 
-    Inputs: dy, of shape (1,); x; labels. Outputs: dx, ``(softmax(x) - one_hot(label)) * dy``.
+
+def plan_cross_entropy_grad(
+    device: Device,
+    name: str,
+    shape: Sequence[int],
+    dtype: np.dtype,
+    labels: np.dtype,
+    *,
+    apart: bool = False,
+) -> Plan:
+    """Plan the gradient of :func:`plan_cross_entropy`, or with ``apart`` of :func:`plan_cross_entropies`.
+
+    Inputs: dy, of shape (1,), or one number for each row; x; labels. Outputs: dx,
+    ``(softmax(x) - one_hot(label)) * dy``.
     """
     rowwise = _Rowwise(device, name, shape, 1, dtype, False, 1.0, gradient=True, labels=labels)
+    rowwise.apart = apart
     rowwise.array("grad", dtype, In(0))
     rowwise.array("x", dtype, In(1))
     rowwise.array("labels", labels, In(2))
@@ -234,6 +254,8 @@ class _Rowwise:
         self.log, self.gradient, self.scale = log, gradient, 1 / temperature
         self.lengths, self.labels = lengths, labels
         self.losses = dtype
+        #: Whether there is a loss for each row, not for all.
+        self.apart = False
         self.template = template
         self.vectors: dict[str, np.dtype] = {}
         #: Whether these are one number for each row, again and again.

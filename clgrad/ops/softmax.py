@@ -170,3 +170,45 @@ def softmax_cross_entropy(data, label):
     if not data.size or not dtypes.is_floating(data._view.dtype):
         return -reduction.sum(pick(log_softmax(data), label))
     return _cross_entropy(data, label)
+
+
+@operator(name="_cross_entropies", label="softmax_cross_entropy")
+def _cross_entropies(call: Call, data: Spec, label: Spec):
+    """-log softmax(data)[label] of each row."""
+    name = call.kernel(data.dtype, "rows")
+    return rowwise.plan_cross_entropies(call.device, name, data.shape, data.dtype, label.dtype)
+
+
+@operator(name="_cross_entropies_grad", label="softmax_cross_entropy")
+def _cross_entropies_grad(call: Call, grad: Spec, data: Spec, label: Spec):
+    """(softmax(data) - one_hot(label)) * grad, grad being one number for each row."""
+    name, kinds = call.kernel(data.dtype, "rows_grad_data"), (data.dtype, label.dtype)
+    return rowwise.plan_cross_entropy_grad(call.device, name, data.shape, *kinds, apart=True)
+
+
+_cross_entropies.gradient(data=lambda dy, data, label: _cross_entropies_grad(dy, data, label))
+
+
+@_cross_entropies_grad.joint_gradient("grad", "data")
+def _(dy, grad, data, label):
+    """The gradient is linear in ``grad``, and in data it is a softmax with constants."""
+    p = _softmax(data, axis=-1, temperature=1.0, log=False)
+    d_grad = reduction.sum(dy * p, axis=-1) - pick(dy, label)
+    scaled = dy * with_shape(grad, shape=(*grad.shape, 1))
+    return d_grad, _softmax_grad(scaled, p, axis=-1, temperature=1.0, log=False)
+
+
+def cross_entropies(data, label):
+    """-log softmax(data)[label] along the last axis, in one launch: of data's shape without that axis.
+
+    Labels are of any dtype, truncated, and moved to the nearest class where there is no such class.
+    """
+    rows, classes = data.shape[:-1], data.shape[-1]
+    if not data.size or not dtypes.is_floating(data._view.dtype):
+        return -pick(log_softmax(data), label)
+    count = math.prod(rows)
+    if label.size != count:
+        raise argument_error("softmax_cross_entropy", "label", f"of shape {label.shape}", f"{rows}")
+    flat = data if len(rows) == 1 else with_shape(data, shape=(count, classes))
+    losses = _cross_entropies(flat, with_shape(label, shape=(count,)))
+    return losses if len(rows) == 1 else with_shape(losses, shape=rows)

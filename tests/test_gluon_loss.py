@@ -1,0 +1,145 @@
+"""Losses: values and gradients against those of MXNet, and what it gets wrong."""
+
+import numpy as np
+import pytest
+from golden.training import losses, recorded
+from helpers import close, gradient_of
+from scipy.special import gammaln
+
+import clgrad as mx
+from clgrad import autograd, gluon, memory, nd
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.test_utils import gradgradcheck
+
+#: What the coverage test counts as tested here, with the parts that each op is made of.
+COVERS = {"softmax_cross_entropy": ("_cross_entropies", "_cross_entropies_grad")}
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return recorded("losses")
+
+
+@pytest.mark.parametrize("i", range(len(losses.CASES)), ids=lambda i: losses.CASES[i][0])
+def test_values_and_gradients(i, theirs):
+    for key, value in losses.answer(mx, i).items():
+        expected = theirs[key]
+        assert value.dtype == expected.dtype
+        assert value.shape == expected.shape
+        if value.dtype.kind == "U":
+            assert value == expected
+        else:
+            np.testing.assert_allclose(value, expected, 2e-5, 2e-5, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    "i", [i for i, c in enumerate(losses.CASES) if c[0] != "CTCLoss" and c[3] and ("weight" in c[1])]
+)
+def test_second_derivatives(i):
+    name, arguments, kinds, _ = losses.CASES[i]
+    draw = np.random.RandomState(i)
+    inputs = [losses.drawn(draw, kind) for kind in kinds]
+    loss = getattr(gluon.loss, name)(**arguments)
+    gradgradcheck(lambda pred: loss(pred, *(nd.array(x, dtype=pred.dtype) for x in inputs[1:])), inputs[:1])
+
+
+def test_cross_entropies_take_one_launch_each_way(rng):
+    pred, label = nd.array(rng.standard_normal((6, 5))), nd.array([0, 4, 2, 1, 3, 3])
+    pred.attach_grad()
+    stream = memory.current_stream(pred.context.device)
+    before = set(stream.plans)
+    with autograd.record():
+        loss = gluon.loss.SoftmaxCrossEntropyLoss()(pred, label)
+    loss.backward()
+    made = [p for k, p in stream.plans.items() if k not in before and hasattr(p, "steps")]
+    names = [step.kernel for plan in made for step in plan.steps]
+    assert [n for n in names if "cross_entropy" not in n and "full" not in n] == []
+    assert len([n for n in names if "cross_entropy" in n]) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("shape", [(1, 3), (300, 10), (2, 3, 33), (0, 4)])
+def test_cross_entropies(shape, dtype, rng):
+    pred = rng.standard_normal(shape).astype(dtype)
+    label = rng.integers(0, shape[-1], shape[:-1])
+    logits = pred.astype(float) - np.log(np.exp(pred.astype(float)).sum(-1, keepdims=True))
+    each = -np.take_along_axis(logits, label[..., None], -1)[..., 0]
+    found = gluon.loss.SoftmaxCELoss()(nd.array(pred, dtype=dtype), nd.array(label, dtype="int32"))
+    expected = each.reshape(shape[0], -1).mean(1) if shape[0] else np.zeros(0)
+    close(found.astype("float32"), expected, 2e-3 if dtype == "float16" else 4e-6)
+
+
+def test_labels_of_no_class_count_as_the_nearest():
+    loss = gluon.loss.SoftmaxCELoss()
+    pred = nd.array([[1.0, 2.0, 4.0]] * 3)
+    np.testing.assert_array_equal(
+        loss(pred, nd.array([-3, 7, 1.9])).asnumpy(), loss(pred, nd.array([0, 2, 1])).asnumpy()
+    )
+
+
+def test_full_poisson_losses_can_be_recorded():
+    """MXNet raises while recording, and gives NaN where the target is 0."""
+    target = np.array([0.0, 1.0, 2.0, 7.0])
+    loss = gluon.loss.PoissonNLLLoss(compute_full=True)
+    pred = np.array([0.5, -1.0, 0.3, 2.0])
+    expected = np.exp(pred) - target * pred + np.where(target > 1, gammaln(target + 1), 0)
+    close(loss(nd.array(pred), nd.array(target)), [expected.mean()], 0.02)  # Stirling's approximation
+    np.testing.assert_allclose(
+        gradient_of(lambda x: loss(x, nd.array(target)), pred), (np.exp(pred) - target) / 4, 1e-5
+    )
+
+
+def test_large_logits_do_not_overflow():
+    large = nd.array([[1e4, -1e4]])
+    for loss in (gluon.loss.SigmoidBCELoss(), gluon.loss.LogisticLoss(label_format="binary")):
+        assert loss(large, nd.array([[1, 0]])).asscalar() == 0
+        assert loss(large, nd.array([[0, 1]])).asscalar() == 1e4
+
+
+def test_a_net_learns_by_each_loss_when_hybridized(rng):
+    net = gluon.nn.Dense(3, in_units=4)
+    net.initialize()
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
+    net.hybridize()
+    loss.hybridize()
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.1})
+    x = nd.array(rng.standard_normal((30, 4)))
+    label = nd.argmax(x[:, :3], axis=1)
+    found = []
+    for _ in range(60):
+        with autograd.record():
+            value = loss(net(x), label)
+        value.backward()
+        trainer.step(30)
+        found.append(value.mean().asscalar())
+    assert found[-1] < 0.3 < found[0]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: gluon.loss.L1Loss(weight="2"), OperatorTypeError, "L1Loss: weight is str"),
+        (lambda: gluon.loss.CTCLoss(layout="NCT"), OperatorError, "CTCLoss: layout is 'NCT'"),
+        (lambda: gluon.loss.CTCLoss(label_layout="N"), OperatorError, "CTCLoss: label_layout is 'N'"),
+        (
+            lambda: gluon.loss.LogisticLoss(label_format="x"),
+            OperatorError,
+            "LogisticLoss: label_format is 'x'",
+        ),
+        (
+            lambda: gluon.loss.SDMLLoss()(nd.ones((1, 2)), nd.ones((1, 2))),
+            OperatorError,
+            r"SDMLLoss: x1, x2 is of shapes \(1, 2\), \(1, 2\)",
+        ),
+        (
+            lambda: gluon.loss.SoftmaxCELoss()(nd.ones((3, 2)), nd.ones((4,))),
+            OperatorError,
+            r"label is of shape \(4,\); accepted: \(3,\)",
+        ),
+        (lambda: gluon.loss.L2Loss()(nd.ones((3, 2)), nd.ones((4,))), OperatorError, "reshape_like"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
