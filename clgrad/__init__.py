@@ -16,6 +16,7 @@ from clgrad import (
     nd,
     optimizer,
     random,
+    symbol,
     tape,
     test_utils,
 )
@@ -36,6 +37,7 @@ from clgrad.kernels.matmul_tensor import allow_tf32
 __version__ = "0.1.0"
 ndarray = nd
 init, kv = initializer, kvstore
+sym = symbol
 
 __all__ = [
     "Context",
@@ -67,6 +69,8 @@ __all__ = [
     "optimizer",
     "random",
     "reset_peak",
+    "sym",
+    "symbol",
     "tape",
     "test_utils",
 ]

@@ -139,12 +139,15 @@ def test_side_by_side():
         (lambda: nn.Activation("rely")(nd.ones(1)), "act_type is 'rely'"),
         (lambda: mx.gluon.contrib.nn.PixelShuffle2D((2, 0)), "PixelShuffle2D: factor is"),
         (lambda: mx.gluon.contrib.nn.SparseEmbedding(3, 4), "use nn.Embedding"),
-        (lambda: _called(nn.Conv2D(2, 3), (4, 3, 5)), r"x is of shape \(4, 3, 5\); accepted: 4 axes, NCHW"),
+        (
+            lambda: _called(nn.Conv2D(2, 3), (4, 3, 5)),
+            r"conv\d+: .* data is of shape \(4, 3, 5\); accepted: 4 axes",
+        ),
         (
             lambda: _called(nn.BatchNorm(), (4,)),
-            r"x is of shape \(4,\); accepted: a shape that has the axis 1",
+            r"data is of shape \(4,\); accepted: a shape that has the axis 1",
         ),
-        (lambda: _called(nn.Dense(2), ()), r"x is of shape \(\); accepted: one axis or more"),
+        (lambda: _called(nn.Dense(2), ()), r"data is of shape \(\); accepted: one axis or more"),
         (lambda: _called(nn.BatchNorm(in_channels=4), (2, 3)), "shape|gamma"),
     ],
 )

@@ -4,6 +4,7 @@ from clgrad.gluon import contrib, loss, nn, utils
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.gluon.symbol_block import SymbolBlock
 from clgrad.gluon.trainer import Trainer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "HybridBlock",
     "Parameter",
     "ParameterDict",
+    "SymbolBlock",
     "Trainer",
     "contrib",
     "loss",

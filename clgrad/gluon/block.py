@@ -1,17 +1,18 @@
 """Blocks: layers and nets, as trees of children with named parameters."""
 
+import os
 import re
 import warnings
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from clgrad import nd, serialization
+from clgrad import nd, serialization, symbol
 from clgrad.array import NDArray
-from clgrad.device import Context
 from clgrad.errors import MXNetError, OperatorError, OperatorTypeError, argument_error
+from clgrad.gluon import structure
 from clgrad.gluon.parameter import DeferredInitializationError, Parameter
-from clgrad.gluon.parameter_dict import ParameterDict, load_names, take_all
+from clgrad.gluon.parameter_dict import ParameterDict, brief, load_names, take_all
 from clgrad.gluon.scope import BlockScope, name_block
 from clgrad.gluon.summary import Summary
 
@@ -256,8 +257,10 @@ class Block:
         names = self._collect_params_with_prefix()
         options = (allow_missing, ignore_extra)
         if loaded and not any("." in name for name in loaded):  # names of parameters, not of attributes
+            exported = all(name.startswith(("arg:", "aux:")) for name in loaded)
+            prefix = "" if exported else self.prefix
             self.collect_params().load_dict(
-                loaded, ctx, *options, self.prefix, filename, cast_dtype, dtype_source
+                loaded, ctx, *options, prefix, filename, cast_dtype, dtype_source
             )
         else:
             take_all(names, loaded, str(filename), ctx, *options, cast_dtype, dtype_source)
@@ -371,6 +374,8 @@ class HybridBlock(Block):
         self._active = False
         #: What hybridize was told of how to compile: static_alloc and others.
         self._flags: dict[str, Any] = {}
+        #: What a hybridized call was given, without the arrays.
+        self._arguments: Any = None
 
     def register_child(self, block: Block, name: str | None = None) -> None:
         """Make a block a child; it must be a HybridBlock as well."""
@@ -428,21 +433,24 @@ class HybridBlock(Block):
 
     def _clear_cached(self) -> None:
         """Forget what was compiled."""
+        self._arguments = None
 
     def _run(self, *args):
-        return self._call_cached(*args) if self._active else self.forward(*args)
+        if not self._active:
+            return self.forward(*args)
+        if self._arguments is None:
+            self._arguments = structure.trimmed(args)
+        return self._call_cached(*args)
 
     def _call_cached(self, *args):
         """A call of a hybridized block."""
         return self.forward(*args)
 
     def forward(self, x, *args):
-        """Run :meth:`hybrid_forward` with the parameters on the input's device."""
-        context = _context_of(x, args)
+        """Run :meth:`hybrid_forward` with the parameters on the input's device, or as symbols."""
+        context = structure.context_of(x, *args)
         if context is None:
-            raise OperatorTypeError(
-                f"{self._name}: no input is an NDArray; accepted: at least one, among x and the others"
-            )
+            return self._compose(x, *args)
         with context:
             try:
                 parameters = {name: p.data(context) for name, p in self._reg_params.items()}
@@ -455,29 +463,110 @@ class HybridBlock(Block):
         """What the block computes of its inputs and its own parameters; every block has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no hybrid_forward")
 
+    # Graphs
+
+    def _compose(self, *args):
+        """Apply the block to symbols."""
+        if not structure.leaves(args, symbol.Symbol):
+            raise OperatorTypeError(
+                f"{self._name}: no input is an NDArray; accepted: at least one, among x and the others"
+            )
+        parameters = {name: p.var() for name, p in self._reg_params.items()}
+        with self.name_scope():
+            return self.hybrid_forward(symbol, *args, **parameters)
+
+    def _graph(self, args: Any) -> tuple[list[symbol.Symbol], symbol.Symbol]:
+        """Symbols of the inputs, and of what the block makes of them, for trimmed arguments."""
+        arguments, inputs = structure.with_symbols(args, symbol.var)
+        outputs = structure.leaves(self.forward(*arguments), symbol.Symbol)
+        return inputs, outputs[0] if len(outputs) == 1 else symbol.Group(outputs)
+
     def _finish_deferred_init(self, *args) -> None:
         try:
             self.infer_shape(*args)
         except MXNetError as error:
-            raise OperatorError(f"{self._name}: shapes of parameters do not follow: {error}") from error
+            raise OperatorError(
+                f"{self._name}: the shapes of {brief(self._reg_params)} do not follow from the input: "
+                f"{error}"
+            ) from error
         for parameter in self._reg_params.values():
             parameter._finish_deferred_init()
 
     def infer_shape(self, *args) -> None:
-        """Set the shapes of the block's own parameters by those of its inputs."""
-        raise OperatorError(
-            f"{self._name}: {', '.join(self._reg_params)} have sizes that are not known; give whole "
-            "shapes, or override infer_shape"
-        )
+        """Set the shapes of all parameters by those of the inputs.
 
+        Parameters
+        ----------
+        *args : NDArray
+            As the block is called with; their values do not count.
 
-def _context_of(*values) -> Context | None:
-    """Where the first array among the values is, however deep."""
-    for value in values:
-        if isinstance(value, NDArray):
-            return value.context
-        if isinstance(value, list | tuple):
-            found = _context_of(*value)
-            if found is not None:
-                return found
-    return None
+        Raises
+        ------
+        OperatorError
+            The shapes do not follow from those of the inputs, or contradict.
+        """
+        self._infer(args, lambda parameter, spec: setattr(parameter, "shape", spec.shape))
+
+    def infer_type(self, *args) -> None:
+        """Set the dtypes of all parameters by those of the inputs: see :meth:`infer_shape`."""
+        self._infer(args, lambda parameter, spec: parameter.cast(spec.dtype))
+
+    def _infer(self, args: tuple, take: Callable[[Parameter, Any], Any]) -> None:
+        inputs, outputs = self._graph(structure.trimmed(args))
+        arrays = structure.leaves(args, NDArray)
+        used = outputs.list_inputs()
+        given = {s.name: a for s, a in zip(inputs, arrays, strict=True) if s.name in used}
+        shapes = {name: array.shape for name, array in given.items()}
+        types = {name: array._view.dtype for name, array in given.items()}
+        specs = symbol.infer_arguments(outputs, shapes, types)
+        for parameter in self.collect_params().values():
+            if parameter.name in specs:
+                take(parameter, specs[parameter.name])
+
+    def export(self, path: str | os.PathLike, epoch: int = 0, remove_amp_cast: bool = True) -> None:
+        """Write the net's graph and parameters to files that MXNet reads, and :meth:`SymbolBlock.imports`.
+
+        Parameters
+        ----------
+        path : str or path
+            Files are ``PATH-symbol.json`` and ``PATH-0000.params``.
+        epoch : int, default 0
+            The number in the second name.
+        remove_amp_cast : bool, default True
+            Accepted for MXNet's sake.
+
+        Raises
+        ------
+        OperatorError
+            The block was not hybridized and called, so it is not known what inputs it takes.
+        AttributeError, OperatorTypeError
+            ``hybrid_forward`` needs arrays, and does not take symbols.
+
+        Examples
+        --------
+        >>> import clgrad as mx
+        >>> import os, tempfile
+        >>> net = mx.gluon.nn.Dense(2)
+        >>> net.initialize()
+        >>> net.hybridize()
+        >>> y = net(mx.nd.ones((4, 3)))
+        >>> path = os.path.join(tempfile.mkdtemp(), "net")
+        >>> net.export(path)
+        >>> again = mx.gluon.SymbolBlock.imports(f"{path}-symbol.json", "data", f"{path}-0000.params")
+        >>> bool((again(mx.nd.ones((4, 3))) == y).asnumpy().all())
+        True
+        """
+        if self._arguments is None:
+            raise OperatorError(
+                f"{self._name}.export: call hybridize(), and the net once, so that its inputs are known"
+            )
+        _, graph = self._graph(self._arguments)
+        states, names = set(graph.list_auxiliary_states()), set(graph.list_inputs())
+        arrays = {}
+        for name, parameter in self.collect_params().items():
+            if name in names:
+                arrays[f"{'aux' if name in states else 'arg'}:{name}"] = parameter._reduce()
+            else:
+                warnings.warn(f"{self._name}.export: {name} is not used, and left out", stacklevel=2)
+        serialization.save(f"{os.fspath(path)}-{epoch:04d}.params", arrays)
+        graph.save(f"{os.fspath(path)}-symbol.json")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clgrad import dtypes, initializer, nd
+from clgrad import dtypes, initializer, nd, symbol
 from clgrad.array import NDArray
 from clgrad.autograd import mark_variables, pause
 from clgrad.autograd.variables import GRAD_REQS
@@ -114,6 +114,7 @@ class Parameter:
         self._data: dict[Context, NDArray] | None = None
         self._grad: dict[Context, NDArray] | None = None
         self._deferred: Deferred | None = None
+        self._var: symbol.Symbol | None = None
         #: The Trainer that updates the parameter.
         self._trainer: Any = None
         self._differentiable = differentiable
@@ -167,7 +168,9 @@ class Parameter:
         new = _as_shape(self.name, shape)
         if not self._accepts(new):
             raise self._error(f"shape is {new}; accepted: {self._shape}, with any size for 0 and -1")
-        self._shape = new
+        if new != self._shape:
+            self._shape = new
+            self._var = None
 
     def _accepts(self, shape: Shape | None) -> bool:
         """Whether a shape says the same where this one is known."""
@@ -409,6 +412,20 @@ class Parameter:
             if self._grad is not None:
                 self._grad = {c: array.astype(self._dtype) for c, array in self._grad.items()}
         self._mark()
+
+    def var(self) -> symbol.Symbol:
+        """The parameter as a symbol's argument: always the same one, as long as its shape stays."""
+        if self._var is None:
+            init = self.init.dumps() if hasattr(self.init, "dumps") else self.init
+            self._var = symbol.var(
+                self.name,
+                shape=self._shape,
+                lr_mult=self.lr_mult,
+                wd_mult=self.wd_mult,
+                dtype=self._dtype,
+                init=init,
+            )
+        return self._var
 
     # Loading
 

@@ -1,8 +1,5 @@
 """Layers that multiply, look up, drop and reshape."""
 
-import math
-
-from clgrad.errors import argument_error
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.activations import Activation
 
@@ -65,12 +62,6 @@ class Dense(HybridBlock):
                     "bias", shape=(units,), init=bias_initializer, dtype=dtype, allow_deferred_init=True
                 )
             self.act = None if activation is None else Activation(activation, prefix=f"{activation}_")
-
-    def infer_shape(self, x) -> None:
-        """Set the size of the input."""
-        if not x.shape:
-            raise argument_error("Dense", "x", "of shape ()", "one axis or more")
-        self.weight.shape = (self._units, math.prod(x.shape[1:]) if self._flatten else x.shape[-1])
 
     def hybrid_forward(self, F, x, weight, bias=None):
         """Multiply, add the bias, and apply the activation."""

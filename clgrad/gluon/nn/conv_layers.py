@@ -82,13 +82,6 @@ class _Conv(HybridBlock):
     def _alias(self) -> str:
         return "conv"
 
-    def infer_shape(self, x) -> None:
-        """Set the number of input channels."""
-        if x.ndim != self._axes + 2:
-            accepted = f"{self._axes + 2} axes, {self._layouts[0]}"
-            raise argument_error(type(self).__name__, "x", f"of shape {x.shape}", accepted)
-        self.weight.shape = self._weight_shape(x.shape[1])
-
     def hybrid_forward(self, F, x, weight, bias=None):
         """Convolve, and apply the activation."""
         arrays = (x, weight) if bias is None else (x, weight, bias)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from clgrad import dtypes
-from clgrad.errors import argument_error
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.parameter import Parameter
 
@@ -28,18 +27,6 @@ class _Norm(HybridBlock):
             allow_deferred_init=True,
             **kwargs,
         )
-
-    #: The axis of the channels.
-    _axis: int
-
-    def infer_shape(self, x, *args) -> None:
-        """Set the number of channels."""
-        if not -x.ndim <= self._axis < x.ndim:
-            raise argument_error(
-                type(self).__name__, "x", f"of shape {x.shape}", f"a shape that has the axis {self._axis}"
-            )
-        for parameter in self._reg_params.values():
-            parameter.shape = (x.shape[self._axis],)
 
     def _shown(self, channels: Any) -> str:
         pairs = [f"{key}={value!r}" for key, value in self._kwargs.items()]
