@@ -51,7 +51,7 @@ class Loss(HybridBlock):
         if weight is not None and not isinstance(weight, Real):
             given = type(weight).__name__
             raise OperatorTypeError(f"{type(self).__name__}: weight is {given}; accepted: a number or None")
-        self._weight = weight
+        self._weight: Any = weight
         self._batch_axis = batch_axis
 
     def __repr__(self) -> str:
