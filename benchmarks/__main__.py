@@ -99,6 +99,7 @@ def _options() -> argparse.Namespace:
 def _contenders(args):
     for device in args.device or [f"{d.kind}:{d.index}" for d in devices()]:
         yield Contender("clgrad", device=device)
+        yield Contender("pyopencl", device=device)
     yield Contender("numpy")
     if args.clblast:
         yield Contender("clblast", device=args.device and args.device[0], library=args.clblast)

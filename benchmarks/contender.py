@@ -25,11 +25,12 @@ class Contender:
     Parameters
     ----------
     framework : str
-        Module to import: clgrad, numpy, mxnet, torch, tinygrad; or clblast.
+        Module to import: clgrad, numpy, mxnet, torch, tinygrad; or clblast, or pyopencl (floor.py).
     python : str
         Interpreter that has it.
     device : str, optional
-        For clgrad and CLBlast, the device, as CLGRAD_DEVICE takes it; for PyTorch, one of its own.
+        For clgrad, pyopencl and CLBlast, the device, as CLGRAD_DEVICE takes it; for PyTorch, one of
+        its own.
     library : Path, optional
         For CLBlast.
     """
@@ -59,7 +60,8 @@ class Contender:
             cwd=ROOT,
         )
         self.about = self._answer()
-        where = f" on {self.about['platform']} {self.about['driver']}" if framework == "clgrad" else ""
+        on_device = framework in ("clgrad", "pyopencl")
+        where = f" on {self.about['platform']} {self.about['driver']}" if on_device else ""
         self.name = framework + where
 
     def __enter__(self) -> "Contender":

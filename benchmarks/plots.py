@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.report import PEERS, RESULTS, Ratio, load, ratios
 
 #: From a scale that people who confuse colours can tell apart (Okabe & Ito, 2008).
-COLOURS = dict(zip(PEERS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999999"), strict=True))
+COLOURS = dict(zip(PEERS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999999", "#000000"), strict=True))
 #: The same file from the same numbers.
 METADATA = {"Date": None}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = ("torch", "mxnet", "tinygrad", "clblast", "numpy")
+PEERS = ("torch", "mxnet", "tinygrad", "clblast", "numpy", "pyopencl")
 
 #: Bars that hold for each case of each family; PyTorch's are those of the families.
 EVERYWHERE = {"mxnet": 1.2}
@@ -46,10 +46,10 @@ class Ratio:
 
 def bars(module, case: str) -> dict[str, float]:
     """The least ratio that a case should reach, by peer; a family may set None where there is none."""
-    special = getattr(module, "bar", None)
+    special, of_family = getattr(module, "bar", None), getattr(module, "BAR", {})
     found = {}
-    for peer, value in (EVERYWHERE | getattr(module, "BAR", {})).items():
-        own = special(case, peer) if special and peer not in EVERYWHERE else value
+    for peer, value in (EVERYWHERE | of_family).items():
+        own = special(case, peer) if special and peer in of_family else value
         if own is not None:
             found[peer] = own
     return found
@@ -59,8 +59,12 @@ def ratios(result: dict) -> Iterator[Ratio]:
     """All ratios of a result, in the order of its cases."""
     for case, seconds in result["seconds"].items():
         for device in (name for name in seconds if name.startswith("clgrad")):
-            for peer in (name for name in PEERS if name in seconds):
-                ours, theirs = seconds[device], seconds[peer]
+            for peer in PEERS:
+                # pyopencl is measured on each device
+                name = device.replace("clgrad", peer, 1) if peer == "pyopencl" else peer
+                if name not in seconds:
+                    continue
+                ours, theirs = seconds[device], seconds[name]
                 yield Ratio(
                     result["benchmark"],
                     case,

@@ -21,6 +21,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+#: Modules here that are frameworks.
+OURS = {"clblast": "benchmarks.clblast", "pyopencl": "benchmarks.floor"}
+
 #: How many values of an array a digest holds.
 PICKED = 16
 
@@ -28,7 +31,7 @@ PICKED = 16
 def main(name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what frameworks print is no answer
-    framework = importlib.import_module("benchmarks.clblast" if name == "clblast" else name)
+    framework = importlib.import_module(OURS.get(name, name))
     if name == "torch" and os.environ.get("BENCHMARKS_TORCH_DEVICE"):
         framework.set_default_device(os.environ["BENCHMARKS_TORCH_DEVICE"])
     call, wait = None, _waiter(name, framework)
@@ -49,8 +52,8 @@ def main(name: str) -> None:
 
 def _describe(name: str, framework) -> dict[str, str]:
     about = {"version": getattr(framework, "__version__", None) or importlib.metadata.version(name)}
-    if name == "clgrad":
-        device = framework.current_context().device
+    if name in ("clgrad", "pyopencl"):
+        device = framework.device if name == "pyopencl" else framework.current_context().device
         about |= {
             "device": device.name,
             "platform": device.platform_name,
@@ -76,7 +79,7 @@ def _waiter(name: str, framework) -> Callable[[], None]:
         return framework.nd.waitall
     if name == "torch" and framework.get_default_device().type == "cuda":
         return framework.cuda.synchronize
-    if name == "clblast":
+    if name in OURS:
         return framework.wait
     if name == "tinygrad":
         return framework.Device[framework.Device.DEFAULT].synchronize
@@ -123,7 +126,7 @@ def _values(name: str, array):
         return array.asnumpy()
     if name == "torch":
         return array.detach().cpu().double().numpy()  # numpy has no bfloat16
-    return array.numpy() if name in ("tinygrad", "clblast") else array
+    return array.numpy() if name == "tinygrad" or name in OURS else array
 
 
 def _measure(call: Callable, wait: Callable[[], None], seconds: float, clock: str) -> float:

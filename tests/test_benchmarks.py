@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import clgrad as mx
-from benchmarks import cases, models, nets, report, worker
+from benchmarks import cases, launch_overhead, models, nets, report, worker
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.contender import Contender, ContenderError, differ
 
@@ -32,6 +32,17 @@ def test_a_contender_prepares_measures_and_reports_failures():
         with pytest.raises(ContenderError, match="KeyError"):
             contender.prepare("train", "no such net")
         assert contender.prepare("launch_overhead", "eager add") == digest
+
+
+def test_bare_launches_compute_the_same():
+    """What clgrad's launches are held against does the same work: each launch, in memory of its own."""
+    with Contender("clgrad") as ours, Contender("pyopencl") as bare:
+        assert bare.name == ours.name.replace("clgrad", "pyopencl")
+        for case in launch_overhead.CASES:
+            digests = {c.name: c.prepare("launch_overhead", case) for c in (ours, bare)}
+            assert not list(differ(digests))
+        assert bare.measure(0.001) > 0
+        assert bare.prepare("gemm", "square 256") is None
 
 
 def test_another_answer_is_told():
@@ -112,6 +123,13 @@ def test_ratios_are_of_medians_and_of_the_best():
     log = found["log", DEVICE, "torch"]
     assert (log.medians, log.best, log.short) == (4.0, 0.5, False)  # it may have been the machine
     assert found["log", OTHER, "mxnet"].medians == 3.0
+
+
+def test_bare_launches_are_compared_on_their_own_device():
+    result = _result()
+    result["seconds"]["exp"][OTHER.replace("clgrad", "pyopencl")] = [0.5] * 3
+    found = {r.device: r.medians for r in report.ratios(result) if r.peer == "pyopencl"}
+    assert found == {OTHER: 0.5}
 
 
 def test_tables_and_summaries_hold_the_ratios(capsys):
