@@ -101,6 +101,7 @@ def gradcheck(
     rtol: float | None = None,
     atol: float | None = None,
     dtype: str | None = None,
+    directions: int | None = None,
 ) -> None:
     """Compare the gradients that ``backward`` computes with central finite differences.
 
@@ -122,6 +123,11 @@ def gradcheck(
     dtype : {'float64', 'float32'}, optional
         What to compute in. By default float64 where the device has it, since the rounding error
         limits the accuracy: 1e-6 is held in float64, and 3e-3 in float32.
+    directions : int, optional
+        Along how many random directions of each input to check the derivative, rather than by each of its
+        elements: ``sum(u * gradient)`` for weights ``u`` of either sign, of magnitudes from 1/2 to 3/2. It
+        takes two evaluations of f for each direction and not for each element, and a gradient that is wrong
+        in one element is wrong along nearly every direction.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def gradcheck(
     >>> from clgrad.test_utils import gradcheck
     >>> gradcheck(lambda x, w: mx.nd.exp(x) * w, [np.array([0.5, 1.0]), np.array([2.0, -1.0])])
     """
-    _check(f, _prepare(inputs, dtype), eps, rtol, atol, "gradient")
+    _check(f, _prepare(inputs, dtype), eps, rtol, atol, "gradient", directions)
 
 
 def gradgradcheck(
@@ -145,6 +151,7 @@ def gradgradcheck(
     atol: float | None = None,
     dtype: str | None = None,
     order: int = 2,
+    directions: int | None = None,
 ) -> None:
     """Compare gradients of higher order with finite differences of those one order below.
 
@@ -155,7 +162,7 @@ def gradgradcheck(
 
     Parameters
     ----------
-    f, inputs, eps, rtol, atol, dtype
+    f, inputs, eps, rtol, atol, dtype, directions
         As :func:`gradcheck`.
     order : int
         Order of the gradients that are checked, 2 or more.
@@ -178,7 +185,7 @@ def gradgradcheck(
         f, heads = _gradient_of(f, arrays, np.random.default_rng(step))
         arrays = [*arrays, *heads]
     what = {2: "second-order gradient", 3: "third-order gradient"}.get(order, f"gradient of order {order}")
-    _check(f, arrays, eps, rtol, atol, what)
+    _check(f, arrays, eps, rtol, atol, what, directions)
 
 
 def _gradient_of(f: Callable, arrays: list[NDArray], rng) -> tuple[Callable, list[NDArray]]:
@@ -215,7 +222,7 @@ def _prepare(inputs: Sequence, dtype: str | None) -> list[NDArray]:
     return [nd.array(x, dtype=dtype if dtypes.is_floating(x.dtype) else x.dtype) for x in hosts]
 
 
-def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str) -> None:
+def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str, directions: int | None) -> None:
     real = [i for i, x in enumerate(inputs) if _is_real(x)]
     dtype = np.dtype(inputs[real[0]].dtype).name
     eps = STEPS[dtype] if eps is None else eps
@@ -227,8 +234,19 @@ def _check(f, inputs: list[NDArray], eps, rtol, atol, what: str) -> None:
     _backward(outputs, heads)
     gradients = {i: _host(inputs[i].grad) for i in real}
     for i, gradient in gradients.items():
-        numeric = _differences(f, inputs, i, heads, eps)
-        _compare(gradient, numeric, rtol, atol, f"{what} of inputs[{i}]")
+        if directions is None or gradient.size <= directions:
+            numeric = _differences(f, inputs, i, heads, eps)
+            _compare(gradient, numeric, rtol, atol, f"{what} of inputs[{i}]", "elements")
+            continue
+        x = _host(inputs[i]).astype(np.float64)
+        steps = [eps * np.maximum(1.0, np.abs(x)) * _direction(rng, x.shape) for _ in range(directions)]
+        changes = [_change(f, inputs, i, heads, step) for step in steps]
+        slopes = np.array([change for change, _ in changes]) / (2 * eps)
+        expected = np.array([np.sum(gradient * moved) for _, moved in changes]) / (2 * eps)
+        size = max(1.0, float(np.abs(gradient).max())) * math.sqrt(
+            gradient.size
+        )  # what the sums are made of
+        _compare(expected, slopes, rtol, atol * size, f"{what} of inputs[{i}]", "directions")
 
 
 def _evaluate(f, inputs: Sequence[NDArray]) -> list[NDArray]:
@@ -257,28 +275,42 @@ def _differences(f, inputs: list[NDArray], position: int, heads, eps: float) -> 
     x = inputs[position].asnumpy()
     result = np.empty(x.shape)
     for place in np.ndindex(*x.shape):
-        step = x.dtype.type(eps * max(1.0, abs(float(x[place]))))
-        ends, outputs = [], []
-        for sign in (1, -1):
-            moved = x.copy()
-            moved[place] += sign * step
-            ends.append(float(moved[place]))
-            arrays = list(inputs)
-            arrays[position] = nd.array(moved, dtype=x.dtype, ctx=inputs[position].context)
-            outputs.append([y.asnumpy().astype(np.float64) for y in _evaluate(f, arrays)])
-        change = sum(np.sum(v * (above - below)) for v, above, below in zip(heads, *outputs, strict=True))
-        result[place] = change / (ends[0] - ends[1])  # what rounding made of 2h
+        step = np.zeros(x.shape)
+        step[place] = eps * max(1.0, abs(float(x[place])))
+        change, moved = _change(f, inputs, position, heads, step)
+        result[place] = change / moved[place]
     return result
 
 
-def _compare(gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str) -> None:
+def _change(f, inputs: list[NDArray], position: int, heads, step: np.ndarray) -> tuple[float, np.ndarray]:
+    """How ``sum(heads * f)`` changes from a step back to a step on of an input; and the way between."""
+    x = inputs[position].asnumpy()
+    ends, outputs = [], []
+    for sign in (1, -1):
+        moved = (x + sign * step).astype(x.dtype)
+        ends.append(moved.astype(np.float64))
+        arrays = list(inputs)
+        arrays[position] = nd.array(moved, dtype=x.dtype, ctx=inputs[position].context)
+        outputs.append([y.asnumpy().astype(np.float64) for y in _evaluate(f, arrays)])
+    change = sum(np.sum(v * (above - below)) for v, above, below in zip(heads, *outputs, strict=True))
+    return float(change), ends[0] - ends[1]
+
+
+def _direction(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
+    """Weights of either sign, none of them small."""
+    return rng.choice((-1.0, 1.0), shape) * rng.uniform(0.5, 1.5, shape)
+
+
+def _compare(
+    gradient: np.ndarray, numeric: np.ndarray, rtol: float, atol: float, what: str, unit: str
+) -> None:
     excess = np.abs(gradient - numeric) - (atol + rtol * np.abs(numeric))
     wrong = ~(excess <= 0)  # a NaN is wrong
     if not wrong.any():
         return
     place = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(excess, nan=np.inf), -1)), wrong.shape)
     raise AssertionError(
-        f"{what}: {wrong.sum()} of {wrong.size} elements differ from finite differences; worst at "
+        f"{what}: {wrong.sum()} of {wrong.size} {unit} differ from finite differences; worst at "
         f"{tuple(int(n) for n in place)}: autograd gives {gradient[place]!s}, finite differences "
         f"{numeric[place]!s} (rtol={rtol:g}, atol={atol:g})"
     )

@@ -414,6 +414,7 @@ def answered() -> dict:
     return json.loads(json.dumps(answers(mx)))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("f", [*BINARY, *IN_PLACE_NAMES])
 def test_operators_answer_as_mxnets(f, answered):
     """Values, dtypes, and what is refused: mixed dtypes above all."""

@@ -161,6 +161,15 @@ def test_every_source_is_dumped_on_request(cache, tmp_path, monkeypatch):
     assert dumped.read_text() == SOURCE % 1
 
 
+@pytest.mark.once
+def test_kernels_of_lone_work_items_are_marked():
+    """Each kernel of a source, those with attributes of their own too; not what only looks like one."""
+    source = "// __kernel\n__kernel void a() {}\n__kernel __attribute__((hint(1)))\nvoid b() {}"
+    lines = program.one_by_one(source).splitlines()
+    assert [i for i, line in enumerate(lines) if "vec_type_hint" in line] == [1, 3]
+    assert [line for line in lines if "vec_type_hint" not in line] == source.splitlines()
+
+
 def test_a_build_failure_shows_source_options_and_log(cache):
     """Without these, nobody can mend a kernel on a device that we do not have."""
     with pytest.raises(KernelError) as caught:

@@ -64,6 +64,29 @@ def test_wrong_rules_are_caught(wrong, dtype):
         gradcheck(cube_with(wrong), [X], dtype=dtype)
 
 
+@pytest.mark.requires("fp64")
+@pytest.mark.parametrize(
+    ("backward", "accepted"),
+    [
+        pytest.param(right, True, id="right"),
+        pytest.param(lambda dy, x: dy * 3.00002 * x * x, False, id="factor"),
+        pytest.param(
+            lambda dy, x: dy * 3 * x * x * (nd.arange(60) != 17).astype("float64"), False, id="element"
+        ),
+        pytest.param(lambda dy, x: nd.flip(dy, axis=0) * 3 * x * x, False, id="misplaced"),
+    ],
+)
+def test_random_directions(backward, accepted):
+    """One wrong element of many shows as well; second order is as wrong as the rule that it is made of."""
+    x = np.linspace(-2, 2, 60)
+    if accepted:
+        gradcheck(cube_with(backward), [x], directions=2)
+        gradgradcheck(cube_with(backward), [x], order=3, directions=2)
+    else:
+        with pytest.raises(AssertionError, match=r"gradient of inputs\[0\]: [12] of 2 directions differ"):
+            gradcheck(cube_with(backward), [x], directions=2)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rules_wrong_at_second_order_only_are_caught(dtype):
     f = cube_with(first_order_only)

@@ -6,6 +6,7 @@ Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: th
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,7 +162,9 @@ class Prepared:
 
     def __init__(self, device: Device, step: Step, inputs: int, outputs: int, tables: Sequence[Table]):
         self.step = step
-        self.kernel = program.kernel(device, step.kernel, step.source)
+        alone = device.kind == "cpu" and step.local_size and math.prod(step.local_size) == 1
+        source = program.one_by_one(step.source) if alone else step.source
+        self.kernel = program.kernel(device, step.kernel, source)
         #: Position of each buffer argument, and index of the view behind it.
         self._arrays: list[tuple[int, int]] = []
         self._scalars: list[tuple[int, bytes, int, type]] = []

@@ -9,6 +9,7 @@ A runtime with a cache of its own (PoCL) keeps it, in a folder of ours (``device
 import hashlib
 import logging
 import os
+import re
 import tempfile
 import threading
 import warnings
@@ -29,6 +30,19 @@ _CHECKSUM_BYTES = 32
 #: ``memory.PLANS_KEPT``).
 PROGRAMS_KEPT = 1_000
 _programs: Bounded[tuple[Device, str], cl.Program] = Bounded(PROGRAMS_KEPT)
+
+
+#: What keeps compilers from trying to make vectors of neighbouring work-items.
+_ONE_BY_ONE = "__attribute__((vec_type_hint(float16)))"
+
+
+def one_by_one(source: str) -> str:
+    """The source of kernels whose work-items, alone in their groups, loop over vectors: marked as such.
+
+    Intel's runtime compiles kernels for one work-item and for several at a time, and chooses when they are
+    launched. Without the second, which is of no use then, kernels build in two thirds of the time.
+    """
+    return re.sub(r"^__kernel ", f"{_ONE_BY_ONE}\n__kernel ", source, flags=re.MULTILINE)
 
 
 def kernel(device: Device, name: str, source: str) -> cl.Kernel:
