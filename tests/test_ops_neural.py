@@ -179,6 +179,19 @@ def test_dropout_in_training(p):
     assert (y != z).any()
 
 
+def test_gradients_of_a_gradient_do_not_flow_to_the_mask():
+    """What was drawn depends on nothing; the loss reads the gradient alone, not the result."""
+    x = nd.array([0.5] * 100)
+    x.attach_grad()
+    with autograd.record():
+        y = nd.Dropout(x, p=0.5)
+        (slope,) = autograd.grad(y, [x], create_graph=True)
+        z = nd.sum(slope * slope * x)
+    z.backward()
+    np.testing.assert_array_equal(x.grad.asnumpy(), (slope * slope).asnumpy())
+
+
+
 def test_dropout_in_prediction():
     x = nd.ones((100,))
     assert nd.Dropout(x).asnumpy().tolist() == [1] * 100

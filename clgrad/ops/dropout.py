@@ -18,7 +18,7 @@ def _dropout(call: Call, data: Spec, *, seed, draw, keep):
     return random.plan_dropout(call.device, call.kernel(data.dtype), data.shape, data.dtype)
 
 
-_dropout.gradient(data=lambda dy, mask: dy * mask)
+_dropout.gradient(data=lambda dy, mask: dy * mask.detach())  # no gradient flows to what was drawn
 
 
 @operator(name="_dropout_mask", numbers=("seed", "draw", "keep"))

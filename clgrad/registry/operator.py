@@ -444,7 +444,7 @@ class Operator:
     def _finder(self, need: str, names: tuple[str, ...]) -> Callable:
         """How to find what a parameter of a rule stands for (see :class:`Rule`)."""
         if need == "dy":
-            return lambda node, dys, i: dys[0]
+            return lambda node, dys, i: _or_zeros(dys[0], node, 0)
         if need == "dys":
             return lambda node, dys, i: dys
         if need in names:
