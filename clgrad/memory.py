@@ -16,10 +16,13 @@ from pyopencl.tools import ImmediateAllocator, MemoryPool
 
 from clgrad.bounded import Bounded
 from clgrad.device import Device
-from clgrad.errors import DeviceMemoryError
+from clgrad.errors import DeviceMemoryError, MXNetError
 
 #: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
 LAUNCHES_IN_FLIGHT = 512
+
+#: Bytes that a stream may keep free for later, beside as many as were in use at some time.
+SPARE = 1 << 24
 
 #: Plans that a stream keeps. More than a large net has; but a program with ever other shapes must not grow:
 #: Intel's CPU runtime takes 3 MB of memory for a kernel.
@@ -257,6 +260,28 @@ class Stream:
             if self._marker is not None:
                 self._marker.wait()
             self._marker = event
+            self._trim()
+
+    def _trim(self) -> None:
+        """Give pooled memory back of which more has piled up than was in use at any time.
+
+        Where shapes change, buffers of sizes that do not come again would become ever more.
+        """
+        if self._pool.managed_bytes > 2 * self.peak + SPARE:
+            self._pool.free_held()
+
+    def close(self) -> None:
+        """Belong to no thread any more, since it has ended, and let go of what was kept for its calls.
+
+        Arrays that it has made live on.
+        """
+        with contextlib.suppress(MXNetError, cl.Error):  # then it goes on waiting for whoever reads
+            self.flush()
+        self.thread = 0
+        for plan in self.plans.values():  # some find others, and themselves, in a cache of their own
+            getattr(plan, "cache", {}).clear()
+        self.plans.clear()
+        self.sequences.clear()
 
     def disown(self) -> None:
         """Belong to no thread any more: the process was forked, and the queue is the parent's."""
@@ -277,6 +302,21 @@ class Stream:
         self.queue.finish()
 
 
+class _Streams(dict[Device, Stream]):
+    """A thread's streams, by device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._process, self._getpid = os.getpid(), os.getpid
+
+    def __del__(self) -> None:
+        # The thread has ended. Plans hold memory, which holds its stream, which holds the plans: without
+        # this, all that would wait for the garbage collector. (A forked child may not touch them.)
+        if self._getpid() == self._process:
+            for stream in self.values():
+                stream.close()
+
+
 _threads = threading.local()
 
 
@@ -285,7 +325,7 @@ def current_stream(device: Device) -> Stream:
     try:
         return _threads.streams[device]
     except AttributeError:
-        _threads.streams = {}
+        _threads.streams = _Streams()
     except KeyError:
         pass
     stream = _threads.streams[device] = Stream(device)
@@ -343,7 +383,7 @@ def _after_fork_in_child() -> None:
     for stream in list(_all_streams):
         stream.disown()
         _inherited.append(stream)
-    _threads.streams = {}
+    _threads.streams = _Streams()
 
 
 if hasattr(os, "register_at_fork"):

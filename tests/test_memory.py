@@ -1,10 +1,12 @@
 """Device memory: streams, pools, limits, threads."""
 
 import gc
+import os
 import threading
 import weakref
 
 import numpy as np
+import pyopencl as cl
 import pytest
 
 import clgrad as mx
@@ -96,6 +98,163 @@ def test_work_in_flight_is_bounded():
     for _ in range(memory.LAUNCHES_IN_FLIGHT + 1):
         x = x + 0
     assert waits == [1]
+
+
+def test_launches_in_flight_are_bounded(monkeypatch):
+    """The host is far ahead of a device that multiplies matrices, unless it waits."""
+    monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 8)
+    stream = memory.current_stream(current_context().device)
+    events, count, ahead = [], stream.count_launch, []
+
+    def counted(event):
+        events.append(event)
+        count(event)
+        done = cl.command_execution_status.COMPLETE
+        ahead.append(sum(e.command_execution_status != done for e in events[:-16]))
+
+    monkeypatch.setattr(stream, "count_launch", counted)
+    x = mx.nd.ones((256, 256))
+    for _ in range(64):
+        mx.nd.dot(x, x)
+    assert len(events) >= 64
+    assert max(ahead) == 0
+
+
+def test_bytes_in_flight_are_bounded():
+    """Memory of a result that is let go of is used again, though the device has not come to it yet."""
+    x = mx.nd.ones((1 << 18,))
+    mx.empty_cache()
+    before = mx.memory_stats(by_op=False)
+    for _ in range(200):
+        x = mx.nd.cumsum(x)
+    after = mx.memory_stats(by_op=False)
+    assert after.in_use + after.pooled - before.in_use - before.pooled < 4 << 20
+
+
+class TestLoopsDoNotGrow:
+    """With the garbage collector switched off: what is in a cycle would wait for it."""
+
+    #: 10,000 steps take a minute, and end as these do.
+    STEPS = 150
+
+    @pytest.fixture(autouse=True)
+    def _without_garbage_collector(self):
+        gc.collect()
+        gc.disable()
+        yield
+        gc.enable()
+
+    def assert_steady(self, step, warm_up=20):
+        def state():
+            mx.nd.waitall()
+            stats = mx.memory_stats(by_op=False)
+            stream = memory.current_stream(current_context().device)
+            return stats.in_use, stats.buffers, len(stream.plans), len(stream.sequences)
+
+        for _ in range(warm_up):
+            step()
+        before, resident, objects = state(), _resident_bytes(), len(gc.get_objects())
+        for _ in range(self.STEPS):
+            step()
+        assert state() == before
+        assert len(gc.get_objects()) - objects < self.STEPS / 4
+        assert _resident_bytes() - resident < 32 << 20
+
+    def test_of_training(self):
+        """Steps with exceptions amid them, gradients of gradients, checkpoints, and names bound anew."""
+        w, b = mx.nd.ones((32, 32)), mx.nd.zeros((32,))
+        momentum = mx.nd.zeros((32, 32))
+        w.attach_grad()
+        b.attach_grad("add")
+
+        def layer(x):
+            return mx.nd.Dropout(mx.nd.tanh(mx.nd.FullyConnected(x, w, b, num_hidden=32)), 0.1)
+
+        def step():
+            nonlocal b
+            x = mx.nd.random.normal(shape=(8, 32))
+            x.attach_grad()
+            with mx.autograd.record():
+                y = mx.autograd.checkpoint(layer, layer(x))
+                loss = mx.nd.mean(y * y)
+                (slope,) = mx.autograd.grad(loss, [x], create_graph=True)
+                loss = loss + mx.nd.sum(slope * slope)
+            with pytest.raises(mx.MXNetError), mx.autograd.record():
+                mx.nd.dot(layer(x), mx.nd.ones((3,)))
+            with pytest.raises(mx.MXNetError), mx.autograd.record():
+                mx.autograd.checkpoint(lambda a: mx.nd.dot(layer(a), mx.nd.ones((3,))), x)
+            loss.backward()
+            mx.nd.sgd_mom_update(w, w.grad, momentum, lr=0.1, momentum=0.9, out=w)
+            b = b - 0.1 * b.grad
+            b.attach_grad("add")
+
+        self.assert_steady(step)
+
+    def test_of_large_arrays(self):
+        """Whose launches wait to be merged."""
+        w = mx.nd.ones((1 << 15,))
+        w.attach_grad()
+
+        def step():
+            with mx.autograd.record():
+                y = mx.nd.sigmoid(w) * mx.nd.exp(-w) + 1
+            y.backward()
+            w[:] = w - w.grad
+
+        self.assert_steady(step)
+
+    def test_of_ever_other_shapes(self, monkeypatch):
+        """Plans are forgotten, and pooled memory of sizes that do not come again is given back."""
+        monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 32)
+        monkeypatch.setattr(memory, "SPARE", 1 << 16)
+        stream = memory.current_stream(current_context().device)
+        monkeypatch.setattr(stream.plans, "limit", 100)
+        stream.plans.clear()  # forgets what others have kept there
+        mx.empty_cache()
+        mx.reset_peak()
+        in_use, pooled = mx.memory_stats(by_op=False).in_use, mx.memory_stats(by_op=False).pooled
+        sizes = range(1000, 60_000, 300)
+        for size in sizes:
+            arrays = [mx.nd.full((size,), 3) for _ in range(20)]
+            del arrays
+            assert len(stream.plans) <= 100
+        stats = mx.memory_stats(by_op=False)
+        assert stats.in_use == in_use
+        # what the rule leaves, and what a round of launches may bring
+        assert stats.pooled - pooled < 2 * stats.peak + (1 << 16) + 32 * 4 * sizes[-1]
+
+    def test_of_threads(self):
+        """A thread's queue, pool and plans go when it ends; what it has made stays."""
+        w = mx.nd.ones((200, 200))
+        w.attach_grad()
+        made = []
+
+        def work():
+            with mx.autograd.record():
+                y = mx.nd.sin(mx.nd.relu(mx.nd.exp(w)) * 2)
+            y.backward()
+            made.append(mx.nd.sum(mx.nd.dot(y, y)) * 0 + 5)
+            mx.nd.exp(w)  # waits, for nobody
+
+        before = len(memory.all_streams())
+        for _ in range(4):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert len(memory.all_streams()) == before + 4, "those that what they have made lives in"
+        assert [a.asscalar() for a in made] == [5] * 4
+        made.clear()
+        del thread
+        w.attach_grad()  # its gradient lives in one, too
+        assert len(memory.all_streams()) == before
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # no Linux
+        return 0
 
 
 def test_waitall_waits_for_every_stream():
