@@ -191,7 +191,6 @@ def test_gradients_of_a_gradient_do_not_flow_to_the_mask():
     np.testing.assert_array_equal(x.grad.asnumpy(), (slope * slope).asnumpy())
 
 
-
 def test_dropout_in_prediction():
     x = nd.ones((100,))
     assert nd.Dropout(x).asnumpy().tolist() == [1] * 100
