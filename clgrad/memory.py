@@ -472,7 +472,7 @@ def held_by_label(device: Device) -> dict[str, tuple[int, int]]:
     storages = [
         s for s in gc.get_objects() if type(s) is Storage and getattr(s, "buffer", None) is not None
     ]
-    for storage in storages:
+    for storage in {id(s.buffer): s for s in storages}.values():  # twins have one buffer
         if storage.stream.device is device:
             label = storage.label or "other"
             count, nbytes = held.get(label, (0, 0))
@@ -483,6 +483,12 @@ def held_by_label(device: Device) -> dict[str, tuple[int, int]]:
 def last_serial() -> int:
     """A number that every storage made from now on exceeds."""
     return next(_serials)
+
+
+def not_written(views: Sequence["View"]) -> None:
+    """Take back that a write to each was counted: there was no memory for it, and nothing was enqueued."""
+    for view in views:
+        view.storage.version -= 1
 
 
 class Layout:

@@ -397,6 +397,24 @@ class TestRefusals:
         mx.nd.random.uniform(shape=(1,))
 
 
+def test_replays_of_captured_steps_draw_what_their_forward_pass_drew():
+    x = marked(np.ones(1000))
+
+    def step():
+        with mx.autograd.record():
+            y = checkpoint(lambda a: mx.nd.Dropout(a, 0.5), x)
+        y.backward()
+        return y
+
+    captured = mx.capture(step)
+    seen = []
+    for _ in range(4):
+        y = captured()
+        same(x.grad, y)
+        seen.append(y.asnumpy())
+    assert not any((seen[-1] == earlier).all() for earlier in seen[:-1])
+
+
 class TestMemory:
     def peak(self, wrap, depth, at_once):
         """Of a net of as many layers, so many to a checkpoint: in units of one layer's result."""

@@ -307,15 +307,18 @@ class Sweep:
         """Hand the gradients to the variables that the heads depend on."""
         serials = [g._view.storage.serial for g in self._gradients.values()]
         with pause():
+            whole: list[tuple[Variable, NDArray | None]] = []  # which may take memory that is not there
             for variable in self._variables:
                 gradient = self._gradients.get((variable, 0))
-                if variable.grad is None:
-                    continue
+                if variable.grad is not None:
+                    if gradient is not None:
+                        gradient = _expanded(gradient, variable.shape)
+                    whole.append((variable, gradient))
+            for variable, gradient in whole:
                 variable.fresh = True
                 if gradient is None:
                     _store_zero(variable)
                     continue
-                gradient = _expanded(gradient, variable.shape)
                 serial = gradient._view.storage.serial
                 alone = serials.count(serial) <= 1
                 _store(variable, gradient, alone and self._owns(gradient))

@@ -10,7 +10,7 @@ import numpy as np
 from clgrad import array, memory, tape
 from clgrad.array import NDArray
 from clgrad.device import Device
-from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 from clgrad.registry import documentation
@@ -322,11 +322,15 @@ class Operator:
         """Run a plan with the results in given arrays."""
         results = self._check_out(out, plan.outputs, stream.device)
         targets = [r._view for r in results]
-        if any(self._collide(view, target) for view in views for target in targets):
-            for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
-                memory.copy(stream, made, target)
-        else:
-            plan.run(stream, views, scalars, targets)
+        try:
+            if any(self._collide(view, target) for view in views for target in targets):
+                for made, target in zip(plan.run(stream, views, scalars), targets, strict=True):
+                    memory.copy(stream, made, target)
+            else:
+                plan.run(stream, views, scalars, targets)
+        except DeviceMemoryError:
+            memory.not_written(targets)
+            raise
         return results
 
     def _launch(self, plan: Plan, stream: Stream, names, views, attributes, scalars) -> list[View]:

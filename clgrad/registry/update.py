@@ -12,7 +12,7 @@ import numpy as np
 
 from clgrad import array, dtypes, memory
 from clgrad.array import NDArray
-from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.kernels import expr, groups, layout, map
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
@@ -40,6 +40,15 @@ class _Step(Operator):
 
     def _write(self, stream: Stream, plan: Plan, views, scalars, targets: list[View | None]) -> list[View]:
         """Run a plan into the targets; None stands for a new array."""
+        try:
+            return self._run_plan(stream, plan, views, scalars, targets)
+        except DeviceMemoryError:
+            memory.not_written([t for t in targets if t is not None])
+            raise
+
+    def _run_plan(
+        self, stream: Stream, plan: Plan, views, scalars, targets: list[View | None]
+    ) -> list[View]:
         made = [t or memory.empty(stream, *plan.outputs[i]) for i, t in enumerate(targets)]
         beside: dict[Any, list[View]] = {}  # by storage: a step of many would compare each with each
         for view in views:
