@@ -41,7 +41,8 @@ def host(function: Callable[..., Any], *args: Any) -> Any:
     Parameters
     ----------
     function : callable
-        Returns a number, a tuple or dict of numbers, or None. Called with ``args``, the same each time.
+        Returns a number, or None; or tuples, lists and dicts of these. Called with ``args`` each time; if
+        it returns None, perhaps twice, where a replay finds that the captured function must run after all.
 
     Returns
     -------
@@ -176,7 +177,8 @@ class Numbers:
     Parameters
     ----------
     returned : sequence, optional
-        What the functions of :func:`host` have returned already, in order: they are not called again.
+        What the functions of :func:`host` have returned already, in order: they are not called again,
+        unless they return None and so do something that may be done twice.
     """
 
     def __init__(self, returned: Sequence = ()):
@@ -230,7 +232,7 @@ class Numbers:
     def host(self, function: Callable, args: tuple) -> Any:
         """See :func:`host`."""
         call = len(self._calls)
-        if call < len(self._returned):
+        if call < len(self._returned) and self._returned[call] is not None:
             result = self._returned[call]
         else:
             _state.numbers = None  # arrays that the function makes are no part of what is captured
@@ -238,24 +240,24 @@ class Numbers:
                 result = function(*args)
             finally:
                 _state.numbers = self
-            self._returned.append(result)
+            self._returned[call:] = [result, *self._returned[call + 1 :]]
         self._calls.append((function, args))
 
-        def number(key: Any, value: Any) -> Number:
+        def taken_apart(value: Any, keys: tuple) -> Any:
+            if value is None:
+                return None
+            if isinstance(value, dict):
+                return {key: taken_apart(v, (*keys, key)) for key, v in value.items()}
+            if isinstance(value, list | tuple):
+                return tuple([taken_apart(v, (*keys, key)) for key, v in enumerate(value)])
             if not isinstance(value, int | float | np.integer | np.floating):
                 raise CaptureError(
-                    f"host: {function!r} returned {type(value).__name__}; accepted: a number, a tuple or "
-                    "dict of numbers, or None"
+                    f"host: {function!r} returned {type(value).__name__}; accepted: a number or None, or "
+                    "tuples, lists and dicts of these"
                 )
-            return self._add(_Returned(call, key), (), value, depends=True)  # type: ignore[arg-type]
+            return self._add(_Returned((call, *keys)), (), value, depends=True)  # type: ignore[arg-type]
 
-        if result is None:
-            return None
-        if isinstance(result, dict):
-            return {key: number(key, value) for key, value in result.items()}
-        if isinstance(result, list | tuple):
-            return tuple([number(key, value) for key, value in enumerate(result)])
-        return number(None, result)
+        return taken_apart(result, ())
 
     # Replaying
 
@@ -291,6 +293,10 @@ class Numbers:
                 values.append(function(*[values[o] if type(o) is _Place else o for o in operands]))
         return values
 
+    def calls_as(self, other: "Numbers") -> bool:
+        """Whether another recording calls the same functions on the host."""
+        return self._calls == other._calls
+
     def same_as(self, other: "Numbers") -> bool:
         """Whether the numbers of another call are computed by the same steps."""
         return self._steps == other._steps and self._conditions == other._conditions
@@ -308,17 +314,16 @@ class _Place(int):
 
 
 class _Returned(tuple):
-    """Takes a number out of what a function on the host has returned."""
+    """Takes a number out of what functions on the host have returned: which call, and keys in there."""
 
     __slots__ = ()
 
-    def __new__(cls, call: int, key: Any) -> "_Returned":
-        return super().__new__(cls, (call, key))
-
     def of(self, returned: Sequence) -> float:
         """The number."""
-        call, key = self
-        return returned[call] if key is None else returned[call][key]
+        found: Any = returned
+        for key in self:
+            found = found[key]
+        return found
 
     def __call__(self) -> float:
         raise AssertionError("taken out of what was returned")

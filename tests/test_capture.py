@@ -445,3 +445,57 @@ def test_methods_can_be_captured():
     for _ in range(4):
         assert one(nd.ones(1)).asscalar() == 2
         assert other(nd.ones(1)).asscalar() == 3
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "lamb", "sgld"])
+def test_steps_of_a_trainer(rng, name):
+    """Counts of updates, schedules and corrected rates go on; noise is new; states are made at first."""
+    data = [(rng.standard_normal((4, 6)), rng.integers(0, 3, 4)) for _ in range(7)]
+
+    def train(wrap):
+        mx.random.seed(5)
+        net = mx.gluon.nn.HybridSequential()
+        net.add(
+            mx.gluon.nn.Dense(8), mx.gluon.nn.BatchNorm(), mx.gluon.nn.Dropout(0.3), mx.gluon.nn.Dense(3)
+        )
+        net.initialize(mx.init.Xavier())
+        schedule = mx.lr_scheduler.FactorScheduler(2, 0.5, base_lr=0.05)
+        trainer = mx.gluon.Trainer(net.collect_params(), name, {"lr_scheduler": schedule, "wd": 0.01})
+
+        def step(x, y):
+            with autograd.record():
+                loss = nd.softmax_cross_entropy(net(x), y)
+            loss.backward()
+            trainer.step(4)
+            return loss
+
+        step = wrap(step)
+        losses = [float(step(nd.array(x), nd.array(y)).asscalar()) for x, y in data]
+        weights = [p.data().asnumpy() for p in net.collect_params().values()]
+        return losses, weights, trainer.optimizer.num_update
+
+    plain, caught = train(lambda f: f), train(mx.capture)
+    np.testing.assert_allclose(plain[0], caught[0], rtol=1e-5)
+    for a, b in zip(plain[1], caught[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert plain[2] == caught[2] == 7
+
+
+def test_a_trainer_after_a_captured_backward(rng):
+    """It must know that the gradients are filled, and a second step that they are used up."""
+    net = mx.gluon.nn.Dense(2, in_units=3)
+    net.initialize()
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+
+    @mx.capture
+    def gradients(x):
+        with autograd.record():
+            loss = net(x).sum()
+        loss.backward()
+
+    for _ in range(4):
+        gradients(nd.ones((4, 3)))
+        trainer.step(4)
+    assert replayed(gradients)
+    with pytest.raises(mx.MXNetError, match="has not filled"):
+        trainer.step(4)

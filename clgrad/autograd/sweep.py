@@ -7,7 +7,7 @@ recorded like any computation, which gives derivatives of every order.
 
 from collections.abc import Sequence
 
-from clgrad import array, memory, tape
+from clgrad import array, deferred, memory, tape
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import as_list, described, fits, zeros
 from clgrad.autograd.scopes import Scope, pause
@@ -314,14 +314,20 @@ class Sweep:
                     if gradient is not None:
                         gradient = _expanded(gradient, variable.shape)
                     whole.append((variable, gradient))
+            deferred.host(_mark_fresh, [variable for variable, _ in whole])
             for variable, gradient in whole:
-                variable.fresh = True
                 if gradient is None:
                     _store_zero(variable)
                     continue
                 serial = gradient._view.storage.serial
                 alone = serials.count(serial) <= 1
                 _store(variable, gradient, alone and self._owns(gradient))
+
+
+def _mark_fresh(variables: Sequence[Variable]) -> None:
+    """Note that backward has filled gradients; whoever uses them up takes the note away."""
+    for variable in variables:
+        variable.fresh = True
 
 
 def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:

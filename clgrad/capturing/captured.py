@@ -230,13 +230,23 @@ class _Variant:
             if recording.replay.is_lost:
                 self.recordings = [r for r in self.recordings if not r.replay.is_lost]
             elif recording.fits(call):
-                numbers = recording.recorded.numbers
-                returned = numbers.call_host()
-                values = numbers.values(call.numbers, returned)
-                if values is None:
-                    return self._run(call, returned)
-                return recording.run(call, values)
+                return self._replay(recording, call)
         return self._run(call)
+
+    def _replay(self, recording: "_Recording", call: Call) -> Any:
+        """Do what the host must do; then replay, unless what it said asks for something else."""
+        numbers = recording.recorded.numbers
+        returned = numbers.call_host()
+        values = numbers.values(call.numbers, returned)
+        if values is not None:
+            return recording.run(call, values)
+        for other in self.recordings:
+            theirs = other.recorded.numbers
+            if other is not recording and theirs.calls_as(numbers) and other.fits(call):
+                values = theirs.values(call.numbers, returned)
+                if values is not None:
+                    return other.run(call, values)
+        return self._run(call, returned)
 
     def _run(self, call: Call, returned: Sequence = ()) -> Any:
         """Run the function; record what it does if an earlier call has done the same."""

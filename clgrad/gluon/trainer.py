@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clgrad import files
+from clgrad import deferred, files
 from clgrad.array import NDArray
 from clgrad.autograd import pause
 from clgrad.device import Context
@@ -210,8 +210,7 @@ class Trainer:
             if not self._update_on_kvstore:
                 grads = [self._params[i].list_grad()[position] for i in members]
                 updater(list(members), grads, weights)
-            for weight in weights:
-                _variable(weight).fresh = False
+            deferred.host(_use_up, [_variable(weight) for weight in weights])
 
     def _follow_contexts(self) -> None:
         """Where parameters have moved, the states move with them."""
@@ -279,6 +278,11 @@ class Trainer:
 def _variable(data: NDArray) -> Any:
     """What says whether backward has filled the gradient of a parameter's array."""
     return data._entry[0] if data._entry is not None else None
+
+
+def _use_up(variables: Sequence[Any]) -> None:
+    for variable in variables:
+        variable.fresh = False
 
 
 def _copied(state: Any) -> Any:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from clgrad import dtypes, nd
+from clgrad import deferred, dtypes, nd
 from clgrad.array import NDArray
 from clgrad.errors import AbsentError, OperatorError
 from clgrad.factory import Factory
@@ -127,12 +127,20 @@ class Optimizer:
 
     _DECAYING: ClassVar[tuple[str, ...]] = ("_weight", "_gamma")
 
-    def _get_lrs(self, indices: Sequence) -> list[float]:
+    # What changes from step to step is handed to ``deferred.host``: captured steps find it anew.
+
+    def _get_lrs(self, indices: Sequence) -> Sequence[float]:
         """Learning rates of parameters."""
+        return deferred.host(self._rates, indices)
+
+    def _rates(self, indices: Sequence) -> list[float]:
         return self._multiplied(self.learning_rate, indices, "lr_mult")
 
-    def _get_wds(self, indices: Sequence) -> list[float]:
+    def _get_wds(self, indices: Sequence) -> Sequence[float]:
         """Weight decays of parameters."""
+        return deferred.host(self._decays, indices)
+
+    def _decays(self, indices: Sequence) -> list[float]:
         return self._multiplied(self.wd, indices, "wd_mult")
 
     def _get_lr(self, index) -> float:
@@ -165,10 +173,14 @@ class Optimizer:
 
     def _update_count(self, index) -> None:
         """Count an update of a parameter, or of each of a list."""
+        deferred.host(self._count, index)
+
+    def _count(self, index) -> int:
         for i in index if isinstance(index, list | tuple) else (index,):
             count = self._index_update_count.get(i, self.begin_num_update) + 1
             self._index_update_count[i] = count
             self.num_update = max(count, self.num_update)
+        return self.num_update
 
     # States and steps
 
@@ -279,6 +291,11 @@ class Fused(Optimizer):
         """Numbers that each parameter has of its own, after their updates have been counted."""
         return {"lrs": self._get_lrs(indices), "wds": self._get_wds(indices)}
 
+    def _counted(self, indices: Sequence) -> dict[str, Any]:
+        """Count an update of parameters; the numbers of their step."""
+        self._update_count(indices)
+        return self._shared() | self._of_each(indices)
+
     def _counts(self, indices: Sequence) -> list[int]:
         return [self._index_update_count[i] for i in indices]
 
@@ -309,12 +326,12 @@ class Fused(Optimizer):
             self.update(index, weight, grad, state)
 
     def _step(self, indices, weights, grads, states, copied: bool) -> None:
-        self._update_count(indices)
+        numbers = deferred.host(self._counted, indices)
         arrays = [
             [weight, grad, *self._parts(state, copied)]
             for weight, grad, state in zip(weights, grads, states, strict=True)
         ]
-        self._launch(self._method(), weights, arrays, (), self._of_each(indices), copied)
+        self._launch(self._method(), weights, arrays, (), numbers, copied)
 
     def _parts(self, state, copied: bool) -> list[NDArray]:
         """The arrays of a state, the copy of the weight last."""
@@ -323,10 +340,13 @@ class Fused(Optimizer):
         own, copy = state if self._COPY_BEHIND else state[::-1]
         return [*_arrays(own), copy]
 
-    def _launch(self, method: str, weights, arrays, loaded, of_each, copied: bool, **more) -> None:
+    def _launch(self, method: str, weights, arrays, loaded, numbers: dict, copied: bool) -> None:
         """Call the op of a method: arrays are those of each parameter, then what holds numbers."""
-        numbers = {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient or -1.0}
-        numbers |= self._shared() | of_each | more
+        numbers = {
+            "rescale_grad": self.rescale_grad,
+            "clip_gradient": self.clip_gradient or -1.0,
+            **numbers,
+        }
         flat = (a for parts in arrays for a in parts)
         _op(method, copied)(*flat, *loaded, out=list(weights), **numbers)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from clgrad import nd
+from clgrad import deferred, nd
 from clgrad.array import NDArray
 from clgrad.optimizer.base import Fused, Optimizer, register
 
@@ -161,14 +161,17 @@ class SGLD(Fused):
     def _method(self) -> str:
         return "sgld"
 
+    def _of_each(self, indices: Sequence) -> dict[str, Sequence[float]]:
+        numbers = super()._of_each(indices)
+        return numbers | {"scales": [math.sqrt(lr) for lr in numbers["lrs"]]}
+
     def _step(self, indices: Sequence, weights, grads, states, copied: bool) -> None:
-        self._update_count(indices)
-        numbers = self._of_each(indices)
+        numbers = deferred.host(self._counted, indices)
         arrays = []
-        for i, lr in enumerate(numbers["lrs"]):
+        for i, scale in enumerate(numbers.pop("scales")):
             own = self._parts(states[i], copied)
             kind = own[0] if own else weights[i]
-            noise = nd.random.normal(0, math.sqrt(lr), kind.shape, kind.dtype, kind.context)
+            noise = nd.random.normal(0, scale, kind.shape, kind.dtype, kind.context)
             arrays.append([weights[i], grads[i], noise, *own])
         self._launch("sgld", weights, arrays, (), numbers, copied)
 

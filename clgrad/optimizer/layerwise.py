@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad import nd
+from clgrad import deferred, nd
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.optimizer.base import Fused, register
@@ -49,16 +49,18 @@ class LAMB(Fused):
         self.lower_bound, self.upper_bound = lower_bound, upper_bound
         self.bias_correction = bias_correction
 
+    def _of_each(self, indices: Sequence) -> dict[str, Sequence[float]]:
+        return super()._of_each(indices) | {"step_count": self._counts(indices)}
+
     def _step(self, indices: Sequence, weights, grads, states, copied: bool) -> None:
-        self._update_count(indices)
+        numbers = deferred.host(self._counted, indices)
         parts = [self._parts(state, copied) for state in states]
         op = nd.contrib.multi_mp_lamb_update if copied else nd.contrib.multi_lamb_update
         op(
             list(weights),
             list(grads),
             *(list(arrays) for arrays in zip(*parts, strict=True)),
-            step_count=tuple(self._counts(indices)),
-            **self._of_each(indices),
+            **{name: tuple(values) for name, values in numbers.items()},
             beta1=self.beta1,
             beta2=self.beta2,
             epsilon=self.epsilon,
@@ -125,7 +127,7 @@ class LARS(WithMomentum):
         return {"momentum": self.momentum * self._correction()} if self.momentum else {}
 
     def _step(self, indices: Sequence, weights, grads, states, copied: bool) -> None:
-        self._update_count(indices)
+        numbers = deferred.host(self._counted, indices)
         names = [str(self.idx2name.get(i, i)) for i in indices]
         plain = [n.endswith(("gamma", "beta", "bias")) for n in names]
         for members in ([i for i, p in enumerate(plain) if not p], [i for i, p in enumerate(plain) if p]):
@@ -133,16 +135,16 @@ class LARS(WithMomentum):
                 continue
             chosen = [weights[i] for i in members]
             arrays = [[weights[i], grads[i], *self._parts(states[i], copied)] for i in members]
-            of_each = self._of_each([indices[i] for i in members])
+            own = {n: [v[i] for i in members] if n in ("lrs", "wds") else v for n, v in numbers.items()}
             if plain[members[0]]:
-                self._launch(self._method(), chosen, arrays, (), of_each, copied)
+                self._launch(self._method(), chosen, arrays, (), own, copied)
                 continue
             sums = [
                 nd.multi_sum_sq(*arrays_, num_arrays=len(members))
                 for arrays_ in (chosen, [a[1] for a in arrays])
             ]
             method = "lars_mom" if self.momentum else "lars"
-            self._launch(method, chosen, arrays, sums, of_each, copied, eta=self.eta, eps=self.eps)
+            self._launch(method, chosen, arrays, sums, own | {"eta": self.eta, "eps": self.eps}, copied)
 
 
 @register
@@ -202,9 +204,7 @@ class LBSGD(WithMomentum):
             self._step_one(*one, copied)
 
     def _step_one(self, index, weight, grad, state, copied: bool) -> None:
-        lrs, wds = self._get_lrs([index]), self._get_wds([index])  # of the updates before, as in MXNet
-        self._update_count(index)
-        done = self.init_updates + self._index_update_count[index] - self.begin_num_update
+        lr, wd, done, factor = deferred.host(self._counted_one, index)
         parts = self._parts(state, copied)
         if self.batch_scale > 1:
             total = state[0][1] if copied else state[1]
@@ -216,11 +216,18 @@ class LBSGD(WithMomentum):
             total[:] = 0
         arrays = [[weight, grad, *parts]]
         if self.warmup_strategy == "lars":
-            rates = self._adaptive(weight, grad, lrs[0], wds[0])
-            self._launch(f"preloaded_{self._method()}", [weight], arrays, rates, {}, copied)
+            rates = self._adaptive(weight, grad, lr, wd)
+            self._launch(f"preloaded_{self._method()}", [weight], arrays, rates, self._shared(), copied)
         else:
-            numbers = {"lrs": [lrs[0] * self._factor(done)], "wds": wds}
+            numbers = {"lrs": [lr * factor], "wds": [wd], **self._shared()}
             self._launch(self._method(), [weight], arrays, (), numbers, copied)
+
+    def _counted_one(self, index) -> tuple[float, float, int, float]:
+        """Count an update: learning rate and decay, how many there were, and the factor of the rate."""
+        lr, wd = self._get_lr(index), self._get_wd(index)  # of the updates before, as in MXNet
+        self._update_count(index)
+        done = self.init_updates + self._index_update_count[index] - self.begin_num_update
+        return lr, wd, done, self._factor(done)
 
     def _parts(self, state, copied: bool) -> list[NDArray]:
         if not copied:

@@ -26,6 +26,8 @@ from clgrad.registry.glossary import ARRAYS, VALUES
 def _integer(value) -> int:
     if isinstance(value, NDArray):
         raise TypeError
+    if isinstance(value, Number) and isinstance(value.value, int):
+        return value  # type: ignore[return-value]  # of a function that is being captured: see _real
     value = operator.index(value)
     if not -(2**31) <= value < 2**31:  # kernels take most of them as int
         raise OverflowError
