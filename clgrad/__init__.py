@@ -20,6 +20,7 @@ from clgrad import (
     symbol,
     tape,
     test_utils,
+    viz,
 )
 from clgrad.accounting import MemoryStats, empty_cache, memory_stats, reset_peak
 from clgrad.capturing import capture
@@ -75,4 +76,5 @@ __all__ = [
     "symbol",
     "tape",
     "test_utils",
+    "viz",
 ]

@@ -13,6 +13,7 @@ from clgrad.symbol.compose import apply as _apply
 from clgrad.symbol.compose import group as Group  # noqa: N812  (MXNet's name)
 from clgrad.symbol.compose import split_v2, var
 from clgrad.symbol.graph import Symbol
+from clgrad.symbol.inference import infer as infer_values
 from clgrad.symbol.inference import infer_arguments
 from clgrad.symbol.reading import load, load_json
 from clgrad.symbol.recorded import from_entry
@@ -65,6 +66,7 @@ __all__ = [
     "from_entry",
     "fromjson",
     "infer_arguments",
+    "infer_values",
     "load",
     "load_json",
     "split_v2",

@@ -46,6 +46,15 @@ _WRITTEN = _BROADCAST | {
     "index_copy": "_contrib_index_copy",
     "linalg_syevd": "_linalg_syevd",
     "split_v2": "_split_v2",
+    "cast": "Cast",
+    "concat": "Concat",
+    "flatten": "Flatten",
+    "identity": "_copy",
+    "pad": "Pad",
+    "reshape": "Reshape",
+    "split": "SliceChannel",
+    "stop_gradient": "BlockGrad",
+    "swapaxes": "SwapAxis",
 }
 #: Those of an array and a number: the op, and the side of the number.
 _SCALAR = {
