@@ -499,3 +499,28 @@ def test_a_trainer_after_a_captured_backward(rng):
     assert replayed(gradients)
     with pytest.raises(mx.MXNetError, match="has not filled"):
         trainer.step(4)
+
+
+@pytest.mark.once
+def test_gradients_of_several_parameters_are_made_where_they_belong(rng):
+    """Each in the memory of its ``grad``: a copy of each would cost as much as the update does."""
+    parameters = [nd.array(rng.standard_normal((4, 4))) for _ in range(3)]
+    for parameter in parameters:
+        parameter.attach_grad()
+
+    def f(x):
+        with autograd.record():
+            for parameter in parameters:
+                x = nd.dot(x, parameter)
+        x.backward()
+
+    captured = mx.capture(f)
+    for _ in range(3):
+        captured(nd.ones((2, 4)))
+    recorded, replayed = captured.graphs()[0]
+    copies = [len([i for i in graph.instructions if i.name == "copy"]) for graph in (recorded, replayed)]
+    assert copies == [3, 0]
+    gradients = [p.grad.asnumpy() for p in parameters]
+    f(nd.ones((2, 4)))
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        np.testing.assert_array_equal(parameter.grad.asnumpy(), gradient)

@@ -14,7 +14,8 @@ def without_copies(graph: Graph) -> Graph:
     ``x.grad``.
     """
     for copy in [i for i in graph.instructions if isinstance(i, Copy)]:
-        if _may_be_written_there(graph, copy):
+        # One whose own source was moved meanwhile is another instruction now, and stays.
+        if any(i is copy for i in graph.instructions) and _may_be_written_there(graph, copy):
             source, target = copy.source.block, copy.target
             instructions = [i for i in graph.instructions if i is not copy]
             graph = _moved(graph.with_instructions(instructions), source, target.block, target.start)
@@ -50,7 +51,9 @@ def _moved(graph: Graph, source: Block, target: Block, start: int) -> Graph:
 
     instructions: list[Instruction] = []
     for i in graph.instructions:
-        if isinstance(i, Launch):
+        if all(v.block is not source for v in (*i.reads, *i.writes)):
+            instructions.append(i)
+        elif isinstance(i, Launch):
             instructions.append(replace(i, reads=moved(i.reads), writes=moved(i.writes)))
         else:
             (copied,), (place,) = moved(i.reads), moved(i.writes)
