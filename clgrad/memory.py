@@ -427,6 +427,13 @@ class Storage:
         self.serial = next(_serials)
         self._readers: weakref.WeakSet[Reader] | None = None
 
+    @classmethod
+    def holding(cls, stream: Stream, buffer: cl.MemoryObject, nbytes: int, label: str = "") -> "Storage":
+        """A block that was allocated elsewhere than in the stream's pool."""
+        storage = cls(stream, 0, label)
+        storage.nbytes, storage.buffer, storage.handle = nbytes, buffer, buffer.int_ptr
+        return storage
+
     def twin(self) -> "Storage":
         """Another storage of the same memory, to tell two ways of reaching it apart."""
         twin = Storage.__new__(Storage)

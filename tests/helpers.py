@@ -1,5 +1,7 @@
 """What tests of several families draw, compare and check."""
 
+import time
+
 import numpy as np
 
 from clgrad import autograd, nd
@@ -40,3 +42,11 @@ def stand_in_for_python(folder, monkeypatch, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     monkeypatch.setattr(child.sys, "executable", str(path))
+
+
+def eventually(condition, seconds: float = 60) -> None:
+    """Wait until something has become true that other processes or threads do."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)

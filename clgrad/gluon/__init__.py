@@ -1,6 +1,6 @@
 """Neural networks (``mx.gluon``), with MXNet's interface: blocks, parameters and layers."""
 
-from clgrad.gluon import contrib, loss, nn, utils
+from clgrad.gluon import contrib, data, loss, nn, utils
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict
@@ -17,6 +17,7 @@ __all__ = [
     "SymbolBlock",
     "Trainer",
     "contrib",
+    "data",
     "loss",
     "nn",
     "utils",

@@ -1,0 +1,80 @@
+"""Samples joined to a batch, on the host, and the batch's way to a device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from clgrad import array, dtypes, nd
+from clgrad.array import NDArray
+from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.gluon.data import workers
+
+
+def default_batchify_fn(data):
+    """Stack samples along a new first axis; of tuples, each member by itself.
+
+    Parameters
+    ----------
+    data : list of NDArray, numpy.ndarray, number, or tuple of them
+
+    Returns
+    -------
+    NDArray, or list of NDArray
+        On the current context, of the samples' dtype.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> import numpy as np
+    >>> x, y = mx.gluon.data.default_batchify_fn([(np.ones(2), 1), (np.zeros(2), 0)])
+    >>> x.shape, y.dtype
+    ((2, 2), <class 'numpy.int64'>)
+    """
+    return placed(stacked(data), lambda host: array.from_host(host, host.dtype))
+
+
+def default_mp_batchify_fn(data):
+    """Stack samples as :func:`default_batchify_fn` does, into numpy arrays: for worker processes."""
+    return stacked(data)
+
+
+def stacked(data) -> Any:
+    """Samples along a new first axis: NDArrays on their device, and all else on the host."""
+    first = data[0]
+    if isinstance(first, NDArray):
+        if workers.is_worker():
+            raise OperatorTypeError(
+                "DataLoader: a sample is an NDArray, and worker processes have no device; accepted: numpy "
+                "arrays and numbers, or a DataLoader with thread_pool=True or num_workers=0"
+            )
+        return nd.stack(*data, axis=0)
+    if isinstance(first, tuple | list):
+        lengths = {len(sample) for sample in data}
+        if len(lengths) > 1:
+            raise OperatorError(
+                f"DataLoader: samples of one batch have {sorted(lengths)} members; accepted: equally many, "
+                "or a batchify_fn of your own"
+            )
+        return [stacked(members) for members in zip(*data, strict=True)]
+    hosts = [np.asarray(sample) for sample in data]
+    shapes = sorted({host.shape for host in hosts})
+    if len(shapes) > 1:
+        raise OperatorError(
+            f"DataLoader: samples of one batch have the shapes {', '.join(map(str, shapes[:4]))}; "
+            "accepted: samples of one shape, or a batchify_fn of your own"
+        )
+    joined = np.stack(hosts)
+    dtypes.resolve(joined.dtype, "DataLoader", "the samples' dtype")
+    return joined
+
+
+def placed(batch: Any, place: Callable[[np.ndarray], NDArray]) -> Any:
+    """A batch with all its numpy arrays placed on a device; the rest stays as it is."""
+    if isinstance(batch, np.ndarray):
+        dtypes.resolve(batch.dtype, "DataLoader", "a batch's dtype")
+        return place(batch)
+    if isinstance(batch, list | tuple):
+        members = [placed(member, place) for member in batch]
+        return members if isinstance(batch, list) else tuple(members)
+    return batch
