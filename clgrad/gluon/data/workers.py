@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import connection
@@ -103,7 +104,7 @@ class Pool:
         self._connections: list = []
         self._processes: list = []
         self.close = weakref.finalize(self, _close, self._processes, self._connections)
-        with _quiet_collector():
+        with _quiet():
             for number in range(count):
                 ours, theirs = made.Pipe()
                 arguments = (theirs, [*self._connections, ours], os.getpid(), fetch, batchify)
@@ -188,12 +189,16 @@ def _close(processes: Sequence[Any], connections: Sequence[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_collector():
+def _quiet():
     """A scope without garbage collection: a child must not free what belongs to the parent's devices."""
     was_on = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with (
+            warnings.catch_warnings()
+        ):  # Python's, of forks beside threads: a worker starts and takes no lock
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
     finally:
         if was_on:
             gc.enable()
