@@ -5,6 +5,7 @@ import ctypes
 import itertools
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,7 @@ from clgrad.device import (
     discovery,
     gpu,
     gpu_memory_info,
+    host,
     icd,
     num_gpus,
     pocl_wheel,
@@ -338,6 +340,60 @@ class TestDevices:
         assert gpu_memory_info(0) == (2**33, 2**33)
         with pytest.raises(DeviceError, match=r"gpu\(1\)"):
             gpu_memory_info(1)
+
+
+class TestMemoryLimit:
+    """Drivers of CPUs say how much memory the machine has; a container or ulimit may allow less."""
+
+    @pytest.mark.once
+    @pytest.mark.parametrize(
+        ("groups", "files", "limit"),
+        [
+            ("0::/a/b", {"a/memory.max": "3000", "a/b/memory.max": "max"}, 3000),  # version 2, nested
+            ("0::/../../elsewhere", {"memory.max": "5000"}, 5000),  # as a container sees it
+            ("4:memory:/x\n0::/", {"memory/x/memory.limit_in_bytes": "7000"}, 7000),  # version 1
+            ("4:memory:/x", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+            ("1:cpu:/x", {"memory.max": "3000"}, None),
+            (None, {}, None),
+        ],
+    )
+    def test_of_control_groups(self, tmp_path, monkeypatch, groups, files, limit):
+        monkeypatch.setattr(host, "PROCESS", tmp_path)
+        monkeypatch.setattr(host, "GROUPS", tmp_path / "groups")
+        if groups is not None:
+            (tmp_path / "cgroup").write_text(groups)
+        for name, text in files.items():
+            (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "groups" / name).write_text(text)
+        assert host.memory_limit() == limit
+
+    @pytest.mark.once
+    def test_holds_for_cpus_alone(self, machine, monkeypatch):
+        monkeypatch.setattr(host, "memory_limit", lambda: 2**20)
+        machine(fake_platform("Maker", fake_device("by the host", **CPU), fake_device("apart")))
+        limits = {d.name: d.capabilities.global_memory for d in devices()}
+        assert limits == {"by the host": 2**20, "apart": 2**32}
+
+    @linux_only
+    def test_of_ulimit_ends_in_an_error_of_ours(self):
+        """PoCL crashes where a buffer that it has promised does not exist; compilers need memory, too."""
+        output = run(
+            """
+            import resource
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+            import clgrad as mx
+            held = []
+            try:
+                while True:
+                    held.append(mx.nd.empty((1 << 26,)))
+            except mx.MXNetError as error:
+                print(error)
+            held.clear()
+            print(mx.nd.sort(mx.nd.array([3, 1, 2])).asnumpy())
+            """,
+            **{k: v for k, v in os.environ.items() if k.startswith(ABOUT_OPENCL)},
+        )
+        assert re.match(r"array: cannot allocate 268,435,456 bytes on .*\n\[1. 2. 3.\]$", output)
 
 
 class TestCapabilities:

@@ -7,6 +7,7 @@ from typing import Any
 import pyopencl as cl
 
 from clgrad import config
+from clgrad.device import host
 
 #: Built-in functions of OpenCL C of which templates/elementary.cl.mako has versions of our own.
 OWN_BUILTINS = frozenset(
@@ -115,7 +116,7 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Cap
     Returns
     -------
     Capabilities
-        What kernels may rely on.
+        What kernels may rely on. Of memory on the host, what this process is allowed to have.
 
     Raises
     ------
@@ -124,6 +125,7 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Cap
     """
     extensions = set(cl_device.extensions.split())
     is_cpu = bool(cl_device.type & cl.device_type.CPU)
+    host_limit = host.memory_limit() if is_cpu else None
     reported = Capabilities(
         max_work_group_size=cl_device.max_work_group_size,
         local_memory=cl_device.local_mem_size,
@@ -139,7 +141,10 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Cap
         fast_fma=bool(cl_device.single_fp_config & cl.device_fp_config.FMA),
         tensor_cores=_has_tensor_cores(cl_device, extensions),
     )
-    return replace(reported, **overrides).limited(config.limits())
+    limits = config.limits()
+    if host_limit is not None:
+        limits["memory"] = min(host_limit, limits.get("memory", host_limit))
+    return replace(reported, **overrides).limited(limits)
 
 
 def _cpu_vector_bytes(cl_device: cl.Device) -> int:
