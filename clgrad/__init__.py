@@ -20,6 +20,7 @@ from clgrad import (
     symbol,
     tape,
     test_utils,
+    util,
     viz,
 )
 from clgrad.accounting import MemoryStats, empty_cache, memory_stats, reset_peak
@@ -76,5 +77,6 @@ __all__ = [
     "symbol",
     "tape",
     "test_utils",
+    "util",
     "viz",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from clgrad import nd, serialization, symbol
 from clgrad.array import NDArray
+from clgrad.device import Context, current_context
 from clgrad.errors import MXNetError, OperatorError, OperatorTypeError, argument_error
 from clgrad.gluon import structure
 from clgrad.gluon.parameter import DeferredInitializationError, Parameter
@@ -277,11 +278,13 @@ class Block:
 
     def __call__(self, *args):
         """Run :meth:`forward`, and the hooks."""
-        for hook in tuple(self._forward_pre_hooks.values()):
-            hook(self, args)
+        if self._forward_pre_hooks:
+            for hook in tuple(self._forward_pre_hooks.values()):
+                hook(self, args)
         outputs = self._run(*args)
-        for hook in tuple(self._forward_hooks.values()):
-            hook(self, args, outputs)
+        if self._forward_hooks:
+            for hook in tuple(self._forward_hooks.values()):
+                hook(self, args, outputs)
         return outputs
 
     def _run(self, *args):
@@ -448,16 +451,24 @@ class HybridBlock(Block):
 
     def forward(self, x, *args):
         """Run :meth:`hybrid_forward` with the parameters on the input's device, or as symbols."""
-        context = structure.context_of(x, *args)
+        context = x.context if isinstance(x, NDArray) else structure.context_of(x, *args)
         if context is None:
             return self._compose(x, *args)
+        if context is current_context():
+            return self._forward_on(context, x, *args)
         with context:
-            try:
-                parameters = {name: p.data(context) for name, p in self._reg_params.items()}
-            except DeferredInitializationError:
-                self._finish_deferred_init(x, *args)
-                parameters = {name: p.data(context) for name, p in self._reg_params.items()}
-            return self.hybrid_forward(nd, x, *args, **parameters)
+            return self._forward_on(context, x, *args)
+
+    def _forward_on(self, context: Context, x, *args):
+        """Run :meth:`hybrid_forward` in the scope of a context."""
+        if not self._reg_params:
+            return self.hybrid_forward(nd, x, *args)
+        try:
+            parameters = {name: p.data(context) for name, p in self._reg_params.items()}
+        except DeferredInitializationError:
+            self._finish_deferred_init(x, *args)
+            parameters = {name: p.data(context) for name, p in self._reg_params.items()}
+        return self.hybrid_forward(nd, x, *args, **parameters)
 
     def hybrid_forward(self, F, x, *args, **kwargs):
         """What the block computes of its inputs and its own parameters; every block has its own."""

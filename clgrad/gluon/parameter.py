@@ -340,6 +340,8 @@ class Parameter:
         OperatorError
             The parameter is not initialised, or not on that context.
         """
+        if self._data is not None and ctx in self._data:
+            return self._data[ctx]
         return self._find(self._data, ctx)
 
     def list_data(self) -> list[NDArray]:
