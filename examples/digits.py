@@ -1,4 +1,4 @@
-"""Train a small LeNet on the handwritten digits that come with scikit-learn."""
+"""Train a small LeNet, built of Gluon's layers, on the handwritten digits that come with scikit-learn."""
 
 import sys
 
@@ -8,33 +8,26 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import clgrad as mx
-from clgrad import autograd, nd
+from clgrad import autograd, gluon
+from clgrad.gluon import nn
 
 LEARNING_RATE = 0.25
 
 
-def layer(outputs: int, *inputs: int) -> tuple[nd.NDArray, nd.NDArray]:
-    """Weight and bias."""
-    return common.weight(outputs, *inputs), common.learned(nd.zeros(outputs))
-
-
-class LeNet:
+def lenet() -> nn.HybridSequential:
     """Two convolutions, each with max pooling, then two dense layers (LeCun et al., 1998)."""
-
-    def __init__(self):
-        self.conv1 = layer(16, 1, 3, 3)
-        self.conv2 = layer(32, 16, 3, 3)
-        self.dense1 = layer(128, 32 * 2 * 2)
-        self.dense2 = layer(10, 128)
-        self.parameters = [*self.conv1, *self.conv2, *self.dense1, *self.dense2]
-
-    def __call__(self, images: nd.NDArray) -> nd.NDArray:
-        x = nd.Convolution(images, *self.conv1, kernel=(3, 3), pad=(1, 1), num_filter=16)
-        x = nd.Pooling(nd.relu(x), pool_type="max", kernel=(2, 2), stride=(2, 2))
-        x = nd.Convolution(x, *self.conv2, kernel=(3, 3), pad=(1, 1), num_filter=32)
-        x = nd.Pooling(nd.relu(x), pool_type="max", kernel=(2, 2), stride=(2, 2))
-        x = nd.relu(nd.FullyConnected(x, *self.dense1, num_hidden=128))
-        return nd.FullyConnected(nd.Dropout(x, p=0.5), *self.dense2, num_hidden=10)
+    net = nn.HybridSequential(prefix="lenet_")
+    with net.name_scope():
+        net.add(
+            nn.Conv2D(16, kernel_size=3, padding=1, activation="relu"),
+            nn.MaxPool2D(),
+            nn.Conv2D(32, kernel_size=3, padding=1, activation="relu"),
+            nn.MaxPool2D(),
+            nn.Dense(128, activation="relu"),
+            nn.Dropout(0.5),
+            nn.Dense(10),
+        )
+    return net
 
 
 def load(seed: int) -> list[np.ndarray]:
@@ -52,17 +45,20 @@ def main() -> int:
     common.show_device()
     mx.random.seed(args.seed)
     images, labels, test_images, test_labels = load(args.seed)
-    net = LeNet()
+    net = lenet()
+    net.initialize(mx.init.MSRAPrelu(factor_type="in", slope=0))
+    net.hybridize()
+    loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": LEARNING_RATE})
     batches = common.Batches(images, labels, args.batch_size, args.epochs, args.seed)
     with common.Progress(batches) as progress:
         for batch, batch_labels in batches:
             with autograd.record():
-                loss = nd.softmax_cross_entropy(net(batch), batch_labels) / args.batch_size
+                loss = loss_of(net(batch), batch_labels)
             loss.backward()
-            rate = LEARNING_RATE * progress.left
-            for parameter in net.parameters:
-                nd.sgd_update(parameter, parameter.grad, lr=rate, out=parameter)
-            progress.update(loss)
+            trainer.set_learning_rate(LEARNING_RATE * progress.left)
+            trainer.step(args.batch_size)
+            progress.update(loss.mean())
     predicted = common.predict(net, test_images)
     names = [str(digit) for digit in range(10)]
     return common.conclude(args, "Handwritten digits", progress, test_images, test_labels, predicted, names)
