@@ -17,6 +17,7 @@ from pyopencl.tools import ImmediateAllocator, MemoryPool
 from clgrad.bounded import Bounded
 from clgrad.device import Device
 from clgrad.errors import DeviceMemoryError, MXNetError
+from clgrad.ranges import Range
 
 #: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
 LAUNCHES_IN_FLIGHT = 512
@@ -48,8 +49,8 @@ class Waiting(Protocol):
 class Observer(Protocol):
     """What is told of everything that a stream enqueues: a profile."""
 
-    def begin(self, stream: "Stream") -> None:
-        """The thread is about to enqueue; the stream's queue may be exchanged now, and not later."""
+    def begin(self, stream: "Stream", may_exchange: bool = True) -> None:
+        """The thread is about to enqueue. The stream's queue may be exchanged now, or if not, not yet."""
 
     def launched(
         self, stream: "Stream", plan: Any, step: Any, views: "Sequence[View]", event: cl.Event
@@ -111,13 +112,15 @@ class Stream:
         self.recorder: Recorder | None = None
         self.lock = threading.RLock()
         #: Whoever is told of what is enqueued, if anybody is.
-        self.observer: Observer | None = None if _observe is None else _observe(self)
+        self.observer: Observer | None = None
         self._flushing = False
         self._making_room = False
         #: The most bytes that were in use at once, since somebody last set it to what is.
         self.peak = 0
         self._launches = 0
         self._marker: cl.Event | None = None
+        if _observe is not None:
+            self.observer = _observe(self)
 
     @property
     def queue(self) -> cl.CommandQueue:
@@ -144,6 +147,7 @@ class Stream:
     def exchange_queue(self, make: Callable[[cl.CommandQueue], cl.CommandQueue]) -> bool:
         """Go on with another queue, which ``make`` gives for the present one, once that has run dry.
 
+        What waits to be enqueued goes to the other one.
         Returns whether that was possible: not in another thread than the stream's, which may be about
         to enqueue, nor while what waits is being enqueued.
         """
@@ -152,7 +156,6 @@ class Stream:
         with self.lock:
             if self._flushing:
                 return False
-            self.flush()
             self._queue.finish()
             self._queue = make(self._queue)
         return True
@@ -299,7 +302,9 @@ class Stream:
         """
         if self.thread == -1:
             current_stream(self.device)  # raises
-        self.queue.finish()
+        queue = self.queue
+        with Range("wait", "wait"):
+            queue.finish()
 
 
 class _Streams(dict[Device, Stream]):
@@ -355,10 +360,10 @@ def _streams() -> list[Stream]:
 _all_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
 #: Gives streams that are opened from now on their observer.
-_observe: Callable[[Stream], Observer] | None = None
+_observe: Callable[[Stream], Observer | None] | None = None
 
 
-def observe(observe: Callable[[Stream], Observer] | None) -> None:
+def observe(observe: Callable[[Stream], Observer | None] | None) -> None:
     """Give every stream that is opened from now on an observer, or none."""
     global _observe
     _observe = observe

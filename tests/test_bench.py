@@ -8,11 +8,13 @@ import pyopencl as cl
 import pytest
 
 from clgrad import memory
-from clgrad.cli.bench import command, peaks
-from clgrad.cli.bench.page import _Axis, page
+from clgrad.cli.bench import command
+from clgrad.cli.bench.page import page
 from clgrad.cli.bench.workloads import Workload, workloads
 from clgrad.cli.main import main
 from clgrad.device import current_context
+from clgrad.kernels import peaks
+from clgrad.profiler.roofline import Axis
 
 pytestmark = pytest.mark.once
 
@@ -107,7 +109,7 @@ def test_names_are_escaped(two):
 
 
 def test_axis_has_whole_decades():
-    axis = _Axis([0.03, 40.0], 0.0, 400.0)
+    axis = Axis([0.03, 40.0], 0.0, 400.0)
     assert list(axis.ticks()) == pytest.approx([0.01, 0.1, 1, 10, 100])
     assert axis(1.0) == pytest.approx(200)
 

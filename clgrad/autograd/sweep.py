@@ -13,6 +13,7 @@ from clgrad.autograd.gradients import as_list, described, fits, zeros
 from clgrad.autograd.scopes import Scope, pause
 from clgrad.errors import AutogradError
 from clgrad.memory import View
+from clgrad.ranges import Range
 from clgrad.registry import GradientChain, table
 from clgrad.tape import Node, Variable
 
@@ -48,9 +49,10 @@ def backward(heads, head_grads=None, retain_graph=False, train_mode=True) -> Non
     >>> x.grad.asnumpy()
     array([13., 14.], dtype=float32)
     """
-    sweep = Sweep("backward", heads, head_grads, train_mode)
-    sweep.run(retain_graph=retain_graph, create_graph=False)
-    sweep.deliver()
+    with Range("backward", "phase"):
+        sweep = Sweep("backward", heads, head_grads, train_mode)
+        sweep.run(retain_graph=retain_graph, create_graph=False)
+        sweep.deliver()
 
 
 def grad(
@@ -93,10 +95,11 @@ def grad(
     <NDArray 1 @...>]
     """
     targets = [_target(position, v) for position, v in enumerate(as_list(variables))]
-    sweep = Sweep("grad", heads, head_grads, train_mode, targets)
     retain = create_graph if retain_graph is None else retain_graph
-    sweep.run(retain_graph=retain, create_graph=create_graph)
-    return sweep.results(targets, create_graph)
+    with Range("grad", "phase"):
+        sweep = Sweep("grad", heads, head_grads, train_mode, targets)
+        sweep.run(retain_graph=retain, create_graph=create_graph)
+        return sweep.results(targets, create_graph)
 
 
 def _target(position: int, variable: NDArray) -> tuple:

@@ -49,6 +49,14 @@ class Problem:
     dropout: bool
     mask: tuple[np.dtype, tuple[int, ...]] | None
 
+    def flops(self, products: int) -> int:
+        """Multiplications and additions of so many products of the scores' shape, or with it.
+
+        Where the mask is causal, the half of the scores that nobody sees is not counted.
+        """
+        scores = self.matrices * self.queries * self.keys
+        return 2 * products * self.size * scores // (2 if self.causal else 1)
+
     @property
     def compute(self) -> np.dtype:
         """What is computed in."""
@@ -131,6 +139,8 @@ def _fused(device: Device, problem: Problem) -> bool:
 
 #: Kinds of kernels that compute results for queries; the others do for keys.
 _OF_QUERIES = ("forward", "queries")
+#: Products of matrices that each kind of kernel makes.
+_PRODUCTS = {"forward": 2, "queries": 3, "keys": 4, "all": 5}
 #: Arrays that each kind of kernel reads and writes, in the order of its parameters.
 _ARRAYS = {
     "forward": ("query", "key", "value", "y", "lse"),
@@ -159,7 +169,9 @@ def _step(device: Device, name: str, problem: Problem, kind: str, roles: dict) -
         fast_fma=device.capabilities.fast_fma, own_exp="exp" in device.capabilities.own_functions,
         **vars(tiling),
     )  # fmt: skip
-    return Step(name, source, (blocks * tiling.group, problem.matrices), (tiling.group, 1), signature.args)
+    global_size = (blocks * tiling.group, problem.matrices)
+    flops = problem.flops(_PRODUCTS[kind])
+    return Step(name, source, global_size, (tiling.group, 1), signature.args, flops)
 
 
 def _arrays(problem: Problem, kind: str) -> tuple[str, ...]:

@@ -297,7 +297,7 @@ def _step(device: Device, name: str, product: Product, roles: Roles, tiling: _Ti
         dense=axes.positions[1] == 1 or c.column.at(1) == 1,
     )  # fmt: skip
     groups = (math.prod(tiling.tiles), ceil_div(images, share), product.batch)
-    return Step(name, source, groups, (1, 1, 1), signature.args)
+    return Step(name, source, groups, (1, 1, 1), signature.args, product.flops)
 
 
 def _weight_step(
@@ -326,7 +326,7 @@ def _weight_step(
         rows_of_c=tiling.rows, row=row, heads=tiling.height * row, sums=_weight_sums(tiling),
         set_of_taps=even(axes.taps, matmul_cpu.accumulators(device) // tiling.rows),
     )  # fmt: skip
-    return Step(name, source, (splits, product.batch, 1), (1, 1, 1), signature.args)
+    return Step(name, source, (splits, product.batch, 1), (1, 1, 1), signature.args, product.flops)
 
 
 def _window_sizes(product: Product, tiling: _Tiling) -> dict[str, int]:

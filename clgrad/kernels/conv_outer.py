@@ -182,4 +182,4 @@ def _step(name: str, product: Product, roles: Roles, tiling: _Tiling, share: int
         piece=1 << (min(axes.size[1], tiling.pitch, tiling.lanes).bit_length() - 1),
     )  # fmt: skip
     groups = (ceil_div(product.m, tiling.width), splits, product.batch * blocks)
-    return Step(name, source, groups, (1, 1, 1), signature.args)
+    return Step(name, source, groups, (1, 1, 1), signature.args, product.flops)

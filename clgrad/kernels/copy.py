@@ -91,7 +91,8 @@ def step(
         streams=streams,
     )
     pieces = math.prod(sizes[:-1]) * -(-sizes[-1] // PIECE)
-    return Step(name, text, *ranges(device, pieces, math.prod(sizes)), signature.args)
+    touches = {Out(0): layout.footprint(target, shape), In(argument): layout.footprint(source, shape)}
+    return Step(name, text, *ranges(device, pieces, math.prod(sizes)), signature.args, touches=touches)
 
 
 def _as_read(sizes, targets, sources) -> tuple:

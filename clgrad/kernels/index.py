@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def plan_take(
     take.streams = whole_lines and map.streams(device, math.prod(out_shape) * dtype.itemsize)
     rows = take.outer * take.taken
     sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)
-    return Plan(device, [take.step(name, "take", sizes)], outputs, inputs=2)
+    step = replace(take.step(name, "take", sizes), touches={In(0): math.prod(out_shape) * dtype.itemsize})
+    return Plan(device, [step], outputs, inputs=2)
 
 
 def plan_take_grad(

@@ -7,9 +7,9 @@ Every array is two kernel arguments, ``__global T *x, const ulong x_offset``: th
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyopencl as cl
@@ -142,8 +142,8 @@ class Step:
     """One launch: kernel, ranges, and arguments (In, Out, Scratch, Table, Scalar, or a numpy scalar).
 
     What it costs is for profiles to know: ``flops``, the additions and multiplications of a product (0 for
-    others, which memory bounds), and ``traffic``, the bytes read and written, where these are not those of
-    all its arrays.
+    others, which memory bounds), and ``touches``, by argument, how many bytes of an array are read or
+    written where that may be fewer than it has.
     """
 
     kernel: str
@@ -152,7 +152,7 @@ class Step:
     local_size: tuple[int, ...] | None
     args: Sequence[object] = field(repr=False)
     flops: int = 0
-    traffic: int | None = None
+    touches: Mapping[object, int] = field(default_factory=dict, repr=False)
 
 
 class Prepared:
@@ -358,8 +358,8 @@ class Plan:
         for other in foreign:
             other.finish()
         observer = stream.observer
-        if observer is not None and queue is None:
-            observer.begin(stream)
+        if observer is not None:
+            observer.begin(stream, queue is None)
         queue = queue or stream.queue
         for prepared in self._prepared:
             try:
@@ -402,6 +402,37 @@ class Plan:
     def launches(self) -> int:
         """How many launches there are; none where the results have no elements."""
         return len(self._prepared)
+
+
+class Touched(NamedTuple):
+    """Arrays that a launch reads and writes, and the bytes of them that it touches."""
+
+    read: list[Layout]
+    written: list[Layout]
+    nbytes: int
+
+
+def touched(plan: Plan, step: Step, views: Sequence[View]) -> Touched:
+    """What a step touches of the views that its plan was run with.
+
+    An array that is an argument twice counts once; so does scratch memory, which is taken as written.
+    """
+    first = {In: 0, Out: plan.inputs, Scratch: plan.inputs + len(plan.outputs) + len(plan._tables)}
+    read: dict[int, tuple[Layout, int]] = {}
+    written: dict[int, tuple[Layout, int]] = {}
+    for arg in step.args:
+        if isinstance(arg, Table):
+            read[id(arg)] = Layout(arg.values.shape, arg.values.dtype), arg.values.nbytes
+        elif isinstance(arg, In | Out | Scratch):
+            view = views[first[type(arg)] + arg.index]
+            found = read if isinstance(arg, In) else written
+            _, before = found.get(id(view), (view.layout, 0))
+            part = min(step.touches.get(arg, view.nbytes), view.nbytes)
+            found[id(view)] = view.layout, max(part, before)
+    arrays = (*read.values(), *written.values())
+    return Touched(
+        [x for x, _ in read.values()], [x for x, _ in written.values()], sum(n for _, n in arrays)
+    )
 
 
 def _uploaded(stream: Stream, values: np.ndarray) -> View:

@@ -85,6 +85,14 @@ def reach(operand: Operand, shape: Sequence[int]) -> int:
     )
 
 
+def footprint(operand: Operand, shape: Sequence[int]) -> int:
+    """Bytes that the operand's addresses over the space cover, each counted once."""
+    assert operand.dtype is not None, "the address itself is no memory"
+    steps = [(n, abs(s)) for n, s in zip(shape, operand.strides, strict=True) if s]
+    covered = 1 + sum((n - 1) * s for n, s in steps)  # of windows that overlap, no more than that
+    return min(math.prod(n for n, _ in steps), covered) * operand.dtype.itemsize
+
+
 def needs_long(shape: Sequence[int], operands: Sequence[Operand]) -> bool:
     """Whether positions or addresses over the space exceed 32 bits."""
     limit = 2**31 - 2**24  # room for the vector or the stride of the grid that runs past the end

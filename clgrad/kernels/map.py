@@ -154,7 +154,13 @@ def step(
     )
     blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
     global_size, local_size = ranges(device, blocks, math.prod(sizes) * weight)
-    return Step(name, source, global_size, local_size, signature.args)
+    touches: dict[object, int] = {
+        target: layout.footprint(o.operand, shape) for target, o in zip(targets, outputs, strict=True)
+    }
+    for slot in used:
+        if operands[slot].dtype is not None:
+            touches[array_argument(operands, slot, sources)] = layout.footprint(operands[slot], shape)
+    return Step(name, source, global_size, local_size, signature.args, touches=touches)
 
 
 def array_argument(

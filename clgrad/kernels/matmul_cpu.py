@@ -179,7 +179,7 @@ def _dot_step(device: Device, name: str, product: Product, roles: Roles, lanes: 
         **description(product),
     )  # fmt: skip
     groups = (ceil_div(product.n, share), product.batch, 1)
-    return Step(name, source, groups, (1, 1, 1), signature.args)
+    return Step(name, source, groups, (1, 1, 1), signature.args, product.flops)
 
 
 def _packed_elements(product: Product, tiling: CpuTiling) -> int:
@@ -252,4 +252,4 @@ def _cpu_step(device: Device, name: str, product: Product, roles: Roles, tiling:
         ceil_div(product.m, tiling.chunk),
         ceil_div(product.batch, tiling.span) * tiling.splits,
     )
-    return Step(name, source, groups, (1, 1, 1), signature.args)
+    return Step(name, source, groups, (1, 1, 1), signature.args, product.flops)

@@ -149,4 +149,4 @@ def _tiled_step(name: str, product: Product, roles: Roles, kernel: Kernel, split
         ceil_div(product.m, tiling.tile_m),
         product.batch * splits,
     )
-    return Step(name, source, global_size, (tiling.group, 1, 1), signature.args)
+    return Step(name, source, global_size, (tiling.group, 1, 1), signature.args, product.flops)

@@ -221,6 +221,11 @@ class Product:
     epilogue: Epilogue | None = None
 
     @property
+    def flops(self) -> int:
+        """Multiplications and additions."""
+        return 2 * self.batch * self.m * self.n * self.k
+
+    @property
     def swapped(self) -> "Product":
         """The same product computed as transpose(C) = transpose(B) transpose(A)."""
         assert isinstance(self.b, Strided)

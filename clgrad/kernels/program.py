@@ -21,6 +21,7 @@ from clgrad import config
 from clgrad.bounded import Bounded
 from clgrad.device import Device
 from clgrad.errors import KernelError
+from clgrad.ranges import Range
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -73,8 +74,9 @@ def _program(device: Device, name: str, source: str) -> cl.Program:
         with _lock:
             program = _programs.get(key)
             if program is None:
-                _dump(name, source)
-                program = _programs[key] = _load(device, source) or _build(device, name, source)
+                with Range(f"build {name}", "build"):
+                    _dump(name, source)
+                    program = _programs[key] = _load(device, source) or _build(device, name, source)
     return program
 
 

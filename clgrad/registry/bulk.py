@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pyopencl as cl
 
-from clgrad import dtypes
+from clgrad import dtypes, ranges
 from clgrad.errors import DeviceMemoryError, KernelError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Layout, Storage, Stream, View
@@ -161,7 +161,7 @@ class Bulk:
     Most calls stay alone, so what it takes to merge them is made when a second one joins the first.
     """
 
-    __slots__ = ("_first", "_is_product", "_kept", "_layout", "_state", "_stream", "merged")
+    __slots__ = ("_first", "_is_product", "_kept", "_layout", "_place", "_state", "_stream", "merged")
 
     def __init__(self, stream: Stream, first: Pending):
         self._stream = stream
@@ -173,6 +173,8 @@ class Bulk:
         self._state: _State | None = None
         #: What the tape keeps of the results, by number.
         self._kept: dict[int, weakref.ref[Kept]] = {}
+        #: For a profile: the launch counts where the first call was made.
+        self._place = ranges.place()
 
     def keep(self, view: View) -> Kept | None:
         """Something that stands for a result that waits, without holding its memory; None for others."""
@@ -231,6 +233,13 @@ class Bulk:
 
         If it fails or is interrupted, it can be called again; once it is through, that has no effect.
         """
+        if self._place is None:
+            self._enqueue(queue)
+        else:
+            with self._place:
+                self._enqueue(queue)
+
+    def _enqueue(self, queue: cl.CommandQueue) -> None:
         first, state = self._first, self._state
         kept = {number: k for number, reference in self._kept.items() if (k := reference()) is not None}
         if state is not None:

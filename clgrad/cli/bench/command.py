@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clgrad import memory
-from clgrad.cli.bench import peaks
 from clgrad.cli.bench.page import page
 from clgrad.cli.bench.workloads import Workload, workloads
 from clgrad.cli.timing import seconds_a_call
 from clgrad.device import Context, Device, current_context, device
 from clgrad.errors import DeviceError
+from clgrad.kernels import peaks
 from clgrad.memory import Stream
 
 #: A measurement repeats its call until this many seconds have passed, or more.
@@ -125,7 +125,7 @@ def _measure(context: Context, elements: int, rounds: int) -> Iterator[Result]:
         yield Result(*described, seconds, bandwidth, rate, share)
 
 
-def _repeated(stream: Stream, workload: Workload) -> Callable[[], float]:
+def _repeated(stream: Stream, workload: Workload | peaks.Load) -> Callable[[], float]:
     """A function that measures the seconds of a call, over as many calls as take long enough."""
     seconds_a_call(stream, workload.call, 3)  # compiles, what is merged too
     count = math.ceil(_SECONDS / seconds_a_call(stream, workload.call, 1))

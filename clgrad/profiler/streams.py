@@ -1,0 +1,284 @@
+"""What one stream enqueues while a profile is on: events, harvested in rounds, and what they add up to."""
+
+import contextlib
+import heapq
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyopencl as cl
+
+from clgrad.bounded import Bounded
+from clgrad.device import Device
+from clgrad.errors import MXNetError
+from clgrad.memory import Stream, View
+from clgrad.profiler import clock
+from clgrad.profiler.launches import Columns, Gap, Idleness, Kind, Row, Work
+
+#: Launches whose events are held before the older half of them is read and let go of.
+ROUND = 1024
+#: Longest gaps that are kept for each stream.
+_GAPS = 16
+#: Steps whose work is remembered, so that it need not be described at each launch.
+_STEPS_KEPT = 2_000
+
+
+class _Pending(NamedTuple):
+    """A launch whose event has not been read."""
+
+    event: cl.Event
+    kind: int
+    begun: int
+    enqueued: int
+    memory: int
+
+
+class StreamLog:
+    """The observer of one stream (:class:`clgrad.memory.Observer`).
+
+    Parameters
+    ----------
+    stream : Stream
+    kinds : Kinds
+        Those of the whole profile.
+    limit : int
+        Launches that the timeline may hold.
+    """
+
+    def __init__(self, stream: Stream, kinds: "Kinds", limit: int):
+        self.device = stream.device
+        self.thread = stream.thread
+        self.columns = Columns(limit)
+        self.idleness = Idleness()
+        #: Launches that have no times: the driver gave none, or the queue was not one that profiles yet.
+        self.untimed = 0
+        self.readings: list[clock.Reading] = []
+        self.paused = False
+        self._kinds = kinds
+        self._stream: Stream | None = stream
+        previous = stream.observer
+        #: The stream's own queue; known already where it has not been taken back after another profile.
+        self._plain: cl.CommandQueue | None = previous.plain if isinstance(previous, _Return) else None
+        self._queue: cl.CommandQueue | None = None
+        self._managed = 0
+        self._begun = 0
+        self._pending: list[_Pending] = []
+        self._gaps: list[tuple[int, int, Gap]] = []
+        #: End of the launch before, and its kind.
+        self._last: tuple[int, Kind] | None = None
+        #: The rounds of another thread, which ends the profile, come one by one with this thread's.
+        self._lock = threading.RLock()
+
+    # As an observer
+
+    def begin(self, stream: Stream, may_exchange: bool = True) -> None:
+        """Have the stream use a queue that profiles; note when the host began."""
+        if self._queue is not None:
+            self._settle_pool(stream)
+        elif may_exchange and self._stream is not None:
+            stream.exchange_queue(self._profiling)
+        self._begun = time.perf_counter_ns()
+
+    def launched(
+        self, stream: Stream, plan: Any, step: Any, views: Sequence[View], event: cl.Event
+    ) -> None:
+        """Note a launch."""
+        self._note(stream, self._kinds.of_step(self.device, plan, step, views), event)
+
+    def copied(self, stream: Stream, what: str, view: View, event: cl.Event) -> None:
+        """Note a copy."""
+        self._note(stream, self._kinds.of_copy(self.device, what, view), event)
+
+    def _note(self, stream: Stream, kind: int, event: cl.Event) -> None:
+        now = time.perf_counter_ns()
+        with self._lock:
+            if self._stream is None or self.paused:
+                return
+            if self._queue is None:  # enqueued by another thread, or begun before the profile
+                self.untimed += 1
+                return
+            begun = self._begun or now
+            self._begun = now  # the next step of the same plan is enqueued from here on
+            self._pending.append(_Pending(event, kind, begun, now, stream.bytes_in_use))
+            if len(self._pending) >= ROUND:
+                self._harvest(ROUND // 2)
+
+    def _profiling(self, present: cl.CommandQueue) -> cl.CommandQueue:
+        """The queue to exchange for the present one, which may be that of another profile."""
+        kind = cl.command_queue_properties.PROFILING_ENABLE
+        if self._plain is not None and present is not self._plain:
+            queue = present
+        else:
+            self._plain = present
+            queue = cl.CommandQueue(self.device.cl_context, self.device.cl_device, kind)
+        self.readings.append(clock.read(queue))
+        self._queue = queue
+        return queue
+
+    def _settle_pool(self, stream: Stream) -> None:
+        """Wait until the pool, which has the stream's own queue, has given new memory to the device."""
+        managed = stream.bytes_reserved
+        if managed != self._managed:
+            self._managed = managed
+            assert self._plain is not None
+            self._plain.finish()
+
+    # Reading events
+
+    def _harvest(self, count: int) -> None:
+        """Read the times of the oldest launches; waits for them."""
+        with self._kinds.lock:
+            self._read(count)
+
+    def _read(self, count: int) -> None:
+        done, self._pending = self._pending[:count], self._pending[count:]
+        for pending in done:
+            try:
+                pending.event.wait()
+                profile = pending.event.profile
+                times = (profile.queued, profile.submit, profile.start, profile.end)
+            except cl.Error:
+                self.untimed += 1
+                continue
+            self._add(pending, *times)
+
+    def _add(self, pending: _Pending, queued: int, submitted: int, started: int, ended: int) -> None:
+        queued = queued or submitted
+        # Drivers that round each time by itself may have an end before the beginning.
+        submitted = max(submitted, queued)
+        started = max(started, submitted)
+        ended = max(ended, started)
+        kind = self._kinds[pending.kind]
+        kind.add(ended - started)
+        self._add_gap(kind, queued, started, ended)
+        host = (pending.kind, pending.begun, pending.enqueued)
+        self.columns.append(Row(*host, queued, submitted, started, ended, pending.memory))
+
+    def _add_gap(self, kind: Kind, queued: int, started: int, ended: int) -> None:
+        """Count the time since the launch before."""
+        idleness = self.idleness
+        if self._last is None:
+            idleness.busy += ended - started
+        else:
+            before, previous = self._last
+            started = max(started, before)
+            host = min(max(queued - before, 0), started - before)
+            idleness.busy += max(ended - started, 0)
+            idleness.host += host
+            idleness.latency += started - before - host
+            if started > before:
+                gap = Gap(before, started, host, previous, kind)
+                entry = (gap.duration, -gap.started, gap)
+                if len(self._gaps) < _GAPS:
+                    heapq.heappush(self._gaps, entry)
+                else:
+                    heapq.heappushpop(self._gaps, entry)
+        self._last = (max(ended, 0 if self._last is None else self._last[0]), kind)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The longest gaps, by the device's clock."""
+        return [gap for _, _, gap in self._gaps]
+
+    def pause(self) -> None:
+        """Note nothing from here on; the time until :meth:`resume` is no gap."""
+        with self._lock:
+            self._harvest(len(self._pending))
+            self.paused, self._last = True, None
+
+    def resume(self) -> None:
+        """Note launches again."""
+        with self._lock:
+            self.paused = False
+
+    def gather(self) -> None:
+        """Read all events; waits for the device."""
+        with self._lock:
+            self._harvest(len(self._pending))
+            if self._queue is not None:
+                with contextlib.suppress(cl.Error):  # that is for the program's next op to say
+                    self._queue.finish()
+                    self.readings.append(clock.read(self._queue))
+            del self.readings[1:-1]
+
+    def close(self) -> None:
+        """Have what waits enqueued, read the events that are left, give the stream its own queue back."""
+        stream = self._stream
+        if stream is None:
+            return
+        with contextlib.suppress(MXNetError):  # it goes on waiting, and the next op will say so
+            stream.flush()
+        with self._lock:
+            self._stream = None
+            self.gather()
+            plain, self._plain, self._queue = self._plain, None, None
+        if stream.observer is self:
+            back = None if plain is None else _Return(plain)
+            stream.observer = back
+            if back is not None:
+                back.begin(stream)
+
+
+class _Return:
+    """The observer of a stream whose profile has ended, until its thread takes back its own queue."""
+
+    def __init__(self, plain: cl.CommandQueue):
+        self.plain = plain
+
+    def begin(self, stream: Stream, may_exchange: bool = True) -> None:
+        """Take the queue back, if this is the stream's thread."""
+        if may_exchange and stream.exchange_queue(lambda _: self.plain) and stream.observer is self:
+            stream.observer = None
+
+    def launched(self, *_: object) -> None:
+        """Nobody wants to know any more."""
+
+    def copied(self, *_: object) -> None:
+        """Nobody wants to know any more."""
+
+
+class Kinds:
+    """Every kind of launch in a profile, numbered.
+
+    Parameters
+    ----------
+    scope : callable
+        Names of the scopes that the calling thread is in.
+    """
+
+    def __init__(self, scope: Callable[[], str]):
+        self._scope = scope
+        self._all: list[Kind] = []
+        self._numbers: dict[tuple[Work, Device, str], int] = {}
+        #: By step and scope; holds the step, so that no other has its address.
+        self._known: Bounded[tuple[int, str], tuple[object, int]] = Bounded(_STEPS_KEPT)
+        #: Held by whoever counts launches.
+        self.lock = threading.Lock()
+
+    def __getitem__(self, number: int) -> Kind:
+        return self._all[number]
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(list(self._all))
+
+    def of_step(self, device: Device, plan: Any, step: Any, views: Sequence[View]) -> int:
+        """The kind of a launch."""
+        scope = self._scope()
+        known = self._known.get((id(step), scope))
+        if known is None:
+            number = self._number(Work.of_step(plan, step, views), device, scope)
+            known = self._known[id(step), scope] = (step, number)
+        return known[1]
+
+    def of_copy(self, device: Device, what: str, view: View) -> int:
+        """The kind of a copy."""
+        return self._number(Work.of_copy(what, view), device, self._scope())
+
+    def _number(self, work: Work, device: Device, scope: str) -> int:
+        with self.lock:
+            number = self._numbers.get((work, device, scope))
+            if number is None:
+                number = self._numbers[work, device, scope] = len(self._all)
+                self._all.append(Kind(work, device, scope))
+            return number
