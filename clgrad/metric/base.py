@@ -60,7 +60,9 @@ class _Statistic:
     def __set_name__(self, owner: type, name: str) -> None:
         self.slot = f"_{name}"
 
-    def __get__(self, metric: "EvalMetric", owner: type | None = None) -> Any:
+    def __get__(self, metric: "EvalMetric | None", owner: type | None = None) -> Any:
+        if metric is None:
+            return self
         metric._fold()
         return metric.__dict__[self.slot]
 
@@ -256,14 +258,14 @@ class CompositeEvalMetric(EvalMetric):
             raise argument_error("get_metric", "index", index, f"0 to {len(self.metrics) - 1}")
         return self.metrics[index]
 
-    def update_dict(self, label, pred) -> None:
+    def update_dict(self, labels, preds) -> None:
         """Update each by dictionaries of labels and outputs."""
         if self.label_names is not None:
-            label = {k: v for k, v in label.items() if k in self.label_names}
+            labels = {k: v for k, v in labels.items() if k in self.label_names}
         if self.output_names is not None:
-            pred = {k: v for k, v in pred.items() if k in self.output_names}
+            preds = {k: v for k, v in preds.items() if k in self.output_names}
         for metric in self.metrics:
-            metric.update_dict(label, pred)
+            metric.update_dict(labels, preds)
 
     def update(self, labels, preds) -> None:
         """Update each by a batch."""

@@ -75,6 +75,8 @@ def load(content: bytes) -> tuple[dict, dict | None]:
     MXNetError
         These are no such bytes.
     """
+    if isinstance(content, bytes) and content[:1] == b"\x80":
+        raise MXNetError("set_states: the bytes are a pickle, as MXNet writes; it could execute anything")
     arrays = nd.load_frombuffer(content)
     text = arrays.get("json") if isinstance(arrays, dict) else None
     if not isinstance(arrays, dict) or text is None:

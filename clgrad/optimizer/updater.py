@@ -3,8 +3,8 @@
 from typing import Any
 
 from clgrad.array import NDArray
-from clgrad.optimizer import states
 from clgrad.optimizer.base import Optimizer
+from clgrad.optimizer.states import dump, load, restoration
 
 
 class Updater:
@@ -84,9 +84,9 @@ class Updater:
         dump_optimizer : bool
             Keep the optimizer's numbers as well: learning rates, counts of updates, the scheduler's.
         """
-        return states.dump(self.states, self.optimizer if dump_optimizer else None)
+        return dump(self.states, self.optimizer if dump_optimizer else None)
 
-    def set_states(self, content: bytes) -> None:
+    def set_states(self, states: bytes) -> None:
         """Take states, and the optimizer's numbers where they are there, from :meth:`get_states`.
 
         Raises
@@ -94,8 +94,8 @@ class Updater:
         MXNetError
             The bytes are something else, damaged, or of another class of optimizer; nothing has changed.
         """
-        found, numbers = states.load(content)
-        restored = None if numbers is None else states.restoration(self.optimizer, numbers)
+        found, numbers = load(states)
+        restored = None if numbers is None else restoration(self.optimizer, numbers)
         self.states, self.states_synced = found, dict.fromkeys(found, False)
         if restored is not None:
             restored()

@@ -56,8 +56,7 @@ class _Step(Operator):
         apart = [
             i
             for i, t in enumerate(targets)
-            if t is not None
-            and any(v is not t and self._collide(v, t) for v in beside.get(t.storage, ()))
+            if t is not None and any(v is not t and self._collide(v, t) for v in beside.get(t.storage, ()))
         ]
         written = [memory.empty(stream, *v.layout) if i in apart else v for i, v in enumerate(made)]
         plan.run(stream, views, scalars, written)
