@@ -5,6 +5,7 @@ of everything else it keeps shape, dtype and the buffer handle, so that the reco
 """
 
 import itertools
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -122,6 +123,7 @@ class Saved:
 
 
 _order = itertools.count()
+_order_of = operator.attrgetter("order")
 
 
 class Node:
@@ -249,19 +251,20 @@ def walk(heads: Sequence[tuple], since: int = 0) -> list[Node]:
 
 def reached(heads: Sequence[tuple], since: int = 0) -> tuple[list[Node], dict[Variable, None]]:
     """As :func:`walk`, with the variables that they and the heads depend on. Does not recurse."""
-    seen: dict[int, Node] = {}
+    nodes: dict[Node, None] = {}
     variables: dict[Variable, None] = {}
     stack = [source for source, _ in heads]
     while stack:
         source = stack.pop()
-        if isinstance(source, Node):
-            if source.order >= since and source.order not in seen:
-                seen[source.order] = source
+        kind = type(source)
+        if kind is Node:
+            if source not in nodes and source.order >= since:
+                nodes[source] = None
                 for parent, _ in source.inputs:
                     stack.append(parent)
-        elif isinstance(source, Variable):
+        elif kind is Variable:
             variables[source] = None
-    return [seen[order] for order in sorted(seen)], variables
+    return sorted(nodes, key=_order_of), variables
 
 
 def show(array, file=None) -> None:

@@ -1,5 +1,7 @@
 """Scopes that switch recording and training mode on and off."""
 
+import functools
+
 from clgrad.tape import state
 
 
@@ -35,6 +37,12 @@ class Scope:
         state.recording, state.training = state.outer_scopes.pop()
 
 
+@functools.cache
+def scope(recording: bool | None, training: bool | None) -> Scope:
+    """The scope that sets these: always the same object, since it may be entered any number of times."""
+    return Scope(recording, training)
+
+
 def record(train_mode: bool = True) -> Scope:
     """A scope in which operations are recorded for backward.
 
@@ -56,19 +64,19 @@ def record(train_mode: bool = True) -> Scope:
     [2. 4. 6. 8.]
     <NDArray 4 @...>
     """
-    return Scope(True, bool(train_mode))
+    return scope(True, bool(train_mode))
 
 
 def pause(train_mode: bool = False) -> Scope:
     """A scope in which nothing is recorded; in prediction mode by default."""
-    return Scope(False, bool(train_mode))
+    return scope(False, bool(train_mode))
 
 
 def train_mode() -> Scope:
     """A scope in training mode; recording stays as it is."""
-    return Scope(None, True)
+    return scope(None, True)
 
 
 def predict_mode() -> Scope:
     """A scope in prediction mode; recording stays as it is."""
-    return Scope(None, False)
+    return scope(None, False)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from clgrad import array, deferred, memory, tape
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import as_list, described, fits, zeros
-from clgrad.autograd.scopes import Scope, pause
+from clgrad.autograd.scopes import pause, scope
 from clgrad.errors import AutogradError
 from clgrad.memory import View
 from clgrad.ranges import Range
@@ -153,7 +153,9 @@ class Sweep:
         return entry
 
     def _checked_seeds(self, head_grads) -> list[NDArray | None]:
-        seeds = [None] * len(self._heads) if head_grads is None else as_list(head_grads)
+        if head_grads is None:
+            return [None] * len(self._heads)
+        seeds = as_list(head_grads)
         if len(seeds) != len(self._heads):
             raise AutogradError(
                 f"{self._caller}: {len(self._heads)} heads and {len(seeds)} head_grads given; "
@@ -186,8 +188,9 @@ class Sweep:
 
     def run(self, retain_graph: bool, create_graph: bool) -> None:
         """Visit the nodes from the newest to the oldest, and let go of what each has kept."""
-        with Scope(bool(create_graph), bool(self._train_mode)):
-            for entry, head, seed in zip(self._entries, self._heads, self._seeds, strict=True):
+        with scope(bool(create_graph), bool(self._train_mode)):
+            for i, entry in enumerate(self._entries):
+                head, seed = self._heads[i], self._seeds[i]
                 gradient = _ones(head) if seed is None else seed
                 self._foreign.add(gradient._view.storage.serial)
                 self._accumulate(entry, gradient)
@@ -243,7 +246,8 @@ class Sweep:
         if node.saved is None:
             node.load(0, "")  # raises: the buffers are freed
         pattern = node.op.pattern(node, wanted)
-        if chain is not None and entry not in self._targets and chain.takes(node, pattern):
+        is_target = self._targets and entry in self._targets
+        if chain is not None and not is_target and chain.takes(node, pattern):
             chain.join(node, pattern, self._gradients)
             return
         self._end_chain()
@@ -281,7 +285,7 @@ class Sweep:
         """The gradient of each target; a copy where somebody else holds the memory."""
         handed: set[int] = set()
         results = []
-        with Scope(bool(create_graph), bool(self._train_mode)):
+        with scope(bool(create_graph), bool(self._train_mode)):
             for position, entry in enumerate(targets):
                 gradient = self._gradient_of(position, entry)
                 serial = gradient._view.storage.serial
@@ -309,22 +313,22 @@ class Sweep:
     def deliver(self) -> None:
         """Hand the gradients to the variables that the heads depend on."""
         serials = [g._view.storage.serial for g in self._gradients.values()]
-        with pause():
-            whole: list[tuple[Variable, NDArray | None]] = []  # which may take memory that is not there
-            for variable in self._variables:
-                gradient = self._gradients.get((variable, 0))
-                if variable.grad is not None:
-                    if gradient is not None:
-                        gradient = _expanded(gradient, variable.shape)
-                    whole.append((variable, gradient))
-            deferred.host(_mark_fresh, [variable for variable, _ in whole])
-            for variable, gradient in whole:
-                if gradient is None:
-                    _store_zero(variable)
-                    continue
-                serial = gradient._view.storage.serial
-                alone = serials.count(serial) <= 1
-                _store(variable, gradient, alone and self._owns(gradient))
+        whole: list[tuple[Variable, NDArray | None]] = []  # which may take memory that is not there
+        for variable in self._variables:
+            if variable.grad is None:
+                continue
+            gradient = self._gradients.get((variable, 0))
+            if gradient is not None and gradient.shape != variable.shape:
+                with pause():
+                    gradient = _expanded(gradient, variable.shape)
+            whole.append((variable, gradient))
+        deferred.host(_mark_fresh, [variable for variable, _ in whole])
+        for variable, gradient in whole:
+            if gradient is None:
+                _store_zero(variable)
+                continue
+            ours = self._owns(gradient) and serials.count(gradient._view.storage.serial) <= 1
+            _store(variable, gradient, ours)
 
 
 def _mark_fresh(variables: Sequence[Variable]) -> None:
@@ -338,29 +342,33 @@ def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
     return gradient if gradient.shape == shape else table["_expand_to"](gradient, shape=shape)
 
 
-def _whole(view: View) -> bool:
-    """Whether the view is all of its storage."""
-    return view.offset == 0 and view.layout.nbytes == view.storage.nbytes
+def _hand_over(new: View, old: View) -> bool:
+    """Exchange the memory of two arrays of a layout, if each is all of its memory; whether that is so."""
+    source, target, nbytes = new.storage, old.storage, new.layout.nbytes
+    whole = not (new.offset or old.offset) and source.nbytes == nbytes and target.nbytes == nbytes
+    if not whole or source.stream is not target.stream:
+        return False
+    target.begin_write()
+    target.swap(source)
+    return True
 
 
 def _store_zero(variable: Variable) -> None:
     if variable.grad_req == "write":
         target = variable.grad
-        zeros(target.context, target.shape, target._view.dtype, out=target)
+        with pause():
+            zeros(target.context, target.shape, target._view.dtype, out=target)
 
 
 def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
     """Write or add a gradient; memory that only this pass knows is handed over, not copied."""
     target = variable.grad
     if variable.grad_req == "add":
-        table["add"](target, gradient, out=target)
-        return
-    old, new = target._view, gradient._view
-    if ours and old.storage.stream is new.storage.stream and _whole(old) and _whole(new):
-        old.storage.begin_write()
-        old.storage.swap(new.storage)
-    else:
-        table["identity"](gradient, out=target)
+        with pause():
+            table["add"](target, gradient, out=target)
+    elif not (ours and _hand_over(gradient._view, target._view)):
+        with pause():
+            table["identity"](gradient, out=target)
 
 
 #: Largest head, in elements, that gets a gradient of its own shape.

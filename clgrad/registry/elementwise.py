@@ -243,7 +243,7 @@ class Elementwise(Operator):
         if len(entries) == 1:
             first: tuple = (0,)
         else:
-            first = tuple([entries.index(e) if w else None for e, w in zip(entries, wanted, strict=True)])
+            first = tuple([entries.index(e) if w else None for e, w in zip(entries, wanted)])  # noqa: B905
         found = node.plan.cache.get(first)
         if found is None:
             found = node.plan.cache[first] = Pattern(node, first)

@@ -70,8 +70,8 @@ class GradientChain:
     """
 
     __slots__ = (
-        "_first",
         "_found",
+        "_layouts",
         "_leaves",
         "_nodes",
         "_numbers",
@@ -96,46 +96,52 @@ class GradientChain:
         #: What the sequences belong to, and the number of their first value.
         self._origins: dict[Origin, int] = {}
         self._numbers: list = []
-        self._leaves: list[View] = []
-        self._found: dict[tuple, Reference] = {}
+        #: The arrays that are read, dy first, their layouts, and by what each is found.
+        self._leaves = [dy]
+        self._layouts = [dy.layout]
+        self._found: dict[tuple, Reference] = {(dy.storage, dy.offset, dy.layout): 0}
         self._values = 0
         #: The gradients that no node has taken yet.
         self.waiting: dict[Entry, Reference] = {}
-        self._first = self._leaf(dy)
 
     def _leaf(self, view: View) -> Reference:
-        key = (view.storage, view.offset, view.layout)
+        layout_ = view.layout
+        key = (view.storage, view.offset, layout_)
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = len(self._leaves)
             self._leaves.append(view)
+            self._layouts.append(layout_)
         return found
 
     def takes(self, node: Node, pattern: Pattern) -> bool:
         """Whether a node whose gradient waits can join."""
+        more = len(pattern.full)
         return (
             not pattern.reduced
-            and node.outputs[0].shape == self._nodes[0].outputs[0].shape
+            and pattern.shape == self._patterns[0].shape
             and len(self._nodes) < NODES
-            and len(self.waiting) + len(pattern.full) <= WAITING
-            and len(self._leaves) + self._more_leaves(node, pattern) + len(pattern.full) <= LEAVES
+            and len(self.waiting) + more <= WAITING
+            and len(self._leaves) + self._more_leaves(node, pattern) + more <= LEAVES
         )
 
     def _more_leaves(self, node: Node, pattern: Pattern) -> int:
         """How many arrays the rules may read besides those that are read already."""
-        stored = len(pattern.keys)
-        origins: set[Origin] = set()
+        stored, origins = 0, set()
         for key in pattern.keys:
             saved = node.keeps(key)
-            if saved.kept is not None and (formula := saved.formula) is not None:
-                stored -= 1
+            formula = None if saved.kept is None else saved.formula
+            if formula is None:
+                stored += 1
+            else:
                 origins.add(formula[0])
-        return stored + sum(len(origin.leaves) for origin in origins - self._origins.keys())
+        if not origins:
+            return stored
+        return stored + sum([len(origin.leaves) for origin in origins - self._origins.keys()])
 
     def _saved(self, node: Node, key: int) -> Reference:
         """What a rule reads: an array, or what a formula makes of some."""
-        saved = node.keeps(key)
-        formula = None if saved.kept is None else saved.formula
+        formula = node.keeps(key).formula
         if formula is None:
             return self._leaf(node.load(key, name_of(node, key)))
         origin, number = formula
@@ -153,11 +159,16 @@ class GradientChain:
         ``known`` holds what other users of the same arrays have given so far; what is used is taken out.
         """
         waiting = self.waiting
-        step: list = [pattern, waiting.pop((node, 0)) if self._nodes else self._first]
+        step: list = [pattern, waiting.pop((node, 0)) if self._nodes else 0]
         for key in pattern.keys:
-            step.append(self._saved(node, key))
-        for members in pattern.full:
-            entry = node.inputs[members[0]]
+            saved = node.keeps(key)
+            view = saved.view
+            if view is not None and view.storage.version == saved.version:
+                step.append(self._leaf(view))
+            else:
+                step.append(self._saved(node, key))
+        for leader in pattern.leaders:
+            entry = node.inputs[leader]
             prior = waiting.get(entry)
             if prior is None and (before := known.pop(entry, None)) is not None:
                 prior = self._leaf(before._view)
@@ -172,23 +183,23 @@ class GradientChain:
 
     def compute(self) -> dict[Entry, NDArray]:
         """Enqueue the launch, if one is needed; the gradients that have waited."""
-        waiting, leaves = self.waiting, self._leaves
-        # Where each output's value comes from tells its layout as well, but not who takes it.
-        variables = [type(source) is Variable for source, _ in waiting]
-        layouts = [view.layout for view in leaves]
-        key = (self._stream, self._owned, *waiting.values(), *variables, *self._steps, *layouts)
+        leaves = self._leaves
+        key = [self._stream, self._owned, *self._steps, *self._layouts]
+        for (source, _), reference in self.waiting.items():
+            key.append(reference)  # with the steps it tells the layout as well
+            key.append(type(source) is Variable)
+        found = tuple(key)
         cache = self._nodes[0].plan.cache
-        made = cache.get(key)
+        made = cache.get(found)
         if made is None:
-            made = cache[key] = self._make()
+            made = cache[found] = self._make()
         results: list[View] = []
-        if made.plan is not None:
-            run = made.plan
-            results = run.quick(self._stream, leaves, self._numbers) or run.run(
-                self._stream, leaves, self._numbers
-            )
-        gradients = {}
-        for entry, place in zip(waiting, made.places, strict=True):
+        if (plan := made.plan) is not None:
+            given = self._stream, leaves, self._numbers
+            results = plan.quick(*given) or plan.run(*given)
+        gradients, places = {}, iter(made.places)
+        for entry in self.waiting:
+            place = next(places)
             gradients[entry] = NDArray(results[place] if place >= 0 else leaves[~place])
         return gradients
 

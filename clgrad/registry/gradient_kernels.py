@@ -53,6 +53,8 @@ class Pattern:
         shape = node.outputs[0].shape
         whole = {leader: node.input_meta(leader).shape == shape for leader in groups}
         self.full = tuple(tuple(group) for leader, group in groups.items() if whole[leader])
+        #: The first of each group in ``full``, and the shape of their gradients.
+        self.leaders, self.shape = tuple(group[0] for group in self.full), shape
         self.reduced = tuple(tuple(group) for leader, group in groups.items() if not whole[leader])
         self.keys = self.read_by(node, self.full)
 

@@ -383,8 +383,11 @@ class Operator:
             keys = self._kept.get((names, mask))
             if keys is None:
                 keys = self._keeps(names, mask)
-            views = {key: (arrays[key] if key >= 0 else results[~key])._view for key in keys}
-            node.saved = _saved(views, stream) if views else views
+            saved = {}
+            for key in keys:
+                view = (arrays[key] if key >= 0 else results[~key])._view
+                saved[key] = tape.Saved(view) if stream.waiting is None else _saved(view, stream)
+            node.saved = saved
         for index, result in enumerate(results):
             result._entry = (node, index)
         return node
@@ -478,14 +481,11 @@ class Operator:
         return lambda node, dys, i: None  # an optional argument that was left out
 
 
-def _saved(views: dict[int, View], stream: Stream) -> dict[int, tape.Saved]:
-    """What the tape keeps of arrays, some of which may wait."""
-    if stream.waiting is not None:
-        with stream.lock:  # another thread may have them enqueued meanwhile
-            waiting = stream.waiting
-            if waiting is not None:
-                return {key: tape.Saved(view, waiting.keep(view)) for key, view in views.items()}
-    return {key: tape.Saved(view) for key, view in views.items()}
+def _saved(view: View, stream: Stream) -> tape.Saved:
+    """What the tape keeps of an array that may wait."""
+    with stream.lock:  # another thread may have it enqueued meanwhile
+        waiting = stream.waiting
+        return tape.Saved(view, None if waiting is None else waiting.keep(view))
 
 
 def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
