@@ -1,11 +1,13 @@
-"""What device memory is used for, and giving back what is not."""
+"""What device memory is used for, and giving back what is not (docs/memory.md)."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from clgrad import memory
 from clgrad.device import Context, Device, as_context
+from clgrad.errors import MXNetError
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,6 +102,8 @@ def memory_stats(ctx: Context | str | None = None, by_op: bool = True) -> Memory
     (1, 400)
     """
     device = as_context(ctx).device
+    with contextlib.suppress(MXNetError):
+        memory.flush()  # launches that wait hold what they read
     streams = memory.streams_on(device)
     in_use = sum(stream.bytes_in_use for stream in streams)
     held = memory.held_by_label(device) if by_op else {}

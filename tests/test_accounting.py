@@ -1,9 +1,11 @@
 """What memory is used for, and what happens where there is none left."""
 
+import doctest
 import gc
 import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,13 @@ def leave(monkeypatch, ctx):
 
     mx.nd.ones((1,))  # there is a stream
     return limit
+
+
+@pytest.mark.once
+def test_the_guide_is_right():
+    results = doctest.testfile(str(Path(__file__).parents[1] / "docs" / "memory.md"), module_relative=False)
+    assert results.attempted > 10
+    assert results.failed == 0
 
 
 class TestStatistics:
