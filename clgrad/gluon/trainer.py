@@ -214,9 +214,9 @@ class Trainer:
 
     def _follow_contexts(self) -> None:
         """Where parameters have moved, the states move with them."""
-        contexts = self._find_contexts()
-        if contexts == self._contexts:
+        if not self._params or self._params[0].list_ctx() == self._contexts:
             return
+        contexts = self._find_contexts()
         before = self._updaters[0]
         self._optimizer._carry_counts()
         self._contexts, self._updaters = contexts, [get_updater(self._optimizer) for _ in contexts]
