@@ -1,6 +1,8 @@
 """Blocks and parameters: names, initialisation, devices, files and hooks, against those of MXNet."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -248,6 +250,25 @@ def test_blocks_in_lists_are_warned_of():
     assert len(net.collect_params()) == 2
 
 
+def test_gradients_of_a_net_are_cleared():
+    net = small_net()
+    net.initialize()
+    net.collect_params().setattr("grad_req", "add")
+    net[1].bias.grad_req = "null"
+    x = nd.ones((4, 3))
+    for _ in range(2):
+        with autograd.record():
+            y = net(x).sum()
+        y.backward()
+    twice = net[1].weight.grad().asnumpy()
+    net.collect_params().zero_grad()
+    assert not any(p.grad().asnumpy().any() for p in net.collect_params(".*weight").values())
+    with autograd.record():
+        y = net(x).sum()
+    y.backward()
+    np.testing.assert_allclose(net[1].weight.grad().asnumpy(), twice / 2, rtol=1e-5)
+
+
 @pytest.mark.once
 def test_shared_parameters_are_one():
     first = nn.Dense(4, in_units=4)
@@ -345,9 +366,31 @@ def test_dropped_nets_leave_no_parameters():
         y = net(nd.ones((4, 3))).sum()
     y.backward()
     weight = weakref.ref(net[0].weight.data())
-    del net, y
     gc.collect()
-    assert weight() is None
+    gc.disable()
+    try:
+        del net, y
+        assert weight() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_and_pickles_of_nets(again):
+    net = nn.HybridSequential(prefix="net_")
+    net.add(nn.Dense(4, in_units=4, activation="relu"))
+    net.add(nn.Dense(4, in_units=4, params=net[0].params), nn.Dense(2))
+    net.initialize(mx.init.Constant(0.5))
+    other, x = again(net), nd.ones((1, 4))
+    with autograd.record():
+        y = other(x).sum()
+    y.backward()
+    assert (other[0].weight.grad().asnumpy() > 0).all()
+    assert not net[0].weight.grad().asnumpy().any()
+    assert other[1].weight is other[0].weight
+    assert list(other.collect_params().keys()) == [*net.collect_params().keys()]
+    np.testing.assert_array_equal(other(x).asnumpy(), net(x).asnumpy())
 
 
 # Files

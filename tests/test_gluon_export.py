@@ -41,6 +41,7 @@ def test_our_net_gives_what_mxnets_does(files, theirs):
     compare(exported.results(mx, files[1]), kept(theirs, "own."))
 
 
+@pytest.mark.once
 def test_mxnet_reads_what_we_write(files, theirs):
     """What MXNet answered is of the files in the repository; those of today are the same."""
     folder, _ = files
@@ -51,6 +52,7 @@ def test_mxnet_reads_what_we_write(files, theirs):
     compare(exported.results(mx, block), kept(theirs, "here."))
 
 
+@pytest.mark.once
 def test_we_read_what_mxnet_writes(theirs, tmp_path):
     for name in ("here-symbol.json", "here-0000.params"):
         (tmp_path / name).write_bytes(theirs[name].tobytes())

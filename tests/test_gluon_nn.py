@@ -16,6 +16,7 @@ def answers():
     return layers.answers(mx), recorded("layers")
 
 
+@pytest.mark.once  # their ops are held on every device by other tests
 @pytest.mark.parametrize("case", range(len(layers.CASES)), ids=layers.label)
 def test_layer_is_that_of_mxnet(case, answers):
     prefix = f"{layers.label(case)}."
@@ -59,6 +60,7 @@ def test_running_statistics_over_several_batches(rng):
     close(layer.running_var.data(), var, 1e-5)
 
 
+@pytest.mark.once
 def test_batch_norm_with_relu_and_over_devices(rng):
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
     results = []

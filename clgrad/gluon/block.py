@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -85,7 +86,8 @@ class Block:
         self._empty_prefix = prefix == ""
         self._prefix, self._params = name_block(prefix, params, self._alias())
         self._name = self._prefix.removesuffix("_")
-        self._scope = BlockScope(self)
+        #: Children made in the name scope, by the hints of their names.
+        self._child_counts: Counter[str] = Counter()
         self._children: dict[str, Block] = {}
         self._reg_params: dict[str, Parameter] = {}
         self._forward_hooks: dict[int, Callable] = {}
@@ -132,7 +134,7 @@ class Block:
 
     def name_scope(self) -> BlockScope:
         """A ``with`` scope: blocks made in it have names that begin with this one's prefix."""
-        return self._scope
+        return BlockScope(self)
 
     # The tree
 
@@ -439,7 +441,7 @@ class HybridBlock(Block):
         self._arguments = None
 
     def _run(self, *args):
-        if not self._active:
+        if not self._active or structure.context_of(*args) is None:  # symbols are not computed
             return self.forward(*args)
         if self._arguments is None:
             self._arguments = structure.trimmed(args)

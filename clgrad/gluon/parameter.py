@@ -429,6 +429,24 @@ class Parameter:
             )
         return self._var
 
+    # Copies and pickles
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but arrays, of which one stands for those of all contexts, and the trainer."""
+        contexts = None if self._data is None else list(self._data)
+        data = None if self._data is None else self._reduce()
+        return self.__dict__ | {
+            "_data": data, "_grad": contexts, "_var": None, "_trainer": None
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        data, contexts = state["_data"], state["_grad"]
+        self.__dict__.update(state)
+        self._data = self._grad = None
+        if contexts is not None:
+            with pause():
+                self._place(data, contexts)
+
     # Loading
 
     def _check_load(self, data: NDArray, ctx, cast_dtype: bool, source: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import dtypes, initializer, serialization
+from clgrad import dtypes, initializer, nd, serialization
 from clgrad.array import NDArray
+from clgrad.autograd import pause
 from clgrad.device import Context
 from clgrad.errors import MXNetError, OperatorError, argument_error
 from clgrad.gluon.parameter import Constant, Parameter
@@ -172,9 +173,14 @@ class ParameterDict:
             parameter.initialize(None, ctx, init, force_reinit=force_reinit)
 
     def zero_grad(self) -> None:
-        """Fill all gradients with 0."""
+        """Fill all gradients with 0, in as few launches as may be."""
+        gradients: dict[Context, list[NDArray]] = {}
         for parameter in self.values():
-            parameter.zero_grad()
+            for context, gradient in (parameter._grad or {}).items():
+                gradients.setdefault(context, []).append(gradient)
+        with pause():
+            for arrays in gradients.values():
+                nd.reset_arrays(*arrays)
 
     def reset_ctx(self, ctx=None) -> None:
         """Move all parameters to other contexts: see :meth:`Parameter.reset_ctx`."""

@@ -29,7 +29,6 @@ class BlockScope:
 
     def __init__(self, block: Any):
         self._block = block
-        self._counts: Counter[str] = Counter()
 
     def __enter__(self) -> "BlockScope":
         if not self._block._empty_prefix:
@@ -43,9 +42,9 @@ class BlockScope:
             _scopes.stack.pop()
 
     def _number(self, hint: str) -> str:
-        number = self._counts[hint]
-        self._counts[hint] += 1
-        return f"{hint}{number}_"
+        counts: Counter[str] = self._block._child_counts
+        counts[hint] += 1
+        return f"{hint}{counts[hint] - 1}_"
 
 
 def name_block(prefix: str | None, params: ParameterDict | None, hint: str) -> tuple[str, ParameterDict]:
