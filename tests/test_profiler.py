@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import sys
 import threading
 
 import numpy as np
 import pyopencl as cl
 import pytest
+from trace_format import check_trace
 
 import clgrad as mx
 from clgrad import memory, profiler
+from clgrad.cli.main import main
 from clgrad.device import current_context
 from clgrad.errors import MXNetError, OperatorError
 from clgrad.kernels import peaks
@@ -495,51 +498,6 @@ def test_reports_of_a_profile_that_is_on(tmp_path):
     assert len(p.launches) == 2
 
 
-def check_trace(document: dict) -> None:
-    """What the Trace Event Format asks for, of the phases that are used."""
-    assert document["displayTimeUnit"] in ("ms", "ns")
-    slices: dict = {}
-    arrows: dict = {"s": {}, "f": {}}
-    for event in document["traceEvents"]:
-        assert isinstance(event["name"], str)
-        assert {"ph", "pid", "tid"} <= event.keys()
-        assert all(isinstance(event[key], int) and 0 <= event[key] < 2**31 for key in ("pid", "tid"))
-        phase = event["ph"]
-        if phase == "M":
-            assert event["name"] in ("process_name", "process_sort_index", "thread_name")
-            assert len(event["args"]) == 1
-            continue
-        assert event["ts"] >= 0
-        if phase == "X":
-            assert event["dur"] >= 0
-            slices.setdefault((event["pid"], event["tid"]), []).append(event)
-        elif phase in "sf":
-            arrows[phase][event["id"]] = event
-            assert phase == "s" or event["bp"] == "e"
-        elif phase == "C":
-            assert all(isinstance(value, int | float) for value in event["args"].values())
-        elif phase == "i":
-            assert event["s"] in "gpt"
-        else:
-            assert phase in "be"
-            assert {"id", "cat"} <= event.keys()
-    assert arrows["s"].keys() == arrows["f"].keys()
-    assert all(arrows["s"][i]["ts"] <= arrows["f"][i]["ts"] + 1000 for i in arrows["s"])
-    for row in slices.values():
-        check_nesting(row)
-
-
-def check_nesting(row: list[dict]) -> None:
-    """Slices of a row lie in each other or apart: viewers drop those that overlap by half."""
-    around: list[float] = []
-    for event in sorted(row, key=lambda e: (e["ts"], -e["dur"])):
-        while around and around[-1] <= event["ts"]:
-            around.pop()
-        end = event["ts"] + event["dur"]
-        assert not around or end <= around[-1] + 1e-6
-        around.append(end)
-
-
 @pytest.mark.once
 def test_the_trace_is_what_viewers_read(small, tmp_path):
     small.save_chrome_trace(tmp_path / "trace.json")
@@ -578,3 +536,62 @@ def test_failed_writes_leave_what_was_there(small, tmp_path):
     target = tmp_path / "missing" / "report.html"
     with pytest.raises(OSError, match="missing"):
         small.save_html(target)
+
+
+# The command line
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A program that imports a neighbour, says what it is given, and ends as it is told."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.setattr("sys.argv", list(sys.argv))
+    (tmp_path / "neighbour_of_program.py").write_text("import clgrad as mx\nx = mx.nd.ones((3, 4))\n")
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import sys\n"
+        "from neighbour_of_program import x\n"
+        "if __name__ == '__main__':\n"
+        "    x.exp().asnumpy()\n"
+        "    print('given', sys.argv[1:])\n"
+        "    if sys.argv[1] == 'fail':\n"
+        "        raise ValueError('as told')\n"
+        "    sys.exit(int(sys.argv[1]))\n"
+    )
+    yield path
+    sys.modules.pop("neighbour_of_program", None)
+
+
+@pytest.mark.once
+def test_the_command_runs_a_program(program, tmp_path, capsys):
+    """Its own arguments, even those that look like the command's; its exit status; and the reports."""
+    page, trace = tmp_path / "p.html", tmp_path / "p.json"
+    outputs = [f"--output={page}", f"--output={trace}"]
+    assert main(["profile", *outputs, "--group=kernel", str(program), "3", "--sort", "x"]) == 3
+    printed = capsys.readouterr().out
+    assert "given ['3', '--sort', 'x']" in printed
+    assert "exp_forward_float32" in printed
+    check_trace(json.loads(trace.read_text()))
+    assert str(program) in page.read_text()
+
+
+@pytest.mark.once
+def test_the_command_reports_a_program_that_fails(program, capsys):
+    assert main(["profile", str(program), "fail"]) == 1
+    printed = capsys.readouterr()
+    assert "exp" in printed.out
+    assert "ValueError: as told" in printed.err
+    assert profiler.session.current() is None
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "there is no file missing.py"),
+        (["--output=x.txt", "missing.py"], "x.txt: accepted"),
+    ],
+)
+def test_the_command_says_what_is_wrong(arguments, message, capsys):
+    assert main(["profile", *arguments]) == 1
+    assert message in capsys.readouterr().err

@@ -9,9 +9,12 @@ from clgrad.cli.bench.command import Options as BenchOptions
 from clgrad.cli.bench.command import bench
 from clgrad.cli.devices import show_devices
 from clgrad.cli.doctor import examine
+from clgrad.cli.profile import Options as ProfileOptions
+from clgrad.cli.profile import profile
 from clgrad.cli.tune.command import KINDS, tune
 from clgrad.cli.tune.command import Options as TuneOptions
 from clgrad.errors import MXNetError
+from clgrad.profiler.summary import GROUPS, SORTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.set_defaults(run=lambda given: examine())
     _add_tune(commands)
     _add_bench(commands)
+    _add_profile(commands)
     given = parser.parse_args(arguments)
     try:
         status: int = given.run(given)
@@ -101,6 +105,32 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(
         run=lambda given: bench(
             BenchOptions(given.device, given.rounds, given.elements, tuple(given.output))
+        )
+    )
+
+
+def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "profile",
+        help="run a program and say where its time goes: a table, a page with a timeline, a Chrome trace",
+        usage="%(prog)s [options] program.py [argument ...], or -m module [argument ...]",
+    )
+    parser.add_argument(
+        "--output", type=Path, action="append", default=[], metavar="FILE",
+        help="an .html report, or a .json trace for https://ui.perfetto.dev; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--group", choices=tuple(GROUPS), default=ProfileOptions.group, help="%(default)s")
+    parser.add_argument("--sort", choices=(*SORTS, "name"), default=ProfileOptions.sort, help="%(default)s")
+    parser.add_argument(
+        "--limit", type=_positive, default=ProfileOptions.limit, help="rows of the table (%(default)d)"
+    )
+    parser.add_argument("-m", dest="is_module", action="store_true", help="the program is a module")
+    parser.add_argument("program", help="what to run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for the program")
+    names = ("program", "is_module", "arguments", "group", "sort", "limit")
+    parser.set_defaults(
+        run=lambda given: profile(
+            ProfileOptions(output=tuple(given.output), **{name: getattr(given, name) for name in names})
         )
     )
 

@@ -1,15 +1,17 @@
-"""Chrome's trace events of a profile, in JSON.
+"""Chrome's trace events of profiles, in JSON.
 
 The format is described in "Trace Event Format" (the Chromium project, catapult): a list of events, each
 with a phase ``ph``, a process and a thread, and times in microseconds. Here, one process is the host, with
 a row for each of its threads; every device is another, with a row for each of its queues.
 """
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clgrad.device import Device
     from clgrad.profiler.session import Profile
 
 #: Identifier of the host among the processes; devices follow.
@@ -18,102 +20,113 @@ _HOST = 1
 Event = dict[str, Any]
 
 
-def trace(profile: "Profile") -> str:
-    """The document."""
-    events = [*_names(profile), *_ranges(profile), *_launches(profile), *_instants(profile)]
+def trace(profiles: "Sequence[Profile]", launches: bool = True, memory: bool = True) -> str:
+    """The document, of profiles one after the other; with or without launches, and memory in use."""
+    writer = _Writer(profiles, launches, memory)
     about = {
         "program": "clgrad",
-        "devices": [f"{d.name} ({d.platform_name}, {d.driver_version})" for d in profile.devices],
-        "left out": profile.left_out,
+        "devices": [f"{d.name} ({d.platform_name}, {d.driver_version})" for d in writer.devices],
+        "left out": sum(p.left_out for p in profiles),
     }
-    document = {"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}
+    document = {"traceEvents": list(writer.events()), "displayTimeUnit": "ms", "otherData": about}
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
-def _processes(profile: "Profile") -> dict[str, int]:
-    return {device.name: number for number, device in enumerate(profile.devices, _HOST + 1)}
+class _Writer:
+    """The events of some profiles, under numbers that they share."""
 
+    def __init__(self, profiles: "Sequence[Profile]", launches: bool, memory: bool):
+        self._profiles, self._launches, self._memory = profiles, launches, memory
+        devices = [device for p in profiles for device in p.devices] if launches else []
+        self.devices: list[Device] = list(dict.fromkeys(devices))
+        self._processes = {device.name: n for n, device in enumerate(self.devices, _HOST + 1)}
+        #: Numbers for the threads: their identifiers have more than the 32 bits that viewers read.
+        self._threads: dict[int, int] = {}
+        self._ids = itertools.count()
+        #: Microseconds from the beginning of the first profile to that of the present one.
+        self._offset = 0.0
 
-def _names(profile: "Profile") -> Iterator[Event]:
-    """What viewers call the rows, and their order."""
-    threads, small = profile.threads, _small(profile)
-    processes = {_HOST: "host", **{pid: name for name, pid in _processes(profile).items()}}
-    for pid, name in processes.items():
-        yield _metadata("process_name", pid, 0, name=name)
-        yield _metadata("process_sort_index", pid, 0, sort_index=pid)
-    for thread, name in threads.items():
-        yield _metadata("thread_name", _HOST, small[thread], name=name)
-    for device, thread in profile.idleness:
-        name = f"queue of {threads.get(thread, thread)}"
-        yield _metadata("thread_name", _processes(profile)[device], small[thread], name=name)
+    def events(self) -> Iterator[Event]:
+        """All of them."""
+        yield _metadata("process_name", _HOST, 0, name="host")
+        yield _metadata("process_sort_index", _HOST, 0, sort_index=_HOST)
+        for name, pid in self._processes.items():
+            yield _metadata("process_name", pid, 0, name=name)
+            yield _metadata("process_sort_index", pid, 0, sort_index=pid)
+        for profile in self._profiles:
+            self._offset = (profile.started - self._profiles[0].started) / 1e3
+            yield from self._ranges(profile)
+            if self._launches:
+                yield from self._kernels(profile)
+            yield from self._instants(profile)
+            yield from self._thread_names(profile)
 
+    def _thread_names(self, profile: "Profile") -> Iterator[Event]:
+        names = profile.threads
+        for thread, number in self._threads.items():
+            if thread in names:
+                yield _metadata("thread_name", _HOST, number, name=names[thread])
+        for device, thread in profile.idleness if self._launches else ():
+            name = f"queue of {names.get(thread, thread)}"
+            yield _metadata("thread_name", self._processes[device], self._thread(thread), name=name)
 
-def _small(profile: "Profile") -> dict[int, int]:
-    """Numbers for the threads: their identifiers have more than the 32 bits that viewers read."""
-    seen = [*profile.threads, *[thread for _, thread in profile.idleness]]
-    seen += [r.thread for r in profile.ranges] + [i.thread for i in profile.instants]
-    return {thread: number for number, thread in enumerate(dict.fromkeys(seen), 1)}
+    def _thread(self, identifier: int) -> int:
+        return self._threads.setdefault(identifier, len(self._threads) + 1)
+
+    def _time(self, nanoseconds: int) -> float:
+        return self._offset + nanoseconds / 1e3
+
+    def _slice(
+        self, name: str, category: str, pid: int, thread: int, started: int, ended: int, **args: object
+    ) -> Event:
+        event: Event = {"name": name, "cat": category, "ph": "X", "pid": pid, "tid": self._thread(thread)}
+        event |= {"ts": self._time(started), "dur": (ended - started) / 1e3}
+        return event | ({"args": args} if args else {})
+
+    def _ranges(self, profile: "Profile") -> Iterator[Event]:
+        for r in profile.ranges:
+            if r.depth >= 0:
+                yield self._slice(r.name, r.category, _HOST, r.thread, r.started, r.ended)
+                continue
+            task = {"name": r.name, "cat": r.category, "id": next(self._ids), "pid": _HOST}
+            task["tid"] = self._thread(r.thread)
+            yield {**task, "ph": "b", "ts": self._time(r.started)}
+            yield {**task, "ph": "e", "ts": self._time(r.ended)}
+
+    def _kernels(self, profile: "Profile") -> Iterator[Event]:
+        for launch in profile.launches:
+            pid, thread = self._processes[launch.device], launch.thread
+            about: dict[str, Any] = {
+                "op": launch.op,
+                "shapes": launch.shapes,
+                "ranges": launch.ranges,
+                "scope": launch.scope,
+                "bytes": launch.nbytes,
+                "flops": launch.flops,
+                "queued_us": self._time(launch.queued),
+                "submitted_us": self._time(launch.submitted),
+            }
+            times = (launch.started, launch.ended)
+            yield self._slice(launch.kernel, "kernel", pid, thread, *times, **about)
+            yield self._slice(launch.op, "launch", _HOST, thread, launch.begun, launch.enqueued)
+            # An arrow from the call to what it launched.
+            arrow = {"name": "launch", "cat": "launch", "id": next(self._ids), "tid": self._thread(thread)}
+            yield {**arrow, "ph": "s", "pid": _HOST, "ts": self._time(launch.begun)}
+            yield {**arrow, "ph": "f", "bp": "e", "pid": pid, "ts": self._time(launch.started)}
+            if self._memory:
+                number = self._thread(thread)
+                counter = {"name": f"memory in use, {number}", "ph": "C", "pid": pid, "tid": number}
+                yield {**counter, "ts": self._time(launch.enqueued), "args": {"bytes": launch.memory}}
+
+    def _instants(self, profile: "Profile") -> Iterator[Event]:
+        for i in profile.instants:
+            event: Event = {"name": i.name, "pid": _HOST, "tid": self._thread(i.thread)}
+            event["ts"] = self._time(i.at)
+            if i.value is None:
+                yield {**event, "ph": "i", "s": i.category}
+            else:
+                yield {**event, "cat": i.category, "ph": "C", "args": {"value": i.value}}
 
 
 def _metadata(what: str, pid: int, tid: int, **args: object) -> Event:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": args}
-
-
-def _ranges(profile: "Profile") -> Iterator[Event]:
-    small = _small(profile)
-    for r in profile.ranges:
-        yield _complete(r.name, r.category, _HOST, small[r.thread], r.started, r.ended)
-
-
-def _complete(
-    name: str, category: str, pid: int, tid: int, started: int, ended: int, **args: object
-) -> Event:
-    event: Event = {"name": name, "cat": category, "ph": "X", "pid": pid, "tid": tid}
-    event |= {"ts": started / 1e3, "dur": (ended - started) / 1e3}
-    return event | ({"args": args} if args else {})
-
-
-def _launches(profile: "Profile") -> Iterator[Event]:
-    processes, small = _processes(profile), _small(profile)
-    for number, launch in enumerate(profile.launches):
-        pid, tid = processes[launch.device], small[launch.thread]
-        yield _complete(
-            launch.kernel,
-            "kernel",
-            pid,
-            tid,
-            launch.started,
-            launch.ended,
-            op=launch.op,
-            shapes=launch.shapes,
-            ranges=launch.ranges,
-            scope=launch.scope,
-            bytes=launch.nbytes,
-            flops=launch.flops,
-            queued_us=launch.queued / 1e3,
-            submitted_us=launch.submitted / 1e3,
-        )
-        yield _complete(launch.op, "launch", _HOST, tid, launch.begun, launch.enqueued)
-        # An arrow from the call to what it launched.
-        arrow = {"name": "launch", "cat": "launch", "id": number}
-        yield {**arrow, "ph": "s", "pid": _HOST, "tid": tid, "ts": launch.begun / 1e3}
-        yield {**arrow, "ph": "f", "bp": "e", "pid": pid, "tid": tid, "ts": launch.started / 1e3}
-        yield {
-            "name": f"memory in use, {tid}",
-            "ph": "C",
-            "pid": pid,
-            "tid": tid,
-            "ts": launch.enqueued / 1e3,
-            "args": {"bytes": launch.memory},
-        }
-
-
-def _instants(profile: "Profile") -> Iterator[Event]:
-    small = _small(profile)
-    for i in profile.instants:
-        event: Event = {"name": i.name, "pid": _HOST, "tid": small[i.thread], "ts": i.at / 1e3}
-        if i.value is None:
-            scope = i.category if i.category in ("g", "p", "t") else "p"
-            yield {**event, "ph": "i", "s": scope}
-        else:
-            yield {**event, "ph": "C", "args": {"value": i.value}}

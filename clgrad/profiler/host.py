@@ -18,7 +18,7 @@ class HostRange(NamedTuple):
     thread : int
         Identifier of the thread.
     depth : int
-        How many ranges of the thread are around it.
+        How many ranges of the thread are around it; -1 for tasks, which may overlap others.
     started, ended : int
     """
 
@@ -86,6 +86,12 @@ class HostLog:
         else:
             self.left_out += 1
 
+    def span(self, name: str, category: str, started: int) -> None:
+        """Something that began at ``started`` ends; it may overlap others, and so has no depth."""
+        if not self.paused and not self._is_closed:
+            now = time.perf_counter_ns()
+            self._add(HostRange(name, category, threading.get_ident(), -1, started, now))
+
     def close(self) -> None:
         """End what is still open."""
         for still in list(self._open.values()):
@@ -98,17 +104,12 @@ class HostLog:
     def _end(self, opened: "_OpenRange") -> None:
         if self._open.pop(id(opened), None) is None or self.paused or self._is_closed:
             return
+        place = (opened.name, opened.category, opened.thread, opened.depth, opened.started)
+        self._add(HostRange(*place, time.perf_counter_ns()))
+
+    def _add(self, ended: HostRange) -> None:
         if len(self.ranges) < self._limit:
-            self.ranges.append(
-                HostRange(
-                    opened.name,
-                    opened.category,
-                    opened.thread,
-                    opened.depth,
-                    opened.started,
-                    time.perf_counter_ns(),
-                )
-            )
+            self.ranges.append(ended)
         else:
             self.left_out += 1
 

@@ -125,6 +125,9 @@ def _data(profile: "Profile") -> dict[str, Any]:
         "kinds": _kinds(profile),
         "queues": [_queue(profile, queue) for queue in queues],
         "threads": list(_threads(profile, queues)),
+        "tasks": [[r.name, r.category, r.started, r.ended] for r in profile.ranges if r.depth < 0][:_DRAWN],
+        "markers": [[i.name, i.at] for i in profile.instants if i.value is None][:_DRAWN],
+        "counters": _counters(profile),
         "tables": {group: [_row(row) for row in summary.rows(profile, group)] for group in GROUPS},
         "gaps": [[gap.started, gap.ended, summary.gap_text(gap)] for gap in profile.gaps[:12]],
     }
@@ -146,9 +149,17 @@ def _queue(profile: "Profile", queue: Queue) -> dict[str, Any]:
     return {"name": name, "columns": dict(zip(Times._fields, columns, strict=True))}
 
 
+def _counters(profile: "Profile") -> list[dict[str, Any]]:
+    courses: dict[str, list] = {}
+    for i in profile.instants:
+        if i.value is not None:
+            courses.setdefault(f"{i.category}: {i.name}", []).append([i.at, i.value])
+    return [{"name": name, "course": course[:_DRAWN]} for name, course in courses.items()]
+
+
 def _threads(profile: "Profile", queues: list[Queue]) -> Iterator[dict[str, Any]]:
     ranges: dict[int, list] = {}
-    for r in profile.ranges[:_DRAWN]:
+    for r in [r for r in profile.ranges if r.depth >= 0][:_DRAWN]:
         ranges.setdefault(r.thread, []).append([r.name, r.category, r.depth, r.started, r.ended])
     for thread in dict.fromkeys([*[queue.thread for queue in queues], *ranges]):
         yield {

@@ -81,6 +81,19 @@ function rangeLanes(thread) {
   return lanes.filter(Boolean);
 }
 
+// Tasks may overlap: each goes to the first lane that is free.
+function taskLanes() {
+  const found = [];
+  for (const [name, category, start, end] of data.tasks) {
+    let lane = found.find((l) => l.slices[l.slices.length - 1].end <= start);
+    if (!lane) found.push(lane = { label: "", height: ROW, slices: [] });
+    lane.slices.push({ start, end, title: name, fill: css("--phase"), match: name.toLowerCase(),
+      html: () => described(name, [["task of", category], ["on the host", duration(end - start)],
+        ["begins at", duration(start)]]) });
+  }
+  return found;
+}
+
 let lanes = [];
 function layOut() {
   lanes = [];
@@ -92,11 +105,17 @@ function layOut() {
     if (own.length) own[0].label = `host, ${thread.name}`;
     lanes.push(...own, { height: SPACE });
   }
+  const tasks = taskLanes();
+  if (tasks.length) { tasks[0].label = "tasks"; lanes.push(...tasks, { height: SPACE }); }
   for (const queue of data.queues) {
-    const slices = launchSlices(queue, false);
+    const slices = launchSlices(queue, false), { enqueued, memory } = queue.columns;
     lanes.push({ label: queue.name, height: KERNELS, slices, queue, idle: true }, { height: 4 });
-    lanes.push({ label: `memory, up to ${bytes(Math.max(...queue.columns.memory, 0))}`, height: MEMORY, queue,
-      memory: true }, { height: SPACE });
+    lanes.push({ label: `memory, up to ${bytes(greatest(memory))}`, height: MEMORY,
+      course: enqueued.map((t, i) => [t, memory[i]]) }, { height: SPACE });
+  }
+  for (const { name, course } of data.counters) {
+    lanes.push({ label: `${name}, up to ${greatest(course.map((c) => c[1]))}`, height: MEMORY, course },
+      { height: SPACE });
   }
   let y = AXIS;
   for (const lane of lanes) { lane.y = y; y += lane.height; }
@@ -147,7 +166,7 @@ function draw() {
     context.save();
     context.beginPath(); context.rect(LABEL, 0, w - LABEL, height); context.clip();
     if (lane.idle) drawIdle(context, lane);
-    if (lane.memory) drawMemory(context, lane);
+    if (lane.course) drawCourse(context, lane);
     if (lane.slices) drawSlices(context, lane);
     context.restore();
     if (lane.label) {
@@ -156,7 +175,20 @@ function draw() {
         context.fillText(line, 0, lane.y + lane.height / 2 + (i - (all.length - 1) / 2) * 14));
     }
   }
+  drawMarkers(context);
   drawArrow(context);
+}
+
+// Math.max of an array with more elements than a call may have arguments.
+function greatest(values) { return values.reduce((a, b) => Math.max(a, b), 0); }
+
+function drawMarkers(context) {
+  for (const [name, t] of data.markers) {
+    const x = toX(t);
+    if (x < LABEL || x > width()) continue;
+    context.fillStyle = css("--accent"); context.fillRect(x, AXIS - 6, 1, height);
+    context.textAlign = "left"; context.fillText(name, x + 3, AXIS - 2);
+  }
 }
 
 function wrapped(text, lines, context) {
@@ -234,22 +266,19 @@ function drawIdle(context, lane) {
   }
 }
 
-function drawMemory(context, lane) {
-  const { enqueued, memory } = lane.queue.columns, most = Math.max(...memory, 1);
-  const bottom = lane.y + lane.height - 1;
-  let last = null;
-  context.beginPath();
-  context.moveTo(LABEL, bottom);
-  for (let i = 0; i < memory.length; i++) {
-    if (i + 1 < memory.length && enqueued[i + 1] < view[0]) continue;
-    const x = Math.max(toX(enqueued[i]), LABEL), y = bottom - memory[i] / most * (lane.height - 6);
-    if (last !== null) context.lineTo(x, last); else context.lineTo(x, bottom);
-    context.lineTo(x, y);
+// A number that changes now and then: memory in use, or a counter.
+function drawCourse(context, lane) {
+  const course = lane.course, most = greatest(course.map((c) => c[1])) || 1;
+  const bottom = lane.y + lane.height - 1, right = Math.min(toX(whole), width());
+  let last = bottom;
+  context.beginPath(); context.moveTo(LABEL, bottom);
+  for (let i = 0; i < course.length && course[i][0] <= view[1]; i++) {
+    if (i + 1 < course.length && course[i + 1][0] < view[0]) continue;
+    const x = Math.max(toX(course[i][0]), LABEL), y = bottom - Math.max(course[i][1], 0) / most * (lane.height - 6);
+    context.lineTo(x, last); context.lineTo(x, y);
     last = y;
-    if (enqueued[i] > view[1]) break;
   }
-  if (last !== null) { context.lineTo(Math.min(toX(whole), width()), last); }
-  context.lineTo(Math.min(toX(whole), width()), bottom);
+  context.lineTo(right, last); context.lineTo(right, bottom);
   context.fillStyle = css("--memory"); context.fill();
   context.strokeStyle = css("--memory-edge"); context.lineWidth = 1; context.stroke();
 }

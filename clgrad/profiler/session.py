@@ -73,8 +73,9 @@ class Profile:
             accepted = "a whole number of at least 0"
             raise argument_error("profiler.profile", "timeline", repr(timeline), accepted)
         self._timeline = timeline
-        self._host = HostLog(timeline)
-        self._kinds = Kinds(self._host.path)
+        #: Ranges and moments of the host, as they come in.
+        self.host = HostLog(timeline)
+        self._kinds = Kinds(self.host.path)
         self._logs: list[StreamLog] = []
         self._threads: dict[int, str] = {}
         self._started: int | None = None
@@ -104,7 +105,7 @@ class Profile:
             self._started = time.perf_counter_ns()
             _current = self
             memory.observe(self._observe)
-            Range.recorder = self._host
+            Range.recorder = self.host
             for stream in memory.all_streams():
                 own = isinstance(stream.observer, StreamLog)  # it was opened just now
                 if stream.thread != -1 and not own:  # nor the parent's, before a fork
@@ -137,19 +138,19 @@ class Profile:
                 for log in list(self._logs):
                     log.close()
             finally:
-                self._host.close()
+                self.host.close()
                 self._ended = time.perf_counter_ns()
                 _current = None
 
     def pause(self) -> None:
         """Note nothing until :meth:`resume`."""
-        self._host.paused = True
+        self.host.paused = True
         for log in list(self._logs):
             log.pause()
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
-        self._host.paused = False
+        self.host.paused = False
         for log in list(self._logs):
             log.resume()
 
@@ -194,7 +195,7 @@ class Profile:
         return [Queue(log.device, log.thread, self._rows(log)) for log in self._logs if len(log.columns)]
 
     def _rows(self, log: StreamLog) -> list[Row]:
-        origin, clock = self._origin, Clock(log.readings[0], log.readings[-1])
+        origin, clock = self.started, Clock(log.readings[0], log.readings[-1])
         return [
             Row._make(
                 (
@@ -214,22 +215,18 @@ class Profile:
         return list(self._kinds)
 
     @property
-    def _origin(self) -> int:
-        return self._started or 0
-
-    @property
     def ranges(self) -> list[HostRange]:
         """Ranges of the host's time: scopes, and clgrad's own work (``plan``, ``build``, ``wait``)."""
-        origin = self._origin
+        origin = self.started
         return sorted(
-            [r._replace(started=r.started - origin, ended=r.ended - origin) for r in self._host.ranges],
+            [r._replace(started=r.started - origin, ended=r.ended - origin) for r in self.host.ranges],
             key=lambda r: (r.started, r.depth),
         )
 
     @property
     def instants(self) -> list[Instant]:
         """Markers and counters (:class:`Marker`, :class:`Counter`)."""
-        return [i._replace(at=i.at - self._origin) for i in self._host.instants]
+        return [i._replace(at=i.at - self.started) for i in self.host.instants]
 
     @property
     def gaps(self) -> list[Gap]:
@@ -241,7 +238,7 @@ class Profile:
                 clock = Clock(log.readings[0], log.readings[-1])
                 for gap in log.gaps:
                     started, ended = clock.host(gap.started), clock.host(gap.ended)
-                    found.append(gap._replace(started=started - self._origin, ended=ended - self._origin))
+                    found.append(gap._replace(started=started - self.started, ended=ended - self.started))
         return sorted(found, key=lambda gap: -gap.duration)
 
     @property
@@ -253,12 +250,22 @@ class Profile:
     @property
     def left_out(self) -> int:
         """Launches and ranges that the timeline had no room for; the tables count the launches."""
-        return sum(log.columns.left_out for log in self._logs) + self._host.left_out
+        return sum(log.columns.left_out for log in self._logs) + self.host.left_out
+
+    @property
+    def timed(self) -> int:
+        """Launches on the timeline."""
+        return sum(len(log.columns) for log in self._logs)
 
     @property
     def untimed(self) -> int:
         """Launches that have no times, and are in no table."""
         return sum(log.untimed for log in self._logs)
+
+    @property
+    def started(self) -> int:
+        """When it was switched on, by ``time.perf_counter_ns``; 0 if it was not."""
+        return self._started or 0
 
     @property
     def threads(self) -> dict[int, str]:
@@ -328,7 +335,7 @@ class Profile:
         path : str or os.PathLike
             Written whole or not at all.
         """
-        files.replace(Path(path), chrome.trace(self).encode())
+        files.replace(Path(path), chrome.trace([self]).encode())
 
     def save_html(self, path: str | os.PathLike, title: str = "clgrad profile") -> None:
         """Write a report: one HTML file that needs nothing else, with a timeline, tables and a roofline.
