@@ -1,6 +1,6 @@
 """Neural networks (``mx.gluon``), with MXNet's interface: blocks, parameters and layers."""
 
-from clgrad.gluon import contrib, data, loss, nn, utils
+from clgrad.gluon import contrib, data, loss, nn, rnn, utils
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict
@@ -20,5 +20,6 @@ __all__ = [
     "data",
     "loss",
     "nn",
+    "rnn",
     "utils",
 ]
