@@ -211,6 +211,31 @@ def test_making_by_name():
 
 
 @pytest.mark.once
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda a, b: mx.optimizer.SGD(learning_rate="a"), OperatorTypeError, "SGD: learning_rate is 'a'"),
+        (lambda a, b: mx.optimizer.Adam(wd=[1]), OperatorTypeError, r"Adam: wd is \[1\]"),
+        (lambda a, b: mx.optimizer.LBSGD(batch_scale=0), OperatorError, "LBSGD: batch_scale is 0"),
+        (lambda a, b: mx.optimizer.SGD().update(0, a, b, None), OperatorError, r"grad 0 has shape \(4,\)"),
+        (
+            lambda a, b: mx.optimizer.Adam().update(0, a, a, None),
+            OperatorTypeError,
+            "accepted: weight, grad, mean",
+        ),
+        (
+            lambda a, b: mx.optimizer.get_updater(mx.optimizer.SGD())([0, 1], [a], [a]),
+            OperatorError,
+            "Updater: index, grad, weight is 2, 1 and 1; accepted: as many of each",
+        ),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make(nd.ones((3,)), nd.ones((4,)))
+
+
+@pytest.mark.once
 def test_an_optimizer_of_ones_own():
     @mx.optimizer.register
     class Ascent(mx.optimizer.Optimizer):

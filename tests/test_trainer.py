@@ -380,6 +380,8 @@ def test_joint_norms(rng):
         np.testing.assert_allclose(array.asnumpy(), host / 4, 2e-3 if host.dtype == np.float16 else 1e-5)
     with pytest.warns(UserWarning, match="the norm is nan"):
         gluon.utils.clip_global_norm([nd.array([np.nan])], 1)
+    with pytest.raises(OperatorError, match="max_norm is 0; accepted: a number above 0"):
+        gluon.utils.clip_global_norm(arrays, 0)
     with pytest.raises(OperatorTypeError, match="arrays is empty"):
         gluon.utils.clip_global_norm([], 1)
 

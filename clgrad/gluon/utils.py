@@ -115,6 +115,8 @@ def clip_global_norm(arrays: Sequence[NDArray], max_norm: float, check_isfinite:
     if not arrays or not all(isinstance(a, NDArray) for a in arrays):
         kinds = ", ".join(sorted({type(a).__name__ for a in arrays})) or "empty"
         raise OperatorTypeError(f"clip_global_norm: arrays is {kinds}; accepted: a list of NDArray")
+    if not max_norm > 0:
+        raise argument_error("clip_global_norm", "max_norm", max_norm, "a number above 0")
     groups: dict[tuple, list[NDArray]] = {}
     for array in arrays:
         groups.setdefault((array.context, array._view.dtype), []).append(array)

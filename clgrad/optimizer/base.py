@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 from clgrad import deferred, dtypes, nd
 from clgrad.array import NDArray
-from clgrad.errors import AbsentError, OperatorError
+from clgrad.errors import AbsentError, OperatorError, OperatorTypeError
 from clgrad.factory import Factory
 from clgrad.lr_scheduler import LRScheduler
 from clgrad.registry import table
@@ -60,6 +61,12 @@ class Optimizer:
         multi_precision: bool = False,
         param_dict: Mapping[int, Any] | None = None,
     ):
+        numbers: dict[str, object] = {"rescale_grad": rescale_grad, "wd": wd}
+        numbers |= {"clip_gradient": clip_gradient or 0, "learning_rate": learning_rate or 0}
+        for argument, value in numbers.items():
+            if not isinstance(value, Real):
+                given = f"{type(self).__name__}: {argument} is {value!r}"
+                raise OperatorTypeError(f"{given}; accepted: a number")
         #: Without a scheduler.
         self.lr = 0.01 if learning_rate is None else learning_rate
         if lr_scheduler is not None and learning_rate is not None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from clgrad.array import NDArray
+from clgrad.errors import argument_error
 from clgrad.optimizer.base import Optimizer
 from clgrad.optimizer.states import dump, load, restoration
 
@@ -46,6 +47,9 @@ class Updater:
         """
         if not isinstance(index, list | tuple):
             index, grad, weight = [index], [grad], [weight]
+        if not len(index) == len(grad) == len(weight):
+            given = f"{len(index)}, {len(grad)} and {len(weight)}"
+            raise argument_error("Updater", "index, grad, weight", given, "as many of each")
         if not index:
             return
         self.optimizer._set_current_context(str(weight[0].context))
