@@ -439,14 +439,6 @@ class Storage:
         storage.nbytes, storage.buffer, storage.handle = nbytes, buffer, buffer.int_ptr
         return storage
 
-    def twin(self) -> "Storage":
-        """Another storage of the same memory, to tell two ways of reaching it apart."""
-        twin = Storage.__new__(Storage)
-        for slot in ("stream", "nbytes", "label", "buffer", "handle", "version", "_readers"):
-            setattr(twin, slot, getattr(self, slot))
-        twin.serial = next(_serials)
-        return twin
-
     def add_reader(self, reader: "Reader") -> None:
         """Let something know before the memory is written to, as long as it is there."""
         if self._readers is None:
@@ -472,6 +464,32 @@ class Storage:
         self.buffer, other.buffer = other.buffer, self.buffer
         self.handle, other.handle = other.handle, self.handle
         self.label, other.label = other.label, self.label
+
+
+def _of_original(slot: str) -> Any:
+    def read(self: "Twin") -> Any:
+        return getattr(self.original, slot)
+
+    def write(self: "Twin", value: Any) -> None:
+        setattr(self.original, slot, value)
+
+    return property(read, write)
+
+
+class Twin(Storage):
+    """Another name for a storage, with a serial of its own: to tell two ways of reaching it apart."""
+
+    __slots__ = ("original",)
+
+    def __init__(self, original: Storage):
+        self.original = original
+        self.stream, self.nbytes, self.label = original.stream, original.nbytes, original.label
+        self.serial = next(_serials)
+
+    buffer = _of_original("buffer")
+    handle = _of_original("handle")
+    version = _of_original("version")
+    _readers = _of_original("_readers")
 
 
 def held_by_label(device: Device) -> dict[str, tuple[int, int]]:

@@ -1,13 +1,16 @@
 """Functions whose work on the device is recorded once and replayed: :func:`capture`.
 
-===========  ========================================================================
-module       holds
-===========  ========================================================================
-``trees``    arguments and results taken apart into arrays, numbers and the rest
-``reads``    what a function reads besides its arguments
-``tracing``  running a function while its work is recorded
-``captured`` the captured function: when a recording is replayed, and when made anew
-===========  ========================================================================
+==================  ==================================================================
+module              holds
+==================  ==================================================================
+``trees``           arguments and results taken apart: arrays, numbers and the rest
+``reads``           what a function reads besides its arguments
+``tracing``         running a function while its work is recorded
+``recording``       recordings that are replayed
+``differentiated``  the same of calls while recording, with a graph of their gradients
+``variants``        when a recording is replayed, and when it is made anew
+``captured``        the captured function
+==================  ==================================================================
 """
 
 from clgrad.capturing.captured import Captured, capture

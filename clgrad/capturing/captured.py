@@ -1,33 +1,21 @@
 """``capture``: a function whose work on the device is recorded once, and replayed at later calls."""
 
 import functools
-import logging
 import types
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad import deferred, memory, tape
 from clgrad.array import NDArray
 from clgrad.bounded import Bounded
-from clgrad.capturing import reads, trees
-from clgrad.capturing.tracing import Call, Trace, trace
-from clgrad.deferred import Number
+from clgrad.capturing import trees
+from clgrad.capturing.differentiated import Differentiated
+from clgrad.capturing.recording import Plain
+from clgrad.capturing.tracing import Call
+from clgrad.capturing.variants import Variant
 from clgrad.device import current_context
-from clgrad.errors import CaptureError, argument_error
+from clgrad.errors import argument_error
 from clgrad.graph.ir import Graph
-from clgrad.graph.optimize import optimized
-from clgrad.graph.replay import Replay
-from clgrad.memory import Stream
-
-_log = logging.getLogger(__name__)
-
-#: Calls of one kind that may each do something else, until an error says where they differ. The first calls
-#: of a program make what later ones find: states of an optimizer, parameters of unknown shape.
-TRIES = 4
-
-#: Recordings kept of calls of one kind that differ in conditions, or in what the function reads.
-RECORDINGS = 4
 
 
 def capture(function: Callable | None = None, *, fuse: bool = True, variants: int = 16) -> Any:
@@ -104,11 +92,19 @@ def capture(function: Callable | None = None, *, fuse: bool = True, variants: in
 class Captured:
     """What :func:`capture` returns: call it as the function."""
 
-    def __init__(self, function: Callable, fuse: bool, variants: int):
+    def __init__(
+        self,
+        function: Callable,
+        fuse: bool = True,
+        variants: int = 16,
+        reads_of: Callable[[], Sequence[Callable]] | None = None,
+    ):
+        """``reads_of`` gives further functions whose code says what is read besides arguments."""
         functools.update_wrapper(self, function)
         self.function = function
         self.fuse = fuse
-        self._variants: Bounded[tuple, _Variant] = Bounded(variants)
+        self._reads_of = lambda: [function, *(reads_of() if reads_of is not None else ())]
+        self._variants: Bounded[tuple, Variant] = Bounded(variants)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """A method of its own for each object."""
@@ -119,13 +115,15 @@ class Captured:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the function does."""
-        if deferred.current() is not None or tape.state.recording:
-            return self.function(*args, **kwargs)  # part of what is captured, or of a graph
+        if deferred.current() is not None:
+            return self.function(*args, **kwargs)  # part of what is captured
         call = Call(args, kwargs, [], [])
         key = _key(call)
         variant = self._variants.get(key)
         if variant is None:
-            variant = self._variants[key] = _Variant(self.function, key[0], self.fuse)
+            kind = Differentiated if tape.state.recording else Plain
+            variant = Variant(self.function, self._reads_of, key[0], kind, self.fuse)
+            self._variants[key] = variant
         return variant(call)
 
     def clear(self) -> None:
@@ -133,8 +131,11 @@ class Captured:
         self._variants.clear()
 
     def graphs(self) -> list[tuple[Graph, Graph]]:
-        """Of each recording that is replayed: the graph as it was recorded, and as it runs."""
-        return [(r.recorded, r.replay.graph) for v in self._variants.values() for r in v.recordings]
+        """Of each recording that is replayed: the graph as it was recorded, and as it runs.
+
+        Calls while recording have two, of which the second is that of the gradients.
+        """
+        return [pair for v in self._variants.values() for r in v.recordings for pair in r.graphs()]
 
 
 def _key(call: Call) -> tuple:
@@ -150,6 +151,7 @@ def _key(call: Call) -> tuple:
         stream,
         context,
         tape.state.training,
+        tape.state.recording,
         tuple(shape),
         *[_role(a) for a in arrays],
         _shared(arrays),
@@ -162,11 +164,13 @@ def _role(array: NDArray) -> Any:
     if entry is None or not entry[0].in_graph:
         return None
     source = entry[0]
-    return (source.grad_req, source.grad is None) if isinstance(source, tape.Variable) else "computed"
+    if isinstance(source, tape.Variable):
+        return (source.grad_req, source.grad is None)
+    return ("computed", source.needs_grad)
 
 
 def _shared(arrays: Sequence[NDArray]) -> tuple:
-    """Which arrays share memory, and how."""
+    """Which arrays share memory, and how, and which a place in the graph."""
     if len(arrays) < 2:
         return ()
     first: dict[int, int] = {}
@@ -174,112 +178,6 @@ def _shared(arrays: Sequence[NDArray]) -> tuple:
     for i, array in enumerate(arrays):
         other = first.setdefault(id(array._view.storage), i)
         if other != i:
-            shared.append((i, other, array._view.offset - arrays[other]._view.offset))
+            same = array._entry == arrays[other]._entry
+            shared.append((i, other, array._view.offset - arrays[other]._view.offset, same))
     return tuple(shared)
-
-
-class _Recording:
-    """A graph that is replayed, and what must hold for that."""
-
-    def __init__(self, stream: Stream, call: Call, traced: Trace, guards: list[reads.Guard], fuse: bool):
-        self.recorded = traced.graph
-        graph = traced.graph
-        if fuse and not traced.shares:  # else one block's memory is another's as well
-            graph = optimized(graph, stream)
-        self.replay = Replay(stream, graph)
-        self._result = traced.result
-        self.guards = guards
-        #: Arguments that the function reaches by itself as well: they must be the same ones.
-        self._pinned = [weakref.ref(a._view.storage) for a in call.arrays] if traced.shares else []
-
-    def fits(self, call: Call) -> bool:
-        """Whether the recording says what the call would do, as far as can be told beforehand."""
-        for guard in self.guards:
-            if not guard.holds():
-                return False
-        for reference, array in zip(self._pinned, call.arrays, strict=False):
-            if reference() is not array._view.storage:
-                return False
-        return self.recorded.numbers.holds(call.numbers)
-
-    def run(self, call: Call, numbers: Sequence) -> Any:
-        """Replay; what the function would return."""
-        arrays = iter([NDArray(v) for v in self.replay.run(call.views(), numbers)])
-
-        def found(leaf: Any) -> Any:
-            if leaf is trees.ARRAY:
-                return next(arrays)
-            return numbers[leaf.place] if isinstance(leaf, Number) else leaf
-
-        return trees.put_together(self._result, found)
-
-
-class _Variant:
-    """Calls of one kind: of certain shapes, dtypes and modes."""
-
-    def __init__(self, function: Callable, stream: Stream, fuse: bool):
-        self._function, self._stream, self._fuse = function, stream, fuse
-        self.recordings: list[_Recording] = []
-        #: What calls have done that no other has done as well, the latest last.
-        self._traces: list[Trace] = []
-        self._in_vain = 0
-
-    def __call__(self, call: Call) -> Any:
-        """Replay a recording that fits; else run the function."""
-        for recording in self.recordings:
-            if recording.replay.is_lost:
-                self.recordings = [r for r in self.recordings if not r.replay.is_lost]
-            elif recording.fits(call):
-                return self._replay(recording, call)
-        return self._run(call)
-
-    def _replay(self, recording: "_Recording", call: Call) -> Any:
-        """Do what the host must do; then replay, unless what it said asks for something else."""
-        numbers = recording.recorded.numbers
-        returned = numbers.call_host()
-        values = numbers.values(call.numbers, returned)
-        if values is not None:
-            return recording.run(call, values)
-        for other in self.recordings:
-            theirs = other.recorded.numbers
-            if other is not recording and theirs.calls_as(numbers) and other.fits(call):
-                values = theirs.values(call.numbers, returned)
-                if values is not None:
-                    return other.run(call, values)
-        return self._run(call, returned)
-
-    def _run(self, call: Call, returned: Sequence = ()) -> Any:
-        """Run the function; record what it does if an earlier call has done the same."""
-        result, traced = trace(self._function, call, self._stream, returned)
-        problems = [other.difference(traced) for other in self._traces]
-        if None in problems and not traced.kept:
-            self._traces.pop(problems.index(None))
-            self._in_vain = 0
-            self._record(call, traced)
-            return result
-        self._in_vain += 1
-        if self._in_vain > TRIES:
-            self._refuse(traced, problems)
-        self._traces = [*self._traces[1 - TRIES :], traced]
-        return result
-
-    def _record(self, call: Call, traced: Trace) -> None:
-        guards = reads.guards_of(self._function)
-        if len(self.recordings) == RECORDINGS:
-            changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
-            _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
-        recording = _Recording(self._stream, call, traced, guards, self._fuse)
-        self.recordings = [recording, *self.recordings[: RECORDINGS - 1]]
-
-    def _refuse(self, traced: Trace, problems: Sequence[str | None]) -> None:
-        self._in_vain = 0
-        if traced.kept:
-            raise CaptureError(
-                f"{traced.kept[0]}: a captured function keeps an array that it made there (in a list, an "
-                "attribute, a global); a replay makes no objects: return the array, or write into one "
-                "that was there before (x[:] = ...)"
-            )
-        raise CaptureError(
-            "a captured function does something else at each call, although its arguments are the same; "
-            f"{problems[-1]}. Accepted: what changes is an argument, or is handed to clgrad.host"
-        )

@@ -7,7 +7,7 @@ list) is not seen.
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from clgrad.array import NDArray
@@ -40,10 +40,12 @@ class Guard(NamedTuple):
         return self.is_plain and type(now) is type(self.value) and bool(now == self.value)
 
 
-def guards_of(function: Callable) -> list[Guard]:
-    """Guards of everything that a function names, and that other functions name which it calls."""
+def guards_of(functions: Iterable[Callable]) -> list[Guard]:
+    """Guards of everything that functions name, and that other functions name which they call."""
     found: dict[tuple, Guard] = {}
-    _visit(function, found, set(), DEPTH)
+    seen: set[int] = set()
+    for function in functions:
+        _visit(function, found, seen, DEPTH)
     return list(found.values())
 
 

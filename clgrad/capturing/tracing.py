@@ -12,7 +12,7 @@ from clgrad.deferred import Number, Numbers
 from clgrad.errors import CaptureError
 from clgrad.graph.ir import Copy, Graph, Instruction, Value
 from clgrad.graph.recorder import Recorder
-from clgrad.memory import Storage, Stream, View
+from clgrad.memory import Stream, Twin, View
 
 
 class _Severed(tape.Constant):
@@ -137,6 +137,77 @@ def _alike(a: Trace, b: Trace) -> bool:
     return plain(a) == plain(b)
 
 
+class Tracing:
+    """A scope in which the work of a captured function is recorded.
+
+    Attributes
+    ----------
+    args, kwargs
+        What to call the function with: the same memory, told apart from what it reaches otherwise.
+    recorder : Recorder
+    """
+
+    def __init__(
+        self, call: Call, stream: Stream, returned: Sequence, place: Callable[[NDArray], tuple | None]
+    ):
+        """``place`` says where in the graph an argument is; ``returned`` is for Numbers."""
+        self._stream, self._call = stream, call
+        self._twins: dict[int, Twin] = {}
+        self._numbers = Numbers(returned)
+        floats = iter([self._numbers.argument(n) for n in call.numbers])
+        arrays = iter([self._proxy(a, place(a)) for a in call.arrays])
+
+        def replaced(leaf: Any) -> Any:
+            return next(arrays) if type(leaf) is NDArray else next(floats)
+
+        self.args = trees.put_together(call.args, replaced)
+        self.kwargs = trees.put_together(call.kwargs, replaced)
+        self.recorder = Recorder(stream, self._numbers)
+        gradients = self._gradients()
+        for view in call.views():
+            names = [self._twins.get(id(view.storage), view.storage)]
+            if id(view.storage) in gradients:
+                names.append(view.storage)  # which is how backward reaches it
+            self.recorder.argument(view, names)
+
+    def _proxy(self, array: NDArray, place: tuple | None) -> NDArray:
+        view = array._view
+        twin = self._twins.get(id(view.storage))
+        if twin is None:
+            twin = self._twins[id(view.storage)] = Twin(view.storage)
+        return NDArray(View(twin, view.offset, view.layout), place)
+
+    def _gradients(self) -> set[int]:
+        return {id(g._view.storage) for a in self._call.arrays if (g := a.grad) is not None}
+
+    def __enter__(self) -> "Tracing":
+        stream = self._stream
+        stream.flush()
+        self._bulk_size, stream.bulk_size = stream.bulk_size, 0
+        stream.recorder = self.recorder
+        self._numbers.__enter__()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._numbers.__exit__()
+        self._stream.recorder, self._stream.bulk_size = None, self._bulk_size
+
+    def outside(self, view: View) -> View:
+        """An array by its own name."""
+        storage = view.storage
+        return View(storage.original, view.offset, view.layout) if isinstance(storage, Twin) else view
+
+    @property
+    def shares(self) -> bool:
+        """Whether the function reaches an argument's memory by itself as well."""
+        gradients = self._gradients()
+        return any(
+            self.recorder.reaches(twin.original)
+            for twin in self._twins.values()
+            if id(twin.original) not in gradients
+        )
+
+
 def trace(function: Callable, call: Call, stream: Stream, returned: Sequence = ()) -> tuple[Any, Trace]:
     """Call the function and record what it enqueues.
 
@@ -153,50 +224,32 @@ def trace(function: Callable, call: Call, stream: Stream, returned: Sequence = (
     CaptureError
         The function does what cannot be replayed.
     """
-    stream.flush()
-    twins: dict[int, tuple[Storage, Storage]] = {}
-    numbers = Numbers(returned)
-    floats = iter([numbers.argument(n) for n in call.numbers])
-    proxies = iter([_proxy(a, twins) for a in call.arrays])
-
-    def replaced(leaf: Any) -> Any:
-        return next(proxies) if type(leaf) is NDArray else next(floats)
-
-    args, kwargs = trees.put_together(call.args, replaced), trees.put_together(call.kwargs, replaced)
-    gradients = {id(g._view.storage) for array in call.arrays if (g := array.grad) is not None}
-    recorder = Recorder(stream, numbers)
-    for view in call.views():
-        original, twin = twins.get(id(view.storage), (view.storage, view.storage))
-        is_gradient = id(original) in gradients
-        recorder.argument(view, [twin, original] if is_gradient else [twin])
-    bulk_size, stream.bulk_size, stream.recorder = stream.bulk_size, 0, recorder
-    try:
-        with numbers:
-            result = function(*args, **kwargs)
-    finally:
-        stream.recorder, stream.bulk_size = None, bulk_size
-        for original, twin in twins.values():
-            original.version += twin.version - original.version
-    back = {id(twin): original for original, twin in twins.values()}
+    with Tracing(call, stream, returned, _outside_of_graphs) as tracing:
+        result = function(*tracing.args, **tracing.kwargs)
     views = [a._view for a in trees.leaves(result) if type(a) is NDArray]
+    recorder = tracing.recorder
     graph = recorder.finish(views)
-    views = [View(back.get(id(v.storage), v.storage), v.offset, v.layout) for v in views]
-    fresh = iter([NDArray(v) for v in views])
+    fresh = iter([NDArray(tracing.outside(v)) for v in views])
     result = trees.put_together(result, lambda leaf: next(fresh) if type(leaf) is NDArray else leaf)
     kept = recorder.kept_outside(views)  # what is still held now is held by somebody else
     if kept and gc.collect():
         kept = recorder.kept_outside(views)
-    shares = any(recorder.reaches(o) for o, _ in twins.values() if id(o) not in gradients)
-    shape = trees.put_together(result, lambda leaf: trees.ARRAY if type(leaf) is NDArray else leaf)
-    plain = trees.put_together(result, lambda leaf: leaf.value if isinstance(leaf, Number) else leaf)
-    return plain, Trace(graph, shape, recorder.uploads, kept, shares)
+    return plain(result), Trace(graph, template(result), recorder.uploads, kept, tracing.shares)
 
 
-def _proxy(array: NDArray, twins: dict[int, tuple[Storage, Storage]]) -> NDArray:
-    """The argument as the function gets it: the same memory, told apart from what it reaches otherwise."""
-    view, entry = array._view, array._entry
-    storage = view.storage
-    twin = twins.setdefault(id(storage), (storage, storage.twin()))[1]
+def template(result: Any) -> Any:
+    """What a function returned, without the arrays."""
+    return trees.put_together(result, lambda leaf: trees.ARRAY if type(leaf) is NDArray else leaf)
+
+
+def plain(result: Any) -> Any:
+    """What a function returned, with Python's numbers."""
+    return trees.put_together(result, lambda leaf: leaf.value if isinstance(leaf, Number) else leaf)
+
+
+def _outside_of_graphs(array: NDArray) -> tuple | None:
+    """The place of an argument of a function that is not itself recorded."""
+    entry = array._entry
     if entry is not None and isinstance(entry[0], tape.Node):
-        entry = (_Severed(view.shape, view.dtype), 0)
-    return NDArray(View(twin, view.offset, view.layout), entry)
+        return (_Severed(array.shape, array._view.dtype), 0)
+    return entry

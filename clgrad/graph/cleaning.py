@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clgrad.graph.fusion import formulas_of, in_place
-from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value
+from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, moved
 
 
 def without_copies(graph: Graph) -> Graph:
@@ -18,7 +18,7 @@ def without_copies(graph: Graph) -> Graph:
         if any(i is copy for i in graph.instructions) and _may_be_written_there(graph, copy):
             source, target = copy.source.block, copy.target
             instructions = [i for i in graph.instructions if i is not copy]
-            graph = _moved(graph.with_instructions(instructions), source, target.block, target.start)
+            graph = moved(graph.with_instructions(instructions), source, target.block, target.start)
     return graph
 
 
@@ -33,32 +33,14 @@ def _may_be_written_there(graph: Graph, copy: Copy) -> bool:
         if instruction is copy or not _touches((*instruction.reads, *instruction.writes), target):
             continue
         formulas = formulas_of(instruction) if instruction is graph.instructions[first] else None
-        moved = [v.moved(target.block, target.start) for v in instruction.writes if v.block is source.block]
-        if formulas is None or not all(in_place(v, formulas.operands, formulas.shape) for v in moved):
+        there = [v.moved(target.block, target.start) for v in instruction.writes if v.block is source.block]
+        if formulas is None or not all(in_place(v, formulas.operands, formulas.shape) for v in there):
             return False
     return True
 
 
 def _touches(values: Sequence[Value], other: Value) -> bool:
     return any(v.overlaps(other) for v in values)
-
-
-def _moved(graph: Graph, source: Block, target: Block, start: int) -> Graph:
-    """The graph with everything in one block moved to another."""
-
-    def moved(values: Sequence[Value]) -> tuple[Value, ...]:
-        return tuple([v.moved(target, start) if v.block is source else v for v in values])
-
-    instructions: list[Instruction] = []
-    for i in graph.instructions:
-        if all(v.block is not source for v in (*i.reads, *i.writes)):
-            instructions.append(i)
-        elif isinstance(i, Launch):
-            instructions.append(replace(i, reads=moved(i.reads), writes=moved(i.writes)))
-        else:
-            (copied,), (place,) = moved(i.reads), moved(i.writes)
-            instructions.append(replace(i, source=copied, target=place))
-    return replace(graph, instructions=instructions, outputs=list(moved(graph.outputs)))
 
 
 def without_repetition(graph: Graph) -> Graph:

@@ -203,3 +203,21 @@ def launches(graph: Graph) -> int:
 def traffic(graph: Graph) -> int:
     """Bytes that the instructions read and write, each array counted once for each instruction."""
     return sum(v.layout.nbytes for i in graph.instructions for v in {*i.reads, *i.writes})
+
+
+def moved(graph: Graph, source: Block, target: Block, start: int) -> Graph:
+    """The graph with everything in one block moved to another."""
+
+    def elsewhere(values: Sequence[Value]) -> tuple[Value, ...]:
+        return tuple([v.moved(target, start) if v.block is source else v for v in values])
+
+    instructions: list[Instruction] = []
+    for i in graph.instructions:
+        if all(v.block is not source for v in (*i.reads, *i.writes)):
+            instructions.append(i)
+        elif isinstance(i, Launch):
+            instructions.append(replace(i, reads=elsewhere(i.reads), writes=elsewhere(i.writes)))
+        else:
+            (copied,), (place,) = elsewhere(i.reads), elsewhere(i.writes)
+            instructions.append(replace(i, source=copied, target=place))
+    return replace(graph, instructions=instructions, outputs=list(elsewhere(graph.outputs)))

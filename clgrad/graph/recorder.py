@@ -1,8 +1,9 @@
 """Keeps what a stream enqueues, as a graph."""
 
+import contextlib
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ class Recorder:
         for storage in storages:
             self._homes[storage.serial] = self._blocks[storage.serial] = block
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """A scope whose work is not recorded."""
+        self._stream.recorder = None
+        try:
+            yield
+        finally:
+            self._stream.recorder = self
+
     def reaches(self, storage: Storage) -> bool:
         """Whether what ran has read or written a storage."""
         return storage.serial in self._blocks
@@ -74,11 +84,8 @@ class Recorder:
     def uploaded(self, host: np.ndarray, target: View) -> None:
         """Keep numbers from the host as an array of the graph's."""
         constant = memory.empty(self._stream, *target.layout)
-        recorder, self._stream.recorder = self._stream.recorder, None
-        try:
+        with self.paused():
             memory.upload(self._stream, host, constant)
-        finally:
-            self._stream.recorder = recorder
         self.uploads.append((np.ascontiguousarray(host).tobytes(), users_line()))
         block = Block("outer", constant.nbytes, len(self._blocks), constant.storage)
         block.is_constant = True
@@ -120,10 +127,12 @@ class Recorder:
     # The end
 
     def finish(self, outputs: Sequence[View]) -> Graph:
-        """The graph, once the function has returned some arrays.
+        """The graph, once the function has returned some arrays."""
+        self.settle(outputs)
+        return self.graph
 
-        Memory that was exchanged for that of an array from outside is copied there.
-        """
+    def settle(self, outputs: Sequence[View]) -> None:
+        """Note what is handed out; copy memory that was exchanged for an outer array's to where that is."""
         graph = self.graph
         graph.outputs = [self.value(v) for v in outputs]
         for serial, home in self._homes.items():
@@ -133,7 +142,7 @@ class Recorder:
                 start = -self._starts.get(home, 0)
                 graph.instructions.append(Copy(Value(block, 0, layout), Value(home, start, layout)))
                 graph.outputs = [v.moved(home, start) if v.block is block else v for v in graph.outputs]
-        return graph
+                self._blocks[serial] = home
 
     def kept_outside(self, outputs: Sequence[View]) -> list[str]:
         """Where arrays were made that somebody else than the caller still holds."""

@@ -1,0 +1,414 @@
+"""Calls of captured functions while recording: a graph for what they compute, and one for the gradients.
+
+The tape gets one node for the whole call, which keeps what the graph of gradients reads. Backward replays
+that graph. For gradients of gradients the function runs again, recorded op by op.
+"""
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clgrad import dtypes, memory, tape
+from clgrad.array import NDArray
+from clgrad.autograd.gradients import zeros
+from clgrad.autograd.scopes import Scope
+from clgrad.autograd.sweep import Sweep
+from clgrad.capturing import trees
+from clgrad.capturing.reads import Guard
+from clgrad.capturing.recording import Recording, prepared
+from clgrad.capturing.tracing import Call, Trace, Tracing, plain, template
+from clgrad.errors import AutogradError
+from clgrad.graph.ir import Block, Graph, Value, moved
+from clgrad.graph.recorder import Recorder
+from clgrad.graph.replay import Replay
+from clgrad.memory import Layout, Stream, View
+from clgrad.ops.generator import generator
+from clgrad.tape import Node, Saved, Variable, state
+
+#: Where an array is in the graph: ``("head", k)``, ``("argument", j)``, or an entry of the tape.
+Origin = tuple[Any, int] | None
+
+
+@dataclass
+class GradientTrace(Trace):
+    """A call, and the graph of its gradients behind that of its results.
+
+    Attributes
+    ----------
+    arguments : int
+        How many arguments the function's own graph has; those after them are gradients of heads.
+    mark : int
+        How many instructions the function's own graph has.
+    origins : list of Origin
+        For each array of the result.
+    targets : list of Origin
+        Where gradients flow to.
+    gradients : list of Value or None
+        For each target; None where no gradient comes.
+    """
+
+    arguments: int = 0
+    mark: int = 0
+    origins: list[Origin] = field(default_factory=list)
+    targets: list[Origin] = field(default_factory=list)
+    gradients: list[Value | None] = field(default_factory=list)
+
+    def difference(self, other: Trace) -> str | None:
+        """Where another call has done something else; None if it has not."""
+        assert isinstance(other, GradientTrace)
+        found = super().difference(other)
+        if found is None and (self.origins, self.targets) != (other.origins, other.targets):
+            return "what gradients flow to"
+        return found
+
+
+def trace(
+    function: Callable, call: Call, stream: Stream, returned: Sequence = ()
+) -> tuple[Any, GradientTrace]:
+    """Call the function, which is recorded as ever; and go back through it, to record that as well."""
+    since = tape.next_order()
+    with Tracing(call, stream, returned, _entry) as tracing:
+        result = function(*tracing.args, **tracing.kwargs)
+        arrays = [a for a in trees.leaves(result) if type(a) is NDArray]
+        recorder = tracing.recorder
+        recorder.settle([a._view for a in arrays])
+        mark, arguments = len(recorder.graph.instructions), len(recorder.graph.arguments)
+        heads = [a for a in arrays if _made(a._entry, since) and a._entry[0].needs_grad]  # type: ignore[index]
+        targets = _crossed([a._entry for a in heads], since)
+        gradients = _record_gradients(recorder, heads, targets, since)
+    views = [a._view for a in arrays]
+    traced = GradientTrace(
+        recorder.graph,
+        template(result),
+        recorder.uploads,
+        [],
+        tracing.shares,
+        arguments,
+        mark,
+        [_origin(a, heads, call) for a in arrays],
+        [_argument(entry, call) or entry for entry in targets],
+        gradients,
+    )
+    traced.kept = _kept(recorder, views, heads, since)
+    fresh = iter([NDArray(tracing.outside(a._view), a._entry) for a in arrays])
+    result = trees.put_together(result, lambda leaf: next(fresh) if type(leaf) is NDArray else leaf)
+    return plain(result), traced
+
+
+def _entry(array: NDArray) -> tuple | None:
+    """The place of an argument in the graph, which its proxy shares."""
+    entry = array._entry
+    return entry if entry is not None and entry[0].in_graph else None
+
+
+def _made(entry: tuple | None, since: int) -> bool:
+    return entry is not None and isinstance(entry[0], Node) and entry[0].order > since
+
+
+def _crossed(heads: Sequence[tuple | None], since: int) -> list[tuple]:
+    """Where the graph between here and some heads goes on outside, and gradients flow to."""
+    found: dict[tuple, None] = {}
+    for node in tape.walk([e for e in heads if e is not None], since):
+        for entry in node.inputs:
+            if entry[0].needs_grad and not _made(entry, since):
+                found[entry] = None
+    return list(found)
+
+
+def _origin(array: NDArray, heads: Sequence[NDArray], call: Call) -> Origin:
+    for k, head in enumerate(heads):
+        if head is array:
+            return ("head", k)
+    entry = array._entry
+    if entry is None or not entry[0].in_graph:
+        return None
+    if isinstance(entry[0], Node) and not entry[0].needs_grad:
+        return None
+    return _argument(entry, call) or entry
+
+
+def _argument(entry: tuple, call: Call) -> Origin:
+    for j, array in enumerate(call.arrays):
+        if array._entry == entry:
+            return ("argument", j)
+    return None
+
+
+def _record_gradients(
+    recorder: Recorder, heads: Sequence[NDArray], targets: Sequence[tuple], since: int
+) -> list[Value | None]:
+    """Go back from the heads; the gradients of the targets."""
+    if not heads:
+        return []
+    with recorder.paused():
+        dys = [zeros(h.context, h.shape, h._view.dtype) for h in heads]
+    for dy in dys:
+        recorder.argument(dy._view, [dy._view.storage])
+    sweep = Sweep("capture", list(heads), dys, state.training, targets, since)
+    sweep.run(retain_graph=True, create_graph=False)
+    reached = [t for t in targets if sweep.reached(t)]
+    found = dict(zip(reached, sweep.results(reached, create_graph=False), strict=True))
+    return [recorder.value(found[t]._view) if t in found else None for t in targets]
+
+
+def _kept(recorder: Recorder, views: Sequence[View], heads: Sequence[NDArray], since: int) -> list[str]:
+    """Where arrays were made that are held by somebody else than the caller and the tape."""
+    nodes = tape.walk([h._entry for h in heads if h._entry is not None], since)
+    if any(node.op.is_user_code or not hasattr(node.op, "gradients") for node in nodes):
+        return []  # what such nodes hold is not known
+    held = [s.view for node in nodes for s in (node.saved or {}).values()]
+    handed = [*views, *[v for v in held if v is not None]]
+    kept = recorder.kept_outside(handed)
+    return recorder.kept_outside(handed) if kept and gc.collect() else kept
+
+
+class Differentiated(Recording):
+    """Of calls that are themselves recorded."""
+
+    trace = staticmethod(trace)
+
+    def __init__(
+        self,
+        function: Callable,
+        stream: Stream,
+        call: Call,
+        traced: GradientTrace,
+        guards: list[Guard],
+        fuse: bool,
+    ):
+        super().__init__(call, traced, guards)
+        self.function, self.training = function, state.training
+        self._origins, self._targets = (
+            [_held(o) for o in traced.origins],
+            [_held(t) for t in traced.targets],
+        )
+        #: Places among the targets of those that a gradient comes to.
+        self.reached = [i for i, g in enumerate(traced.gradients) if g is not None]
+        forward, backward = _parted(traced)
+        self._recorded = (forward, backward)
+        self._forward = Replay(stream, prepared(traced, forward, stream, fuse))
+        self.backward = Replay(stream, prepared(traced, backward, stream, fuse))
+        self._results = len(traced.origins)
+        #: What must not be written until backward: what either graph reads that is not its own.
+        self._of_gradients, self._of_results = (
+            _read(backward, traced.arguments),
+            _read(forward, traced.arguments),
+        )
+        #: Arrays from outside that a call writes to, such as moving averages.
+        self.written = [b for b in forward.written() if b.kind == "outer"]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether an array that the function reaches by itself is gone, or marked anew."""
+        lost = self._forward.is_lost or self.backward.is_lost
+        return lost or any(_entry_of(held, ()) is _GONE for held in (*self._origins, *self._targets))
+
+    def graphs(self) -> list[tuple[Graph, Graph]]:
+        """The graph of the results, and that of the gradients."""
+        forward, backward = self._recorded
+        pairs = [(forward, self._forward.graph), (backward, self.backward.graph)]
+        return pairs if backward.instructions else pairs[:1]
+
+    def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
+        """Replay; what the function would return, with one node behind it."""
+        arguments = call.views()
+        views = self._forward.run(arguments, numbers)
+        arrays = [NDArray(v) for v in views[: self._results]]
+        heads = [
+            a for a, origin in zip(arrays, self._origins, strict=True) if origin and origin[0] == "head"
+        ]
+        node = (
+            self._node(call, heads, arguments, views[self._results :], numbers, returned) if heads else None
+        )
+        for array, origin in zip(arrays, self._origins, strict=True):
+            if origin is not None:
+                is_head = origin[0] == "head"
+                array._entry = (node, origin[1]) if is_head else _entry_of(origin, call.arrays)
+        return self._filled(arrays, numbers)
+
+    def _node(self, call: Call, heads, arguments, residuals, numbers, returned) -> Node:
+        """The call on the tape."""
+        inputs = tuple([_entry_of(t, call.arrays) for t in self._targets])
+        kept = _Kept(
+            call,
+            residuals,
+            arguments,
+            numbers,
+            [r for r in returned if isinstance(r, dict) and r.keys() == {"seed", "draw"}],
+            [Saved(_view(block, arguments)) for block in self._of_gradients],
+            [Saved(_view(block, arguments)) for block in self._of_results],
+            [Saved(h._view) for h in heads],
+        )
+        node = Node(
+            _Gradient(self),
+            tuple(f"input{i}" for i in range(len(inputs))),
+            {},
+            inputs,
+            tuple(h._view.layout for h in heads),
+            None,
+            [0] * len(inputs) + [h._view.storage.handle for h in heads],
+            heads[0]._view.device,
+        )
+        node.saved = {0: kept}  # type: ignore[dict-item]
+        return node
+
+
+def _held(origin: Origin) -> Origin:
+    """A place in the graph; of a variable a weak reference, since its array may be marked anew."""
+    if origin is not None and isinstance(origin[0], Variable):
+        return (weakref.ref(origin[0]), origin[1])
+    return origin
+
+
+_GONE = (None, 0)
+
+
+def _entry_of(held: Origin, arrays: Sequence[NDArray]) -> Any:
+    """The entry of the tape that a place stands for."""
+    if held is None or held[0] == "head":
+        return None
+    source, index = held
+    if source == "argument":
+        return arrays[index]._entry if arrays else None
+    if isinstance(source, weakref.ref):
+        source = source()
+        return _GONE if source is None else (source, index)
+    return held
+
+
+def _parted(traced: GradientTrace) -> tuple[Graph, Graph]:
+    """The graph of the results, and that of the gradients.
+
+    What passes between them are outputs of the first, and arguments of the second behind the others.
+    """
+    whole = traced.graph
+    first, second = whole.instructions[: traced.mark], whole.instructions[traced.mark :]
+    written = {v.block for i in first for v in i.writes if v.block.is_local}
+    needed = dict.fromkeys(v.block for i in second for v in i.reads if v.block in written)
+    needed |= dict.fromkeys(v.block for v in traced.gradients if v is not None and v.block in written)
+    passed = [Value(b, 0, Layout((b.nbytes,), dtypes.uint8)) for b in needed]
+    forward = replace(
+        whole,
+        arguments=whole.arguments[: traced.arguments],
+        instructions=first,
+        outputs=whole.outputs + passed,
+    )
+    gradients = [v for v in traced.gradients if v is not None]
+    backward = replace(whole, arguments=list(whole.arguments), instructions=second, outputs=gradients)
+    for block in needed:
+        argument = Block("argument", block.nbytes, len(backward.arguments))
+        backward = moved(backward, block, argument, 0)
+        backward.arguments.append(argument)
+    return forward, backward
+
+
+def _read(graph: Graph, arguments: int) -> list[Block]:
+    """The outer blocks that a graph reads, and those of the function's arguments."""
+    read = dict.fromkeys(v.block for i in graph.instructions for v in i.reads)
+    return [b for b in read if b.kind == "outer" or (b.kind == "argument" and b.number < arguments)]
+
+
+def _view(block: Block, arguments: Sequence[View]) -> View:
+    if block.kind == "argument":
+        return arguments[block.number]
+    storage = block.storage
+    assert storage is not None, "the graph is not lost"
+    return View(storage, 0, Layout((storage.nbytes,), dtypes.uint8))
+
+
+@dataclass
+class _Kept:
+    """What the tape keeps of a call until backward has come."""
+
+    call: Call
+    residuals: Sequence[View]
+    arguments: Sequence[View]
+    numbers: Sequence
+    draws: list[dict[str, int]]
+    of_gradients: list[Saved]
+    of_results: list[Saved]
+    heads: list[Saved]
+
+
+class _Gradient:
+    """The op of a call's node."""
+
+    is_user_code = False
+    fuses = False
+
+    def __init__(self, recording: Differentiated):
+        self._recording = recording
+        function = recording.function
+        self.name = "capture"
+        self.label = f"captured {getattr(function, '__name__', type(function).__name__)}"
+
+    def vjp(self, node: Node, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
+        """Replay the graph of gradients; or for gradients of those, go back through the function itself."""
+        assert node.saved is not None
+        kept: _Kept = node.saved[0]  # type: ignore[assignment]
+        if create_graph:
+            return self._again(node, kept, dys, wanted)
+        for saved in (*kept.of_gradients, *kept.heads):
+            saved.load(node, "an array that the captured function reads or returns")
+        recording = self._recording
+        given = [_zeros(node, k) if dy is None else dy for k, dy in enumerate(dys)]
+        views = [*kept.arguments, *[dy._view for dy in given], *kept.residuals]
+        made = recording.backward.run(views, kept.numbers)
+        gradients = {i: NDArray(view) for i, view in zip(recording.reached, made, strict=True)}
+        return {i: g for i, g in gradients.items() if wanted[i]}
+
+    def _again(self, node: Node, kept: _Kept, dys, wanted) -> dict[int, NDArray]:
+        """Call the function, recorded op by op, with the arguments in their places in the graph."""
+        for saved in (*kept.of_results, *kept.heads):
+            saved.load(node, "an array that the captured function reads or returns")
+        recording = self._recording
+        since = tape.next_order()
+        with _unchanged(recording.written), Scope(True, recording.training), generator.repeated(kept.draws):
+            result = recording.function(*kept.call.args, **kept.call.kwargs)
+        arrays = [a for a in trees.leaves(result) if type(a) is NDArray]
+        heads = [a for a in arrays if _made(a._entry, since) and a._entry[0].needs_grad]  # type: ignore[index]
+        if tuple(h._view.layout for h in heads) != node.outputs:
+            raise AutogradError(
+                f"backward of {self.label}: called again, the function returns other arrays than before; "
+                "accepted: a function that does the same each time"
+            )
+        asked = [i for i, dy in enumerate(dys) if dy is not None]
+        targets = {i: entry for i, entry in enumerate(node.inputs) if wanted[i]}
+        sweep = Sweep(
+            self.label,
+            [heads[i] for i in asked],
+            [dys[i] for i in asked],
+            state.training,
+            targets.values(),
+            since,
+        )
+        sweep.run(retain_graph=True, create_graph=True)
+        reached = [i for i, target in targets.items() if sweep.reached(target)]
+        found = sweep.results([targets[i] for i in reached], create_graph=True)
+        return dict(zip(reached, found, strict=True))
+
+
+def _zeros(node: Node, k: int) -> NDArray:
+    shape, dtype = node.outputs[k]
+    return zeros(node.context, shape, dtype)
+
+
+@contextlib.contextmanager
+def _unchanged(blocks: Iterable[Block]) -> Iterator[None]:
+    """A scope after which arrays from outside hold what they held before."""
+    storages = [s for b in blocks if (s := b.storage) is not None]
+    stream = {s: memory.current_stream(s.stream.device) for s in storages}
+    views = {s: View(s, 0, Layout((s.nbytes,), dtypes.uint8)) for s in storages}
+    before = {s: (memory.empty(stream[s], *views[s].layout), s.version) for s in storages}
+    for storage, (copy, _) in before.items():
+        memory.copy(stream[storage], views[storage], copy)
+    try:
+        yield
+    finally:
+        for storage, (copy, version) in before.items():
+            storage.begin_write()
+            memory.copy(stream[storage], copy, views[storage])
+            storage.version = version

@@ -1,0 +1,105 @@
+"""Recordings: a graph that is replayed, and what must hold for that."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clgrad.array import NDArray
+from clgrad.capturing import trees
+from clgrad.capturing.reads import Guard
+from clgrad.capturing.tracing import Call, Trace, trace
+from clgrad.deferred import Number
+from clgrad.graph.ir import Graph
+from clgrad.graph.optimize import optimized
+from clgrad.graph.replay import Replay
+from clgrad.memory import Stream
+
+
+class Recording:
+    """What calls of one kind do, for as long as its conditions hold."""
+
+    #: Runs a function, and records what it does.
+    trace = staticmethod(trace)
+
+    def __init__(self, call: Call, traced: Trace, guards: list[Guard]):
+        self.numbers = traced.graph.numbers
+        self.guards = guards
+        self._result = traced.result
+        #: Arguments that the function reaches by itself as well: they must be the same ones.
+        self._pinned = [weakref.ref(a._view.storage) for a in call.arrays] if traced.shares else []
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether something that it works on is gone."""
+        raise NotImplementedError
+
+    def fits(self, call: Call) -> bool:
+        """Whether the recording says what the call would do, as far as can be told beforehand."""
+        for guard in self.guards:
+            if not guard.holds():
+                return False
+        for reference, array in zip(self._pinned, call.arrays, strict=False):
+            if reference() is not array._view.storage:
+                return False
+        return self.numbers.holds(call.numbers)
+
+    def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
+        """Replay; what the function would return.
+
+        ``numbers`` are those of the recording, by place; ``returned`` is what functions on the host said.
+        """
+        raise NotImplementedError
+
+    def graphs(self) -> list[tuple[Graph, Graph]]:
+        """Each graph as it was recorded, and as it runs."""
+        raise NotImplementedError
+
+    def _filled(self, arrays: Sequence[NDArray], numbers: Sequence) -> Any:
+        """What the function returns, with these arrays in their places."""
+        if self._result is trees.ARRAY:
+            return arrays[0]
+        rest = iter(arrays)
+
+        def found(leaf: Any) -> Any:
+            if leaf is trees.ARRAY:
+                return next(rest)
+            return numbers[leaf.place] if isinstance(leaf, Number) else leaf
+
+        return trees.put_together(self._result, found)
+
+
+class Plain(Recording):
+    """Of calls that are not themselves recorded."""
+
+    def __init__(
+        self,
+        function: Callable,
+        stream: Stream,
+        call: Call,
+        traced: Trace,
+        guards: list[Guard],
+        fuse: bool,
+    ):
+        super().__init__(call, traced, guards)
+        self._recorded = traced.graph
+        self._replay = Replay(stream, prepared(traced, traced.graph, stream, fuse))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether an array that the function reaches by itself is gone."""
+        return self._replay.is_lost
+
+    def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
+        """Replay; what the function would return."""
+        return self._filled([NDArray(v) for v in self._replay.run(call.views(), numbers)], numbers)
+
+    def graphs(self) -> list[tuple[Graph, Graph]]:
+        """The graph as it was recorded, and as it runs."""
+        return [(self._recorded, self._replay.graph)]
+
+
+def prepared(traced: Trace, graph: Graph, stream: Stream, fuse: bool) -> Graph:
+    """A graph as it is to run."""
+    if not fuse or traced.shares:  # then one block's memory is another's as well
+        return graph
+    return optimized(graph, stream)

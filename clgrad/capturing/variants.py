@@ -1,0 +1,102 @@
+"""When a recording is replayed, and when the function runs and is recorded anew."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clgrad.capturing import reads
+from clgrad.capturing.differentiated import Differentiated
+from clgrad.capturing.recording import Plain, Recording
+from clgrad.capturing.tracing import Call, Trace
+from clgrad.errors import CaptureError
+from clgrad.memory import Stream
+
+_log = logging.getLogger(__name__)
+
+#: Calls of one kind that may each do something else, until an error says where they differ. The first calls
+#: of a program make what later ones find: states of an optimizer, parameters of unknown shape.
+TRIES = 4
+
+#: Recordings kept of calls of one kind that differ in conditions, or in what the function reads.
+RECORDINGS = 4
+
+
+class Variant:
+    """Calls of one kind: of certain shapes, dtypes and modes."""
+
+    def __init__(
+        self,
+        function: Callable,
+        reads_of: Callable[[], Sequence[Callable]],
+        stream: Stream,
+        kind: type[Plain] | type[Differentiated],
+        fuse: bool,
+    ):
+        """``reads_of`` gives the functions whose code says what is read besides arguments."""
+        self._function, self._reads_of = function, reads_of
+        self._stream, self._kind, self._fuse = stream, kind, fuse
+        self.recordings: list[Plain | Differentiated] = []
+        #: What calls have done that no other has done as well, the latest last.
+        self._traces: list[Trace] = []
+        self._in_vain = 0
+
+    def __call__(self, call: Call) -> Any:
+        """Replay a recording that fits; else run the function."""
+        for recording in self.recordings:
+            if recording.is_lost:
+                self.recordings = [r for r in self.recordings if not r.is_lost]
+            elif recording.fits(call):
+                return self._replay(recording, call)
+        return self._run(call)
+
+    def _replay(self, recording: Recording, call: Call) -> Any:
+        """Do what the host must do; then replay, unless what it said asks for something else."""
+        numbers = recording.numbers
+        returned = numbers.call_host()
+        values = numbers.values(call.numbers, returned)
+        if values is not None:
+            return recording.run(call, values, returned)
+        for other in self.recordings:
+            theirs = other.numbers
+            if other is not recording and theirs.calls_as(numbers) and other.fits(call):
+                values = theirs.values(call.numbers, returned)
+                if values is not None:
+                    return other.run(call, values, returned)
+        return self._run(call, returned)
+
+    def _run(self, call: Call, returned: Sequence = ()) -> Any:
+        """Run the function; record what it does if an earlier call has done the same."""
+        result, traced = self._kind.trace(self._function, call, self._stream, returned)
+        problems = [other.difference(traced) for other in self._traces]
+        if None in problems and not traced.kept:
+            self._traces.pop(problems.index(None))
+            self._in_vain = 0
+            self._record(call, traced)
+            return result
+        self._in_vain += 1
+        if self._in_vain > TRIES:
+            self._refuse(traced, problems)
+        self._traces = [*self._traces[1 - TRIES :], traced]
+        return result
+
+    def _record(self, call: Call, traced: Trace) -> None:
+        guards = reads.guards_of(self._reads_of())
+        if len(self.recordings) == RECORDINGS:
+            changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
+            _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
+        make: Callable = self._kind
+        recording = make(self._function, self._stream, call, traced, guards, self._fuse)
+        self.recordings = [recording, *self.recordings[: RECORDINGS - 1]]
+
+    def _refuse(self, traced: Trace, problems: Sequence[str | None]) -> None:
+        self._in_vain = 0
+        if traced.kept:
+            raise CaptureError(
+                f"{traced.kept[0]}: a captured function keeps an array that it made there (in a list, an "
+                "attribute, a global); a replay makes no objects: return the array, or write into one "
+                "that was there before (x[:] = ...)"
+            )
+        raise CaptureError(
+            "a captured function does something else at each call, although its arguments are the same; "
+            f"{problems[-1]}. Accepted: what changes is an argument, or is handed to clgrad.host"
+        )
