@@ -10,6 +10,7 @@ from typing import Any
 
 from clgrad import nd, serialization, symbol
 from clgrad.array import NDArray
+from clgrad.capturing import Captured
 from clgrad.device import Context, current_context
 from clgrad.errors import MXNetError, OperatorError, OperatorTypeError, argument_error
 from clgrad.gluon import structure
@@ -377,6 +378,8 @@ class HybridBlock(Block):
     def __init__(self, prefix: str | None = None, params: ParameterDict | None = None):
         super().__init__(prefix, params)
         self._active = False
+        #: The forward pass, captured, while the block is hybridized.
+        self._captured: Captured | None = None
         #: What hybridize was told of how to compile: static_alloc and others.
         self._flags: dict[str, Any] = {}
         #: What a hybridized call was given, without the arrays.
@@ -439,6 +442,7 @@ class HybridBlock(Block):
     def _clear_cached(self) -> None:
         """Forget what was compiled."""
         self._arguments = None
+        self._captured = None
 
     def _run(self, *args):
         if not self._active or structure.context_of(*args) is None:  # symbols are not computed
@@ -448,8 +452,18 @@ class HybridBlock(Block):
         return self._call_cached(*args)
 
     def _call_cached(self, *args):
-        """A call of a hybridized block."""
-        return self.forward(*args)
+        """A call of a hybridized block: captured, once all parameters have their shapes."""
+        if self._captured is None:
+            if any(p._deferred is not None for p in self.collect_params().values()):
+                return self.forward(*args)
+            self._captured = Captured(self.forward, reads_of=self._own_code)
+        return self._captured(*args)
+
+    def _own_code(self) -> list[Callable]:
+        """What the block and those below it compute: code that may read what changes."""
+        blocks: list[Block] = []
+        self.apply(blocks.append)
+        return [b.hybrid_forward for b in blocks if isinstance(b, HybridBlock)]
 
     def forward(self, x, *args):
         """Run :meth:`hybrid_forward` with the parameters on the input's device, or as symbols."""
