@@ -8,7 +8,7 @@ import numpy as np
 
 from clgrad import array, autograd, dlpack, ndindex, ops  # noqa: F401  (ops fills the table)
 from clgrad.array import NDArray
-from clgrad.autograd.variables import attach_grad
+from clgrad.autograd.variables import attach_grad, unmark
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.ops import conversion
 from clgrad.registry import table
@@ -316,7 +316,7 @@ def _as_nd_ndarray(self: NDArray) -> NDArray:
 
 def _drop_grad(self: NDArray) -> None:
     """Forget the gradient that :meth:`attach_grad` made."""
-    self._entry = None
+    unmark(self)
 
 
 def _copy(self: NDArray) -> NDArray:

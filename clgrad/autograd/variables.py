@@ -49,7 +49,15 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
                 f"mark_variables: the gradient is {gradient._view.dtype} {gradient.shape}; "
                 f"accepted: {view.dtype} {view.shape}, as the variable"
             )
+        unmark(variable)
         variable._entry = (Variable(view.shape, view.dtype, gradient, request), 0)
+
+
+def unmark(array: NDArray) -> None:
+    """Take an array out of the graph."""
+    if array._entry is not None and isinstance(array._entry[0], Variable):
+        array._entry[0].is_current = False
+    array._entry = None
 
 
 def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:

@@ -275,7 +275,7 @@ def _entry_of(held: Origin, arrays: Sequence[NDArray]) -> Any:
         return arrays[index]._entry if arrays else None
     if isinstance(source, weakref.ref):
         source = source()
-        return _GONE if source is None else (source, index)
+        return (source, index) if source is not None and source.is_current else _GONE
     return held
 
 

@@ -4,6 +4,7 @@ Each launch of a graph has a kernel object of its own. Where its arrays lie is k
 arguments and results, which are set at each replay; so what is left is to enqueue.
 """
 
+import itertools
 import weakref
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +15,7 @@ from clgrad.deferred import Number
 from clgrad.graph import arena
 from clgrad.graph.ir import Block, Copy, Graph, Launch
 from clgrad.kernels.launch import enqueue
-from clgrad.memory import Layout, Storage, Stream, View
+from clgrad.memory import Storage, Stream, View
 
 
 class _Memory:
@@ -55,10 +56,9 @@ class Replay:
         self._results = list(dict.fromkeys(v.block for v in graph.outputs if v.block.is_local))
         self._written = graph.written()
         self._homes: dict[Block, _Memory] = {}
-        self.arena, scratch = self._place()
+        self.arena, scratch = self._place(), self._provide_scratch()
         self._steps: list[_Bound | Copy] = [
-            _Bound(stream, i, scratch.get(number, [])) if isinstance(i, Launch) else i
-            for number, i in enumerate(graph.instructions)
+            _Bound(stream, i, scratch) if isinstance(i, Launch) else i for i in graph.instructions
         ]
         self._bound = [step for step in self._steps if isinstance(step, _Bound)]
         self._numbered = [b for b in self._bound if b.is_numbered]
@@ -70,29 +70,34 @@ class Replay:
         self._swaps = -1
         self._foreign: set[Stream] = set()
 
-    def _place(self) -> tuple[list[Storage], dict[int, list[View]]]:
-        """Provide memory for local blocks, and scratch memory by number of the instruction."""
-        instructions, results = self.graph.instructions, set(self._results)
+    def _place(self) -> list[Storage]:
+        """Provide memory for local blocks."""
+        results = set(self._results)
         first: dict[Block, int] = {}
         last: dict[Block, int] = {}
-        scratch: list[tuple[int, Layout]] = []
-        for number, instruction in enumerate(instructions):
+        for number, instruction in enumerate(self.graph.instructions):
             for value in (*instruction.reads, *instruction.writes):
                 if value.block.is_local and value.block not in results:
                     first.setdefault(value.block, number)
                     last[value.block] = number
-            if isinstance(instruction, Launch):
-                scratch += [(number, layout) for layout in instruction.plan.scratch_layouts]
         lives = [arena.Life(block.nbytes, first[block], last[block]) for block in first]
-        lives += [arena.Life(layout.nbytes, number, number) for number, layout in scratch]
         places, sizes = arena.plan(lives, self._stream.device.capabilities.max_allocation)
         pieces = [Storage(self._stream, size, "captured") for size in sizes]
-        for block, (piece, start) in zip(first, places, strict=False):
+        for block, (piece, start) in zip(first, places, strict=True):
             self._homes[block] = _Memory(pieces[piece].buffer, start)
-        views: dict[int, list[View]] = {}
-        for (number, layout), (piece, start) in zip(scratch, places[len(first) :], strict=True):
-            views.setdefault(number, []).append(View(pieces[piece], start, layout))
-        return pieces, views
+        return pieces
+
+    def _provide_scratch(self) -> list[Storage]:
+        """Scratch memory that the launches share: the first of each, the second of each, and so on.
+
+        Each begins a buffer, since kernels count offsets in elements of dtypes that only they know.
+        """
+        sizes: list[int] = []
+        for instruction in self.graph.instructions:
+            if isinstance(instruction, Launch):
+                own = [layout.nbytes for layout in instruction.plan.scratch_layouts]
+                sizes = [max(pair) for pair in itertools.zip_longest(sizes, own, fillvalue=0)]
+        return [Storage(self._stream, size, "captured") for size in sizes]
 
     def _lose(self, reference: weakref.ref) -> None:
         self.is_lost = True
@@ -233,12 +238,13 @@ class _Bound:
 
     __slots__ = ("_numbers", "is_numbered", "plan", "prepared", "values", "views")
 
-    def __init__(self, stream: Stream, launch: Launch, scratch: Sequence[View]):
+    def __init__(self, stream: Stream, launch: Launch, scratch: Sequence[Storage]):
         self.plan = launch.plan
+        own = [View(s, 0, x) for s, x in zip(scratch, launch.plan.scratch_layouts, strict=False)]
         self.prepared = launch.plan.prepared()
         self.values = (*launch.reads, *launch.writes)
         #: Where they lie; then tables and scratch memory.
-        self.views: list = [*[None] * len(self.values), *launch.plan.table_views(stream), *scratch]
+        self.views: list = [*[None] * len(self.values), *launch.plan.table_views(stream), *own]
         self._numbers = launch.numbers
         self.is_numbered = any(isinstance(n, Number) for n in launch.numbers)
         if launch.numbers and not self.is_numbered:

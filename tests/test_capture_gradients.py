@@ -1,0 +1,218 @@
+"""Captured functions called while recording, and hybridized blocks: gradients of every order."""
+
+import numpy as np
+import pytest
+
+import clgrad as mx
+from clgrad import autograd, gluon, nd
+from clgrad.errors import AutogradError
+from clgrad.gluon import nn
+
+
+def layer(rng):
+    """A function with parameters, an average that it keeps, draws, and results of several kinds."""
+    w, b, average = (
+        nd.array(rng.standard_normal((4, 4))),
+        nd.array(rng.standard_normal((1, 4))),
+        nd.zeros((4,)),
+    )
+    for parameter in (w, b):
+        parameter.attach_grad()
+
+    def f(x, slope):
+        h = nd.Dropout(nd.tanh(nd.dot(x, w) + b) * slope, 0.3)
+        with autograd.pause():
+            average[:] = average * 0.9 + h.mean(axis=0)
+        return h * x, {"places": nd.argmax(h, axis=1), "given": x, "slope": slope}
+
+    return f, (w, b, average)
+
+
+def run(wrap, seed):
+    rng = np.random.default_rng(seed)
+    mx.random.seed(3)
+    f, arrays = layer(rng)
+    f = wrap(f)
+    found = []
+    for number in range(6):
+        x = nd.array(rng.standard_normal((3, 4)))
+        x.attach_grad("add" if number % 2 else "write")
+        with autograd.record():
+            z = x * 2
+            y, others = f(z, 1.0 + number)
+            y, again = f(y, 0.5)
+            loss = (y * y + others["given"]).sum()
+        loss.backward()
+        found += [loss, again["places"], x.grad, *[a.grad for a in arrays[:2]], arrays[2]]
+        found = [a.asnumpy() if isinstance(a, nd.NDArray) else a for a in found]
+        assert others["slope"] == 1.0 + number
+        arrays[0][:] = arrays[0] - 0.05 * arrays[0].grad
+    return found, f
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_gradients_of_captured_functions(rng, fuse):
+    seed = rng.integers(1 << 30)
+    plain, _ = run(lambda f: f, seed)
+    caught, f = run(lambda f: mx.capture(f, fuse=fuse), seed)
+    assert len(f.graphs()) == 2  # the results' and the gradients'
+    for a, b in zip(plain, caught, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_second_derivatives_run_the_function_again(rng):
+    """Averages that it keeps count the call once."""
+    seed = rng.integers(1 << 30)
+
+    def second(wrap):
+        f, (w, _, average) = layer(np.random.default_rng(seed))
+        f = wrap(f)
+        mx.random.seed(3)
+        found = []
+        for _ in range(4):
+            x = nd.array(np.arange(12).reshape(3, 4) / 10)
+            x.attach_grad()
+            with autograd.record():
+                y, _ = f(x * 1, 2.0)
+                dx = autograd.grad(y.sum(), [x], create_graph=True)[0]
+                norm = (dx * dx).sum()
+            norm.backward()
+            found += [a.asnumpy() for a in (dx, x.grad, w.grad, average)]
+        return found
+
+    expected = second(lambda f: lambda x, s: (layer_again(f, x, s), None))
+    for a, b in zip(expected, second(mx.capture), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def layer_again(f, x, s):
+    return f(x, s)[0]
+
+
+def test_one_of_several_results_and_inputs():
+    f = mx.capture(lambda x, y: (x * y, x + y, x * 2))
+    for _ in range(4):
+        x, y = nd.array([2, 3]), nd.array([5, 7])
+        x.attach_grad()
+        with autograd.record():
+            product, _, double = f(x, y)
+        autograd.backward([product, double], [None, nd.array([1, 10])])
+        np.testing.assert_array_equal(x.grad.asnumpy(), [7, 27])
+        with autograd.record():
+            total = f(x, y)[1]
+        assert autograd.grad(total, [x])[0].asnumpy().tolist() == [1, 1]
+
+
+def test_calls_that_wait_for_backward_keep_what_it_reads():
+    f = mx.capture(lambda x: nd.exp(nd.sin(x)))
+    xs = [nd.array([i, i / 2]) for i in range(6)]
+    for x in xs:
+        x.attach_grad()
+    with autograd.record():
+        ys = [f(x) for x in xs]
+    for x, y in reversed(list(zip(xs, ys, strict=True))):
+        y.backward(retain_graph=True)
+        first = x.grad.asnumpy()
+        y.backward()
+        np.testing.assert_array_equal(first, x.grad.asnumpy())
+        host = x.asnumpy()
+        np.testing.assert_allclose(first, np.cos(host) * np.exp(np.sin(host)), rtol=1e-5)
+
+
+def test_what_backward_refuses():
+    w = nd.ones(3)
+    w.attach_grad()
+    f = mx.capture(lambda x: nd.tanh(x * w * w))
+    for _ in range(3):
+        with autograd.record():
+            y = f(nd.ones(3))
+        y.backward()
+    with autograd.record():
+        y = f(nd.ones(3))
+    w += 1
+    with pytest.raises(AutogradError, match=r"captured <lambda>.*written in place"):
+        y.backward()
+    with autograd.record():
+        y = f(nd.ones(3))
+    y.backward()
+    with pytest.raises(AutogradError, match="freed by an earlier backward"):
+        y.backward()
+
+
+def test_a_parameter_that_is_marked_again():
+    w = nd.ones(2)
+    w.attach_grad()
+    f = mx.capture(lambda x: x * w)
+    for request in ("write", "add", "null", "write"):
+        w.attach_grad(request)
+        for number in range(1, 5):
+            x = nd.full(2, 3)
+            x.attach_grad()
+            with autograd.record():
+                y = f(x)
+            y.backward()
+            assert x.grad.asnumpy()[0] == 1
+            if request != "null":
+                assert w.grad.asnumpy()[0] == (3 * number if request == "add" else 3)
+
+
+def small_net():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Flatten())
+    net.add(nn.Dense(8, activation="tanh"), nn.Dropout(0.3), nn.LayerNorm(), nn.Dense(5))
+    net.initialize(mx.init.Xavier())
+    return net
+
+
+def test_hybridized_nets_train_as_others(rng):
+    data = [(rng.standard_normal((6, 1, 10, 10)), rng.integers(0, 5, 6)) for _ in range(6)]
+
+    def train(hybridized):
+        mx.random.seed(1)
+        net, loss = small_net(), gluon.loss.SoftmaxCrossEntropyLoss()
+        if hybridized:
+            net.hybridize()
+            loss.hybridize()
+        trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.01})
+        found = []
+        for x, y in data:
+            x, y = nd.array(x), nd.array(y)
+            with autograd.record():
+                value = loss(net(x), y)
+            value.backward()
+            trainer.step(6)
+            found += [value.asnumpy(), net(x).asnumpy()]
+        return found + [p.data().asnumpy() for p in net.collect_params().values()], net
+
+    plain, _ = train(False)
+    hybrid, net = train(True)
+    assert len(net._captured.graphs()) == 3  # in training with gradients, and in prediction
+    for a, b in zip(plain, hybrid, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_hybridized_net_sees_what_changes():
+    class Scaled(gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.scale = 2.0
+            self.weight = self.params.get("weight", shape=(3,), init=mx.init.One())
+
+        def hybrid_forward(self, F, x, weight):  # noqa: N803
+            return x * weight * self.scale
+
+    net = Scaled()
+    net.initialize()
+    net.hybridize()
+    call = lambda: net(nd.ones(3)).asnumpy()[0]  # noqa: E731
+    assert [call() for _ in range(4)] == [2] * 4
+    net.scale = 5.0
+    assert [call() for _ in range(4)] == [5] * 4
+    net.weight.set_data(nd.full(3, 3))
+    assert call() == 15
+    net.weight.initialize(mx.init.Constant(4), force_reinit=True)
+    assert [call() for _ in range(4)] == [20] * 4
+    net.cast("float16")
+    assert net(nd.ones(3, dtype="float16")).asnumpy()[0] == 20
+    net.hybridize(False)
+    assert net(nd.ones(3, dtype="float16")).asnumpy()[0] == 20
