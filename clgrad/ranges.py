@@ -69,7 +69,8 @@ class Range:
     name : str
         What reports call it.
     category : str
-        Who opened it: ``"scope"`` for the user, others for clgrad's own work.
+        Who opened it: ``"scope"`` the user, ``"block"`` a Gluon block, ``"phase"`` backward and steps of a
+        Trainer; launches count under the names of these. Other categories are clgrad's own work.
 
     Raises
     ------

@@ -155,6 +155,40 @@ def test_memory_in_use_is_seen():
 
 
 @pytest.mark.once
+def test_blocks_and_phases_are_scopes():
+    """A net's launches lie in its layers, those of the rest in backward and the trainer's step."""
+    net = mx.gluon.nn.HybridSequential(prefix="net_")
+    with net.name_scope():
+        net.add(mx.gluon.nn.Dense(4, in_units=3), mx.gluon.nn.Dense(2, in_units=4))
+    net.initialize()
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd")
+    x = mx.nd.ones((5, 3))
+    with profiler.profile() as p:
+        with mx.autograd.record():
+            loss = net(x).sum()
+        loss.backward()
+        trainer.step(5)
+    scopes = list(dict.fromkeys(launch.scope for launch in p.launches))
+    assert scopes == ["net/net_dense0", "net/net_dense1", "", "backward", "Trainer.step"]
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_replays_are_seen(fuse):
+    """A captured function's launches come without Python, and have their names all the same."""
+    step = mx.capture(lambda x: mx.nd.dot(x, x).exp().sum() + mx.nd.log(x).sum(), fuse=fuse)
+    x = mx.nd.ones((16, 16))
+    expected = step(x).asnumpy()
+    for _ in range(2):  # from the third call on, it is replayed
+        step(x)
+    with profiler.profile() as p:
+        result = step(x)
+    np.testing.assert_allclose(result.asnumpy(), expected, rtol=1e-5)
+    named = {op for launch in p.launches for op in launch.op.split(", ")}
+    assert {"dot", "exp", "log", "sum", "add"} <= named
+    assert sum(launch.flops for launch in p.launches) == 2 * 16**3
+
+
+@pytest.mark.once
 def test_scopes_nest_and_close():
     """Names are joined; a range that was forgotten ends with the one around it."""
     with profiler.profile() as p:

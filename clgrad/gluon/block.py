@@ -18,6 +18,7 @@ from clgrad.gluon.parameter import DeferredInitializationError, Parameter
 from clgrad.gluon.parameter_dict import ParameterDict, brief, load_names, take_all
 from clgrad.gluon.scope import BlockScope, name_block
 from clgrad.gluon.summary import Summary
+from clgrad.ranges import Range
 
 
 def indent(text: str) -> str:
@@ -284,7 +285,11 @@ class Block:
         if self._forward_pre_hooks:
             for hook in tuple(self._forward_pre_hooks.values()):
                 hook(self, args)
-        outputs = self._run(*args)
+        if Range.recorder is None:
+            outputs = self._run(*args)
+        else:  # a profile is on
+            with Range(self.name, "block"):
+                outputs = self._run(*args)
         if self._forward_hooks:
             for hook in tuple(self._forward_hooks.values()):
                 hook(self, args, outputs)

@@ -22,6 +22,7 @@ from clgrad.kvstore import KVStore
 from clgrad.kvstore import create as create_store
 from clgrad.optimizer import Optimizer, Updater, get_updater
 from clgrad.optimizer import create as create_optimizer
+from clgrad.ranges import Range
 
 
 class StaleGradientError(MXNetError, UserWarning):
@@ -147,11 +148,12 @@ class Trainer:
         StaleGradientError
             There is such a parameter; nothing has changed.
         """
-        self._begin(batch_size)
-        fresh = self._fresh(ignore_stale_grad)
-        with pause():
-            self._allreduce_grads(fresh)
-            self._update(fresh)
+        with Range("Trainer.step", "phase"):
+            self._begin(batch_size)
+            fresh = self._fresh(ignore_stale_grad)
+            with pause():
+                self._allreduce_grads(fresh)
+                self._update(fresh)
 
     def allreduce_grads(self) -> None:
         """Add up the gradients of all devices, in place: for work on the sums before :meth:`update`."""

@@ -14,6 +14,7 @@ from clgrad.graph.fusion import (
     formulas_of,
     is_dense,
     joint_name,
+    labels_of,
     merged,
     stored,
 )
@@ -245,6 +246,7 @@ class _Ending:
         )
         product = self._product
         plan = product.plan.product.plan(self._stream, [v.layout for v in product.reads], epilogue)
+        plan.label = ", ".join([product.plan.label, *[labels_of(node.names) for node in self.taken]])
         return Launch(
             plan,
             (*product.reads, *arrays),
@@ -293,5 +295,6 @@ def _with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Valu
         scalars,
         formula.out_shape,
     )
+    plan.label = f"{labels_of(producer.names)}, {node.plan.label}"
     arrays = tuple([v for _, v in kernel.operands if v is not None])
     return Launch(plan, arrays, node.writes, tuple([n for _, n in kernel.numbers]), node.line)

@@ -186,7 +186,11 @@ class Replay:
         queue = stream.queue
         for step in self._steps:
             if isinstance(step, Copy):
-                self._copy(queue, step)
+                event = self._copy(queue, step)
+                if observer is not None:
+                    source = self._homes[step.source.block]
+                    view = View(source, 0, step.source.layout)  # type: ignore[arg-type]
+                    observer.copied(stream, "copy", view, event)
                 continue
             for prepared in step.prepared:
                 launched = prepared.step
@@ -198,9 +202,9 @@ class Replay:
                 if observer is not None:
                     observer.launched(stream, step.plan, launched, step.views, event)
 
-    def _copy(self, queue: cl.CommandQueue, copy: Copy) -> None:
+    def _copy(self, queue: cl.CommandQueue, copy: Copy) -> cl.Event:
         source, target = self._homes[copy.source.block], self._homes[copy.target.block]
-        cl.enqueue_copy(
+        return cl.enqueue_copy(
             queue,
             target.buffer,
             source.buffer,

@@ -5,7 +5,7 @@ import time
 from typing import NamedTuple
 
 #: Categories of ranges that launches are counted under.
-_SCOPES = frozenset(["scope", "phase"])
+_SCOPES = frozenset(["block", "phase", "scope"])
 
 
 class HostRange(NamedTuple):

@@ -71,7 +71,7 @@ function launchSlices(queue, host) {
 function rangeLanes(thread) {
   const lanes = [];
   for (const [name, category, depth, start, end] of thread.ranges) {
-    const fill = css({ scope: "--scope", phase: "--phase" }[category] ?? "--own");
+    const fill = css({ scope: "--scope", block: "--scope", phase: "--phase" }[category] ?? "--own");
     (lanes[depth] ??= { label: "", height: ROW, slices: [] }).slices.push({
       start, end, title: name, fill, match: name.toLowerCase(),
       html: () => described(name, [["range", category], ["on the host", duration(end - start)],
