@@ -8,6 +8,7 @@ from typing import Any
 from clgrad import memory
 from clgrad.device import Context, Device, as_context
 from clgrad.errors import MXNetError
+from clgrad.pool import pools_on
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,16 +105,16 @@ def memory_stats(ctx: Context | str | None = None, by_op: bool = True) -> Memory
     device = as_context(ctx).device
     with contextlib.suppress(MXNetError):
         memory.flush()  # launches that wait hold what they read
-    streams = memory.streams_on(device)
-    in_use = sum(stream.bytes_in_use for stream in streams)
+    pools = pools_on(device)
+    in_use = sum(pool.bytes_in_use for pool in pools)
     held = memory.held_by_label(device) if by_op else {}
     return MemoryStats(
         device=device.name,
         in_use=in_use,
-        pooled=sum(stream.bytes_reserved for stream in streams) - in_use,
-        peak=sum(stream.peak for stream in streams),
-        buffers=sum(stream.buffers_in_use for stream in streams),
-        threads=len(streams),
+        pooled=sum(pool.bytes_reserved for pool in pools) - in_use,
+        peak=sum(pool.peak for pool in pools),
+        buffers=sum(pool.buffers_in_use for pool in pools),
+        threads=len(pools),
         device_memory=device.capabilities.global_memory,
         largest_allocation=device.capabilities.max_allocation,
         by_op=dict(sorted(held.items(), key=lambda item: (-item[1][1], item[0]))),
@@ -141,8 +142,8 @@ def reset_peak(ctx: Context | str | None = None) -> None:
     >>> mx.memory_stats().peak >= 4000
     True
     """
-    for stream in memory.streams_on(as_context(ctx).device):
-        stream.peak = stream.bytes_in_use
+    for pool in pools_on(as_context(ctx).device):
+        pool.peak = pool.bytes_in_use
 
 
 def empty_cache(ctx: Context | str | None = None) -> None:
@@ -176,9 +177,10 @@ def empty_cache(ctx: Context | str | None = None) -> None:
 
 
 def _empty(device: Device) -> None:
-    for stream in memory.streams_on(device):
-        stream.finish()  # launches that wait may hold what is not needed otherwise
-        stream.free_held()
+    for stream in memory.all_streams():
+        if stream.device is device:
+            stream.finish()  # launches that wait may hold what is not needed otherwise
+            stream.free_held()
 
 
 Context.keepers.append(_empty)

@@ -12,18 +12,15 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyopencl as cl
-from pyopencl.tools import ImmediateAllocator, MemoryPool
 
 from clgrad.bounded import Bounded
 from clgrad.device import Device
-from clgrad.errors import DeviceMemoryError, MXNetError
+from clgrad.errors import MXNetError
+from clgrad.pool import Pool, all_pools
 from clgrad.ranges import Range
 
 #: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
 LAUNCHES_IN_FLIGHT = 512
-
-#: Bytes that a stream may keep free for later, beside as many as were in use at some time.
-SPARE = 1 << 24
 
 #: Plans that a stream keeps. More than a large net has; but a program with ever other shapes must not grow:
 #: Intel's CPU runtime takes 3 MB of memory for a kernel.
@@ -87,17 +84,11 @@ class Reader(Protocol):
         """Read it now."""
 
 
-class Stream:
-    """One in-order command queue of a device for one thread, with its memory pool.
-
-    In one in-order queue, memory that was freed may be handed out again at once: whatever still reads it
-    was enqueued before whatever will write it.
-    """
+class Stream(Pool):
+    """One in-order command queue of a device for one thread, with its memory pool."""
 
     def __init__(self, device: Device):
-        self.device = device
-        self._queue = cl.CommandQueue(device.cl_context, device.cl_device)
-        self._pool = MemoryPool(ImmediateAllocator(self._queue))
+        super().__init__(device)
         #: Identifier of the thread that opened the stream; others enqueue at most what it has left waiting.
         self.thread = threading.get_ident()
         #: Plans that this thread has made for the device (their kernel objects hold arguments).
@@ -114,9 +105,6 @@ class Stream:
         #: Whoever is told of what is enqueued, if anybody is.
         self.observer: Observer | None = None
         self._flushing = False
-        self._making_room = False
-        #: The most bytes that were in use at once, since somebody last set it to what is.
-        self.peak = 0
         self._launches = 0
         self._marker: cl.Event | None = None
         if _observe is not None:
@@ -160,99 +148,9 @@ class Stream:
             self._queue = make(self._queue)
         return True
 
-    def allocate(self, nbytes: int, label: str = "") -> cl.MemoryObject:
-        """A buffer from the pool, for a result of the op that the label names.
-
-        Where there is no room, it is made, and the pool asked once more.
-
-        Raises
-        ------
-        DeviceMemoryError
-            More than the device's largest allocation, or the device is out of memory; the message says
-            what holds it.
-        """
-        try:
-            buffer = self._pool.allocate(nbytes)
-        except cl.Error as error:
-            return self._allocate_again(nbytes, label, str(error))
-        if self._pool.active_bytes > self.peak and not self._rise():
-            buffer.release()
-            return self._allocate_again(nbytes, label, "its memory is used up")
-        return buffer
-
-    @property
-    def bytes_in_use(self) -> int:
-        """Bytes of the buffers that are in use."""
-        return self._pool.active_bytes
-
-    @property
-    def bytes_reserved(self) -> int:
-        """Bytes taken from the device: of the buffers in use, and of those that the pool keeps free."""
-        return self._pool.managed_bytes
-
-    @property
-    def buffers_in_use(self) -> int:
-        """How many buffers are in use."""
-        return self._pool.active_blocks
-
-    def free_held(self) -> None:
-        """Give the buffers that the pool keeps back to the device, once they are no longer worked on."""
-        self._queue.finish()
-        self._pool.free_held()
-
-    def _rise(self) -> bool:
-        """Note a new peak, if the device has that much: drivers of CPUs promise more than there is."""
-        if sum(s.bytes_reserved for s in streams_on(self.device)) > self.device.capabilities.global_memory:
-            return False
-        self.peak = self._pool.active_bytes
-        return True
-
-    def _allocate_again(self, nbytes: int, label: str, reason: str) -> cl.MemoryObject:
-        if nbytes <= self.device.capabilities.max_allocation:
-            self._make_room()
-            try:
-                buffer = self._pool.allocate(nbytes)
-                if self._pool.active_bytes <= self.peak or self._rise():
-                    return buffer
-                buffer.release()
-                self._pool.free_held()
-            except cl.Error as error:
-                reason = str(error)
-        raise DeviceMemoryError(self._refusal(nbytes, label, reason))
-
-    def _make_room(self) -> None:
-        """Give up what nobody needs: garbage, pooled memory, arrays that only what waits holds."""
-        if self._making_room:
-            return
-        try:
-            self._making_room = True
-            gc.collect()
-            self._empty_pools()
-            with contextlib.suppress(DeviceMemoryError):
-                self.flush()
-            self._empty_pools()
-        finally:
-            self._making_room = False
-
-    def _empty_pools(self) -> None:
-        # Of other threads' streams as well, but what waits there stays: two threads could wait for each
-        # other's locks.
-        for stream in streams_on(self.device):
-            stream.free_held()
-
-    def _refusal(self, nbytes: int, label: str, reason: str) -> str:
-        capabilities, streams = self.device.capabilities, streams_on(self.device)
-        in_use = sum(s.bytes_in_use for s in streams)
-        pooled = sum(s.bytes_reserved for s in streams) - in_use
-        holders = held_by_label(self.device)
-        largest = sorted(holders, key=lambda name: -holders[name][1])[:3]
-        held = ", ".join(f"{name} {holders[name][1]:,} in {holders[name][0]}" for name in largest)
-        return (
-            f"{label or 'memory'}: cannot allocate {nbytes:,} bytes on {self.device.name}: {in_use:,} "
-            f"bytes in use, {pooled:,} pooled, largest single allocation {capabilities.max_allocation:,}, "
-            f"device memory {capabilities.global_memory:,} ({reason}); most bytes are held by results of: "
-            f"{held or 'no op'}"
-        )
+    def holders(self) -> dict[str, tuple[int, int]]:
+        """How many arrays, and bytes of them, are there on the device of the results of each op."""
+        return held_by_label(self.device)
 
     def count_launch(self, event: cl.Event) -> None:
         """Keep the queue bounded: every so often, wait for the launches of the round before."""
@@ -263,15 +161,7 @@ class Stream:
             if self._marker is not None:
                 self._marker.wait()
             self._marker = event
-            self._trim()
-
-    def _trim(self) -> None:
-        """Give pooled memory back of which more has piled up than was in use at any time.
-
-        Where shapes change, buffers of sizes that do not come again would become ever more.
-        """
-        if self._pool.managed_bytes > 2 * self.peak + SPARE:
-            self._pool.free_held()
+            self.trim()
 
     def close(self) -> None:
         """Belong to no thread any more, since it has ended, and let go of what was kept for its calls.
@@ -334,7 +224,6 @@ def current_stream(device: Device) -> Stream:
     except KeyError:
         pass
     stream = _threads.streams[device] = Stream(device)
-    _all_streams.add(stream)
     return stream
 
 
@@ -357,8 +246,6 @@ def _streams() -> list[Stream]:
     return list(getattr(_threads, "streams", {}).values())
 
 
-_all_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
-
 #: Gives streams that are opened from now on their observer.
 _observe: Callable[[Stream], Observer | None] | None = None
 
@@ -375,17 +262,12 @@ _inherited: list[object] = []
 
 def all_streams() -> list[Stream]:
     """Every stream that some thread has opened and somebody still holds."""
-    return list(_all_streams)
-
-
-def streams_on(device: Device) -> list[Stream]:
-    """Those of one device."""
-    return [stream for stream in _all_streams if stream.device is device]
+    return [stream for stream in all_pools() if isinstance(stream, Stream)]
 
 
 def _after_fork_in_child() -> None:
     """Disown the parent's queues, so that their next use ends in DeviceError and not in a hang."""
-    for stream in list(_all_streams):
+    for stream in all_streams():
         stream.disown()
         _inherited.append(stream)
     _threads.streams = _Streams()

@@ -14,6 +14,7 @@ import clgrad as mx
 from clgrad import memory
 from clgrad.device import current_context
 from clgrad.errors import DeviceMemoryError
+from clgrad.pool import pools_on
 
 #: Elements of an array of 1 MiB.
 MEBI = 1 << 18
@@ -27,7 +28,7 @@ def leave(monkeypatch, ctx):
         gc.collect()
         mx.empty_cache()
         mx.reset_peak()
-        reserved = sum(stream.bytes_reserved for stream in memory.streams_on(ctx.device))
+        reserved = sum(stream.bytes_reserved for stream in pools_on(ctx.device))
         monkeypatch.setattr(
             ctx.device, "capabilities", replace(ctx.device.capabilities, global_memory=reserved + nbytes)
         )

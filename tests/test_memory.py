@@ -10,7 +10,7 @@ import pyopencl as cl
 import pytest
 
 import clgrad as mx
-from clgrad import memory
+from clgrad import memory, pool
 from clgrad.device import current_context
 from clgrad.errors import DeviceMemoryError
 
@@ -206,7 +206,7 @@ class TestLoopsDoNotGrow:
     def test_of_ever_other_shapes(self, monkeypatch):
         """Plans are forgotten, and pooled memory of sizes that do not come again is given back."""
         monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 32)
-        monkeypatch.setattr(memory, "SPARE", 1 << 16)
+        monkeypatch.setattr(pool, "SPARE", 1 << 16)
         stream = memory.current_stream(current_context().device)
         monkeypatch.setattr(stream.plans, "limit", 100)
         stream.plans.clear()  # forgets what others have kept there
