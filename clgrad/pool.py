@@ -1,4 +1,4 @@
-"""Pools of device memory: one for each queue; what is in use of it, and what to do when there is no more."""
+"""Pools of device memory, one for each queue: what is in use, and what to do where there is no more."""
 
 import contextlib
 import gc
