@@ -26,6 +26,7 @@ BENCHMARKS = (
     "movement",
     "pool",
     "conv",
+    "optimizers",
     "train",
     "sizes",
 )
