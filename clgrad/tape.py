@@ -45,7 +45,7 @@ state = _State()
 class Variable:
     """A leaf of the graph: an array that was marked to receive a gradient."""
 
-    __slots__ = ("__weakref__", "dtype", "fresh", "grad", "grad_req", "is_current", "needs_grad", "shape")
+    __slots__ = ("__weakref__", "dtype", "fresh", "grad", "grad_req", "needs_grad", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, grad, grad_req: str):
         self.shape = shape
@@ -54,8 +54,6 @@ class Variable:
         self.grad_req = grad_req
         #: Whether backward has filled the gradient since a Trainer took it last.
         self.fresh = False
-        #: Whether its array has not been marked anew, or taken out of the graph, since.
-        self.is_current = True
         #: Whether gradients are to flow here.
         self.needs_grad = grad_req != "null"
 

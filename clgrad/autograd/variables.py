@@ -1,9 +1,13 @@
 """Marking arrays as variables."""
 
+import weakref
+from typing import Protocol
+
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import as_list, described, filled
 from clgrad.autograd.scopes import pause
 from clgrad.errors import AbsentError, AutogradError
+from clgrad.memory import Storage
 from clgrad.tape import Variable, state
 
 GRAD_REQS = ("write", "add", "null")
@@ -55,9 +59,24 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
 
 def unmark(array: NDArray) -> None:
     """Take an array out of the graph."""
-    if array._entry is not None and isinstance(array._entry[0], Variable):
-        array._entry[0].is_current = False
     array._entry = None
+    for watcher in _watchers.get(array._view.storage, ()):
+        watcher.lose()
+
+
+class Watcher(Protocol):
+    """What wants to know when arrays become variables, or cease to be."""
+
+    def lose(self) -> None:
+        """An array of a storage that is watched has become a variable, or another one, or none."""
+
+
+_watchers: weakref.WeakKeyDictionary[Storage, weakref.WeakSet[Watcher]] = weakref.WeakKeyDictionary()
+
+
+def watch(storage: Storage, watcher: Watcher) -> None:
+    """Let a watcher know, as long as it is there, when arrays of a storage are marked."""
+    _watchers.setdefault(storage, weakref.WeakSet()).add(watcher)
 
 
 def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:

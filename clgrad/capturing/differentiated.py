@@ -6,7 +6,6 @@ that graph. For gradients of gradients the function runs again, recorded op by o
 
 import contextlib
 import gc
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +25,7 @@ from clgrad.graph.recorder import Recorder
 from clgrad.graph.replay import Replay
 from clgrad.memory import Layout, Stream, View
 from clgrad.ops.generator import generator
-from clgrad.tape import Node, Saved, Variable, state
+from clgrad.tape import Node, Saved, state
 
 #: Where an array is in the graph: ``("head", k)``, ``("argument", j)``, or an entry of the tape.
 Origin = tuple[Any, int] | None
@@ -182,8 +181,8 @@ class Differentiated(Recording):
         super().__init__(call, traced, guards)
         self.function, self.training = function, state.training
         self._origins, self._targets = (
-            [_held(o) for o in traced.origins],
-            [_held(t) for t in traced.targets],
+            traced.origins,
+            traced.targets,
         )
         #: Places among the targets of those that a gradient comes to.
         self.reached = [i for i, g in enumerate(traced.gradients) if g is not None]
@@ -200,11 +199,9 @@ class Differentiated(Recording):
         #: Arrays from outside that a call writes to, such as moving averages.
         self.written = [b for b in forward.written() if b.kind == "outer"]
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether an array that the function reaches by itself is gone, or marked anew."""
-        lost = self._forward.is_lost or self.backward.is_lost
-        return lost or any(_entry_of(held, ()) is _GONE for held in (*self._origins, *self._targets))
+    def replays(self) -> list[Replay]:
+        """What is replayed: results and gradients."""
+        return [self._forward, self.backward]
 
     def graphs(self) -> list[tuple[Graph, Graph]]:
         """The graph of the results, and that of the gradients."""
@@ -256,27 +253,14 @@ class Differentiated(Recording):
         return node
 
 
-def _held(origin: Origin) -> Origin:
-    """A place in the graph; of a variable a weak reference, since its array may be marked anew."""
-    if origin is not None and isinstance(origin[0], Variable):
-        return (weakref.ref(origin[0]), origin[1])
-    return origin
-
-
-_GONE = (None, 0)
-
-
-def _entry_of(held: Origin, arrays: Sequence[NDArray]) -> Any:
+def _entry_of(origin: Origin, arrays: Sequence[NDArray]) -> Any:
     """The entry of the tape that a place stands for."""
-    if held is None or held[0] == "head":
+    if origin is None or origin[0] == "head":
         return None
-    source, index = held
+    source, index = origin
     if source == "argument":
         return arrays[index]._entry if arrays else None
-    if isinstance(source, weakref.ref):
-        source = source()
-        return (source, index) if source is not None and source.is_current else _GONE
-    return held
+    return origin
 
 
 def _parted(traced: GradientTrace) -> tuple[Graph, Graph]:

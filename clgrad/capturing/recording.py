@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.array import NDArray
+from clgrad.autograd.variables import watch
 from clgrad.capturing import trees
 from clgrad.capturing.reads import Guard
 from clgrad.capturing.tracing import Call, Trace, trace
@@ -25,12 +26,25 @@ class Recording:
         self.numbers = traced.graph.numbers
         self.guards = guards
         self._result = traced.result
+        #: Whether an array that the function reaches by itself has other gradients since, or none.
+        self._is_lost = False
+        for block in traced.graph.blocks():
+            if block.storage is not None:
+                watch(block.storage, self)
         #: Arguments that the function reaches by itself as well: they must be the same ones.
         self._pinned = [weakref.ref(a._view.storage) for a in call.arrays] if traced.shares else []
 
     @property
     def is_lost(self) -> bool:
-        """Whether something that it works on is gone."""
+        """Whether an array that the function reaches by itself is gone, or marked anew."""
+        return self._is_lost or any(replay.is_lost for replay in self.replays())
+
+    def lose(self) -> None:
+        """Fit no call any more."""
+        self._is_lost = True
+
+    def replays(self) -> list[Replay]:
+        """What is replayed."""
         raise NotImplementedError
 
     def fits(self, call: Call) -> bool:
@@ -84,10 +98,9 @@ class Plain(Recording):
         self._recorded = traced.graph
         self._replay = Replay(stream, prepared(traced, traced.graph, stream, fuse))
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether an array that the function reaches by itself is gone."""
-        return self._replay.is_lost
+    def replays(self) -> list[Replay]:
+        """What is replayed."""
+        return [self._replay]
 
     def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
         """Replay; what the function would return."""
