@@ -25,8 +25,8 @@ from clgrad.memory import Layout, Storage, Stream, View, empty, upload
 enqueue = _cl.enqueue_nd_range_kernel
 
 
-#: Enqueues a plan's launch, given the stream, input views and scalars; returns views of new memory.
-Quick = Callable[[Stream, Sequence[View], Sequence[float]], list[View] | None]
+#: Enqueues a plan's launch, given what :meth:`Plan.run` is given; returns the output views.
+Quick = Callable[..., list[View] | None]
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def _quick_maker(
     """
     given, made = range(inputs), range(inputs, inputs + outputs)
     buffers = "".join(f"{position}, s{index}.buffer, " for position, index in arrays)
-    views = "".join(f"View(s{i}, 0, layout{i}), " for i in made)
+    arguments, results = ("".join(f"v{i}, " for i in numbers) for numbers in (given, made))
     lines = [
         "def make(prepared, layouts, label):",
         "    kernel, step, refused = prepared.kernel, prepared.step, prepared.refused",
@@ -67,31 +67,37 @@ def _quick_maker(
         "    set_buffers, set_offsets = kernel._set_arg_multi, prepared.set_offsets",
         "    set_scalars = prepared.set_scalars",
         f"    {''.join(f'layout{i}, ' for i in made)} = layouts",
-        "    def quick(stream, inputs, scalars):",
-        *([f"        {''.join(f'v{i}, ' for i in given)} = inputs"] if inputs else []),
+        "    def quick(stream, inputs, scalars, outputs=None, queue=None):",
+        *([f"        {arguments} = inputs"] if inputs else []),
         *(f"        s{i} = v{i}.storage" for i in given),
         *(f"        if s{i}.stream is not stream: return None" for i in given),
-        "        if stream.waiting is not None or stream.observer is not None:",
-        "            return None",
-        "        if stream.recorder is not None:",
-        "            return None",
-        *(f"        s{i} = Storage(stream, layout{i}.nbytes, label)" for i in made),
+        "        if stream.observer is not None or stream.recorder is not None: return None",
+        "        if queue is None:",
+        "            if stream.waiting is not None: return None",
+        "            queue = stream._queue",
+        "        if outputs is None:",
+        *(f"            s{i} = Storage(stream, layout{i}.nbytes, label)" for i in made),
+        *(f"            v{i} = View(s{i}, 0, layout{i})" for i in made),
+        "        else:",
+        f"            {results} = outputs",
+        *(f"            s{i} = v{i}.storage" for i in made),
+        *(f"            if s{i}.stream is not stream: return None" for i in made),
         "        try:",
         f"            set_buffers(({buffers}))",
-        f"            if {''.join(f'v{i}.offset or ' for i in given)}prepared.shifted:",
-        f"                set_offsets([*inputs, {views}])",
+        f"            if {''.join(f'v{i}.offset or ' for i in (*given, *made))}prepared.shifted:",
+        f"                set_offsets(({arguments}{results}))",
         *(["            set_scalars(scalars)"] if has_scalars else []),
-        "            event = enqueue(stream._queue, kernel, global_size, local_size)",
+        "            event = enqueue(queue, kernel, global_size, local_size)",
         "        except Error as error:",
         "            raise refused(error) from error",
         "        stream.count_launch(event)",
-        f"        return [{views}]",
+        f"        return [{results}]",
         "    return quick",
     ]
     return _defined(lines, "make", Storage=Storage, View=View, Error=cl.Error, enqueue=enqueue)
 
 
-def _no_quick(stream: Stream, inputs: Sequence[View], scalars: Sequence[float]) -> None:
+def _no_quick(*_) -> None:
     """The quick way of a plan that has none."""
 
 
@@ -261,6 +267,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_is_single",
         "_prepared",
         "_scratch_layouts",
         "_table_views",
@@ -310,10 +317,11 @@ class Plan:
         self.finishes = False
         #: What profiles and statistics of memory call it: the op, or the ops that are merged.
         self.label = ""
-        #: The usual way through :meth:`run`, without its questions: inputs and scalars given, results in
-        #: new memory. None, and nothing done, where it is not open: an array lies elsewhere, launches wait,
-        #: or somebody observes the stream. The first run makes it.
+        #: The usual way through :meth:`run`, which any caller may try first, with the same arguments by
+        #: position. It returns None, and has done nothing, where it is not open: an array lies elsewhere,
+        #: launches wait, somebody observes or records the stream. The first run makes it.
         self.quick: Quick = _no_quick
+        self._is_single = len(self._prepared) == 1 and not (self._tables or self.scratch)
         #: Whether calls never wait for others (:mod:`clgrad.registry.bulk`): found out by the first one.
         self.at_once = False
         #: Plans derived from this one (gradients), kept where they can be found without a key.
@@ -338,10 +346,14 @@ class Plan:
         KernelError
             The device refused a launch; the message names the kernel.
         """
+        if self._is_single:
+            if self.quick is _no_quick:
+                self.quick = self._prepared[0].quick(self)
+            made = self.quick(stream, inputs, scalars, outputs, queue)
+            if made is not None:
+                return made
         if outputs is None:
             results = [View(Storage(stream, x.nbytes, self.label), 0, x) for x in self.layouts]
-            if self.quick is _no_quick:
-                self.quick = self._quick_way()
         else:
             results = list(outputs)
         if stream.recorder is not None:
@@ -372,11 +384,6 @@ class Plan:
         if foreign:  # their pools may hand the memory out again, in another queue
             stream.finish()
         return results
-
-    def _quick_way(self) -> Quick:
-        if len(self._prepared) > 1 or not self._prepared or self._tables or self.scratch:
-            return _no_quick
-        return self._prepared[0].quick(self)
 
     # For those who launch it in their own way (clgrad.graph)
 

@@ -69,7 +69,10 @@ def _may_wait(stream: Stream, plan: Plan, views: Sequence[View]) -> bool:
         plan.at_once = not plan.cache["may wait"]
     if plan.at_once or stream.bulk_size < 2:
         return False
-    return all(view.storage.stream is stream for view in views)
+    for view in views:  # noqa: SIM110 (all() of a generator takes thrice as long)
+        if view.storage.stream is not stream:
+            return False
+    return True
 
 
 def _is_whole(plan: Plan, views: Sequence[View]) -> bool:
@@ -97,11 +100,10 @@ def _wait(stream: Stream, op, names, attributes, plan: Plan, views: Sequence[Vie
         if joined is None:
             stream.flush()
         result = View(Storage(stream, made.nbytes, plan.label), 0, made)
-        call = Pending(op, names, attributes, plan, views, result)
         if bulk is None or joined is None:
-            stream.waiting = Bulk(stream, call)
+            stream.waiting = Bulk(stream, Pending(op, names, attributes, plan, views, result))
         else:
-            bulk.add(call, joined)
+            bulk.add(op, names, attributes, plan, result, joined)
             if stream.waiting is not bulk:  # a signal's handler has had the others enqueued
                 plan.run(stream, views, tuple(attributes.values()), (result,))
     return result
@@ -110,7 +112,7 @@ def _wait(stream: Stream, op, names, attributes, plan: Plan, views: Sequence[Vie
 class _State(NamedTuple):
     """Calls that wait together. Replaced as a whole: Python may be interrupted between any two lines."""
 
-    sequence: Sequel
+    calls: tuple[Call, ...]
     #: The arrays that they read.
     leaves: tuple[View, ...]
     #: By serial of the storage: number of the array or result, layout and offset.
@@ -123,10 +125,10 @@ class _State(NamedTuple):
 
     def held(self) -> list[Storage | None]:
         """The results' memory, where it is wanted."""
-        return [s or r() for s, r in zip(self.unread, self.results, strict=True)]
+        return [s or r() for s, r in zip(self.unread, self.results)]  # noqa: B905
 
-    def refer(self, views: Sequence[View]) -> "tuple[_State, tuple[int, ...]] | None":
-        """The state with the views that are new, and all views' numbers; None where one has two shapes."""
+    def refer(self, views: Sequence[View]) -> "_Read | None":
+        """What a call reads of these views; None where one has two shapes."""
         leaves, found, references = self.leaves, self.found, []
         for view in views:
             serial = view.storage.serial
@@ -137,22 +139,30 @@ class _State(NamedTuple):
             elif known[1] is not view.layout or known[2] != view.offset:
                 return None  # the same memory under another shape
             references.append(known[0])
-        return self._replace(leaves=leaves, found=found), tuple(references)
+        return leaves, found, tuple(references)
 
-    def after(self, call: Pending, references: tuple[int, ...]) -> "_State":
-        """The state with one more call, that reads what it refers to."""
-        storage, number = call.result.storage, len(self.results)
-        names = tuple(call.attributes)
+    def after(self, op, names, attributes: dict, plan: Plan, result: View, read: "_Read") -> "_State":
+        """The state with one more call, that reads this."""
+        leaves, found, references = read
+        storage, numbers = result.storage, self.numbers
+        if attributes:
+            numbers = (*numbers, *attributes.values())
+        unread = [*self.unread, storage]
+        for reference in references:
+            if reference < 0:
+                unread[~reference] = None
         return _State(
-            self.sequence.followed_by(
-                Call(call.op, call.names, names, call.plan, references), storage.stream
-            ),
-            self.leaves,
-            {**self.found, storage.serial: (~number, call.result.layout, 0)},
-            (*self.numbers, *call.attributes.values()),
+            (*self.calls, Call(op, names, tuple(attributes), plan, references)),
+            leaves,
+            {**found, storage.serial: (~len(self.results), result.layout, 0)},
+            numbers,
             (*self.results, weakref.ref(storage)),
-            (*[None if ~i in references else s for i, s in enumerate(self.unread)], storage),
+            tuple(unread),
         )
+
+
+#: What a call reads: the leaves, with its own, how they are found, and what it refers to of them.
+_Read = tuple[tuple[View, ...], dict[int, tuple[int, Layout, int]], tuple[int, ...]]
 
 
 class Bulk:
@@ -193,8 +203,8 @@ class Bulk:
         number, layout, offset = self._state.found.get(view.storage.serial, (0, None, 0))
         return ~number if number < 0 and layout is view.layout and offset == view.offset else None
 
-    def joined(self, plan: Plan, views: Sequence[View]) -> tuple[_State, tuple[int, ...]] | None:
-        """The state with what a call reads, and the numbers of that.
+    def joined(self, plan: Plan, views: Sequence[View]) -> tuple[_State, _Read] | None:
+        """The state, and what a call reads.
 
         None where it has nothing to do with those that wait, or where there is no room.
         """
@@ -206,26 +216,28 @@ class Bulk:
         if state is None and first is not None:
             storages = [view.storage for view in (first.result, *first.views)]
             state = _opened(first) if any(view.storage in storages for view in views) else None
-        referred = None if state is None else state.refer(views)
-        if state is None or referred is None:
+        read = None if state is None else state.refer(views)
+        if state is None or read is None:
             return None
-        after, references = referred
+        leaves, _, references = read
         calls = len(state.results)
         related = min(references) < len(state.leaves)
         full = calls >= STORED and calls - state.held().count(None) >= STORED
         if not related or full or calls >= self._stream.bulk_size:
             return None
-        if len(after.leaves) > LEAVES or len(after.numbers) >= NUMBERS:
+        if len(leaves) > LEAVES or len(state.numbers) >= NUMBERS:
             return None
         # A CPU's tiles are pieces of rows, which no prefetcher follows: a residual cost more there.
         if self._is_product and self._stream.device.kind == "cpu" and max(references) >= 0:
             return None
-        return referred
+        return state, read
 
-    def add(self, call: Pending, joined: tuple[_State, tuple[int, ...]]) -> None:
+    def add(
+        self, op, names, attributes: dict, plan: Plan, result: View, joined: tuple[_State, _Read]
+    ) -> None:
         """Take a call as :meth:`joined` has said."""
-        state, references = joined
-        self._state = state.after(call, references)
+        state, read = joined
+        self._state = state.after(op, names, attributes, plan, result, read)
         self._first = None
 
     def enqueue(self, queue: cl.CommandQueue) -> None:
@@ -247,35 +259,30 @@ class Bulk:
         elif first is not None:
             numbers = tuple(first.attributes.values())
             first.plan.run(self._stream, first.views, numbers, (first.result,), queue)
-            _settle(kept, [first.result.storage], [first.result.layout], None)
+            _settle(kept, [first.result.storage], [first.result.layout])
         self._first = self._state = None  # the tape keeps this object, but none of the memory
 
     def _enqueue_together(self, state: _State, kept: dict[int, Kept], queue: cl.CommandQueue) -> None:
         held = state.held()
-        layouts = [call.plan.layouts[0] for call in state.sequence.calls]
+        sequence = Sequel.of(state.calls, self._stream)
+        layouts = [call.plan.layouts[0] for call in state.calls]
         unstored = [number for number in kept if held[number] is None]
         try:
-            if unstored and not self._recomputes(state, sum(layouts[number].nbytes for number in unstored)):
+            wanted = sum(layouts[number].nbytes for number in unstored)
+            if unstored and not _recomputes(sequence, state, wanted):
                 self._provide(unstored, held, layouts)
-            if not self._enqueue_merged(state, held, queue):
+            if not self._enqueue_merged(sequence, state, held, queue):
                 self._provide(unstored, held, layouts)
                 self._enqueue_each(state, held, queue)
         except DeviceMemoryError:
             # There is no room for what lies between the calls. One launch needs none, though it takes long
             # to build, and the tape can have what it wants made again.
-            if unstored and state.sequence.product is not None:
+            if unstored and sequence.product is not None:
                 raise
             held = state.held()
-            if not self._enqueue_merged(state, held, queue, at_once=True):
+            if not self._enqueue_merged(sequence, state, held, queue, at_once=True):
                 raise
-        _settle(kept, held, layouts, state)
-
-    def _recomputes(self, state: _State, nbytes: int) -> bool:
-        """Whether to make results of so many bytes again, rather than store them.
-
-        What they are made of stays in memory for that, so it must not be more.
-        """
-        return state.sequence.recomputes and sum(v.storage.nbytes for v in state.leaves) <= nbytes
+        _settle(kept, held, layouts, sequence, state)
 
     def _provide(
         self, numbers: Iterable[int], held: list[Storage | None], layouts: Sequence[Layout]
@@ -287,6 +294,7 @@ class Bulk:
 
     def _enqueue_merged(
         self,
+        sequence: Sequel,
         state: _State,
         held: Sequence[Storage | None],
         queue: cl.CommandQueue,
@@ -297,20 +305,20 @@ class Bulk:
         if len(made) > STORED:
             return False
         try:
-            kernel = state.sequence.kernel(self._stream, stored, state.leaves, at_once)
+            kernel = sequence.kernel(self._stream, stored, state.leaves, at_once)
             if kernel is None:
                 return False
             targets = [View(s, 0, x) for s, x in zip(made, kernel.plan.layouts, strict=True)]
             views = [state.leaves[r] for r in kernel.references]
             kernel.plan.run(self._stream, views, state.numbers, targets, queue)
         except KernelError:  # it asks too much of the device; one by one, the calls are known to run
-            state.sequence.kernels[stored] = NEVER
+            sequence.kernels[stored] = NEVER
             return False
         self.merged = kernel.plan
         return True
 
     def _enqueue_each(self, state: _State, held: Sequence[Storage | None], queue: cl.CommandQueue) -> None:
-        calls = state.sequence.calls
+        calls = state.calls
         last = {r: step for step, call in enumerate(calls) for r in call.references}
         results: list[Any] = []
         numbers = iter(state.numbers)
@@ -326,22 +334,36 @@ class Bulk:
                     results[~r] = None  # memory that lives only between two launches is used again
 
 
+def _recomputes(sequence: Sequel, state: _State, nbytes: int) -> bool:
+    """Whether to make results of so many bytes again, rather than store them.
+
+    What they are made of stays in memory for that, so it must not be more.
+    """
+    return sequence.recomputes and sum(v.storage.nbytes for v in state.leaves) <= nbytes
+
+
 def _alike(product: Layout, plan: Plan, views: Sequence[View]) -> bool:
     """Whether a call reads and makes arrays that lie in memory as a product does."""
     return plan.layouts[0] is product and all(view.layout is product for view in views)
 
 
+_NOTHING = _State((), (), {}, (), (), ())
+
+
 def _opened(first: Pending) -> _State | None:
     """The state of one call."""
-    referred = _State(Sequel(), (), {}, (), (), ()).refer(first.views)
-    if referred is None:
+    read = _NOTHING.refer(first.views)
+    if read is None:
         return None
-    state, references = referred
-    return state.after(first, references)
+    return _NOTHING.after(first.op, first.names, first.attributes, first.plan, first.result, read)
 
 
 def _settle(
-    kept: dict[int, Kept], held: Sequence[Storage | None], layouts: Sequence[Layout], state: _State | None
+    kept: dict[int, Kept],
+    held: Sequence[Storage | None],
+    layouts: Sequence[Layout],
+    sequence: Sequel | None = None,
+    state: _State | None = None,
 ) -> None:
     """Tell the tape where results are, or what to make them of."""
     origin: Origin | None = None
@@ -350,6 +372,7 @@ def _settle(
         if storage is not None:
             what.is_at(View(storage, 0, layouts[number]))
         else:
-            assert state is not None, "the result of a lone call is stored"
-            origin = origin or Origin(state.sequence, state.leaves, state.numbers)
+            assert sequence is not None, "the result of a lone call is stored"
+            assert state is not None
+            origin = origin or Origin(sequence, state.leaves, state.numbers)
             origin.adopt(what)

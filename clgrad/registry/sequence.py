@@ -91,11 +91,11 @@ class Kernel(NamedTuple):
 
 
 class Sequel:
-    """A sequence of calls: a node of the tree of all sequences, of which a stream keeps the latest."""
+    """A sequence of calls; a stream keeps the latest."""
 
     __slots__ = ("_cheap", "calls", "kernels", "stores")
 
-    def __init__(self, calls: tuple[Call, ...] = ()):
+    def __init__(self, calls: tuple[Call, ...]):
         self.calls = calls
         #: Whether results that the tape keeps are stored in any case: they were needed in memory once.
         self.stores = False
@@ -103,12 +103,13 @@ class Sequel:
         #: By which results are stored: the kernel, or how often it would have been used.
         self.kernels: dict[tuple[bool, ...], Kernel | int] = {}
 
-    def followed_by(self, call: Call, stream: Stream) -> "Sequel":
-        """The sequence with one more call."""
-        key = (self if self.calls else None, call.plan, call.references)
+    @classmethod
+    def of(cls, calls: tuple[Call, ...], stream: Stream) -> "Sequel":
+        """The one object that a stream keeps of these calls."""
+        key = tuple([part for call in calls for part in (call.plan, call.references)])
         found = stream.sequences.get(key)
         if found is None:
-            found = stream.sequences[key] = Sequel((*self.calls, call))
+            found = stream.sequences[key] = cls(calls)
         return found
 
     def kernel(
