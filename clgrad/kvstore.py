@@ -112,6 +112,10 @@ class KVStore:
                 raise argument_error("KVStore.init", "key", repr(k), "keys without a value")
             self._stored[k] = values[0].copy()
 
+    def _keep(self, key: int, value: NDArray) -> None:
+        """Store an array itself: what its owner writes to it counts, and steps change it."""
+        self._stored[key] = value.detach()
+
     def push(self, key, value, priority: int = 0) -> None:
         """Add up values from several devices, and replace or step the stored value.
 
@@ -210,7 +214,8 @@ class KVStore:
                 accepted = f"{stored.shape}, as stored"
                 raise argument_error("KVStore.pull", "out", f"of shape {target.shape}", accepted)
         for target in targets:
-            stored.copyto(target)
+            if target._view is not stored._view:
+                stored.copyto(target)
 
 
 def reduced(values: list[NDArray]) -> NDArray:

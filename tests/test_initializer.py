@@ -112,6 +112,9 @@ def test_mixed_and_load(tmp_path):
         filled(mx.init.Mixed(["b"], ["ones"]), "a_weight")
     with pytest.raises(OperatorError, match="2 patterns for 1 initializers"):
         mx.init.Mixed(["a", "b"], ["ones"])
+    net = mx.gluon.nn.Dense(2, in_units=1)
+    net.initialize(mx.init.Mixed([".*bias", ".*"], ["zeros", mx.init.Constant(2)]))
+    assert net.weight.data().asnumpy().tolist() == [[2], [2]]
     nd.save(tmp_path / "net.params", {"arg:a_weight": nd.array([1, 2, 3]), "aux:mean": nd.ones((2,))})
     load = mx.init.Load(tmp_path / "net.params", default_init=mx.init.Constant(4))
     assert [filled(load, n) for n in ("a_weight", "b_weight")] == [[1, 2, 3], [4] * 3]

@@ -73,6 +73,24 @@ def test_without_a_store_devices_go_their_own_way(two_contexts):
     assert [d.asnumpy()[0] for d in w.list_data()] == [0.5, 0.0]
 
 
+@pytest.mark.parametrize("on_kvstore", [None, True])
+def test_a_second_device_later(on_kvstore, two_contexts):
+    """Also parameters that learn only later, and values that were set in between."""
+    w, frozen = parameter("a", ctx=two_contexts[0]), parameter("b", ctx=two_contexts[0], grad_req="null")
+    trainer = gluon.Trainer([w, frozen], "sgd", {"learning_rate": 0.5}, update_on_kvstore=on_kvstore)
+    descend(w)
+    trainer.step(1)
+    for p in (w, frozen):
+        p.reset_ctx(two_contexts)
+    frozen.grad_req = "write"
+    w.set_data(nd.array([3, 3, 3]))
+    for context in two_contexts:
+        descend(w, frozen, ctx=context)
+    trainer.step(1)
+    assert [d.asnumpy().tolist() for d in w.list_data()] == [[2] * 3] * 2
+    assert [d.asnumpy().tolist() for d in frozen.list_data()] == [[0] * 3] * 2
+
+
 def test_states_move_with_the_parameters(two_contexts):
     first, second = two_contexts
     w, other = parameter(ctx=first), parameter(ctx=second)

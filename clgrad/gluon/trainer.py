@@ -94,7 +94,6 @@ class Trainer:
         self._scale = self._optimizer.rescale_grad
         self._kvstore_given, self._update_on_kvstore = kvstore, bool(update_on_kvstore)
         self._kvstore: KVStore | None = None
-        self._kv_initialized = False
 
     def _made(self, given, arguments: Mapping[str, Any]) -> Optimizer:
         by_index = dict(enumerate(self._params))
@@ -158,7 +157,7 @@ class Trainer:
     def allreduce_grads(self) -> None:
         """Add up the gradients of all devices, in place: for work on the sums before :meth:`update`."""
         self._refuse_on_kvstore("allreduce_grads")
-        self._init_kvstore()
+        self._prepare()
         with pause():
             self._allreduce_grads([i for i, p in enumerate(self._params) if p.grad_req != "null"])
 
@@ -178,7 +177,7 @@ class Trainer:
         if not batch_size > 0:
             raise argument_error("Trainer.step", "batch_size", batch_size, "a number above 0")
         self._optimizer.rescale_grad = self._scale / batch_size
-        self._init_kvstore()
+        self._prepare()
 
     def _fresh(self, ignore_stale_grad: bool) -> list[int]:
         """The parameters to step, which have gradients that backward has filled."""
@@ -203,10 +202,11 @@ class Trainer:
         for i in members:
             parameter = self._params[i]
             grads = parameter.list_grad()
-            self._kvstore.pushpull(i, grads, out=parameter.list_data() if self._update_on_kvstore else None)
+            targets = parameter.list_data() if self._update_on_kvstore else grads
+            self._kvstore._keep(i, targets[0])
+            self._kvstore.pushpull(i, grads, out=targets)
 
     def _update(self, members: Sequence[int]) -> None:
-        self._follow_contexts()
         for position, updater in enumerate(self._updaters):
             weights = [self._params[i].list_data()[position] for i in members]
             if not self._update_on_kvstore:
@@ -226,26 +226,19 @@ class Trainer:
             updater.states = {i: _copied(state) for i, state in before.states.items()}
             updater.states_synced = dict.fromkeys(updater.states, False)
 
-    def _init_kvstore(self) -> None:
-        """The store, where there is more than one device, or where it is asked for."""
-        if self._kv_initialized:
+    def _prepare(self) -> None:
+        """Follow parameters to other devices; have a store where there are several, or where it is asked for."""
+        self._follow_contexts()
+        if self._kvstore is not None or self._kvstore_given is None:
             return
         given = self._kvstore_given
         if isinstance(given, str):
-            several = len(self._find_contexts()) > 1
-            made = create_store(given)
-            self._kvstore = made if several or self._update_on_kvstore or "dist" in made.type else None
-        else:
-            self._kvstore = given
-        if self._kvstore is not None:
-            if self._update_on_kvstore:
-                self._kvstore.set_optimizer(self._optimizer)
-            with pause():
-                for i, parameter in enumerate(self._params):
-                    if parameter.grad_req != "null":
-                        first = parameter.list_data() if self._update_on_kvstore else parameter.list_grad()
-                        self._kvstore.init(i, first[0])
-        self._kv_initialized = True
+            if len(self._contexts) < 2 and not self._update_on_kvstore and "dist" not in given:
+                return
+            given = create_store(given)
+        self._kvstore = given
+        if self._update_on_kvstore:
+            given.set_optimizer(self._optimizer)
 
     # States
 
@@ -271,7 +264,7 @@ class Trainer:
             updater.set_states(content)
 
     def _state_updaters(self) -> list[Updater]:
-        self._init_kvstore()
+        self._prepare()
         if self._update_on_kvstore and self._kvstore is not None:
             return [self._kvstore._own_updater("states")]
         return self._updaters
