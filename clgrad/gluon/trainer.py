@@ -227,7 +227,7 @@ class Trainer:
             updater.states_synced = dict.fromkeys(updater.states, False)
 
     def _prepare(self) -> None:
-        """Follow parameters to other devices; have a store where there are several, or where it is asked for."""
+        """Follow parameters to other devices; have a store where there are several, or if one is wanted."""
         self._follow_contexts()
         if self._kvstore is not None or self._kvstore_given is None:
             return
