@@ -11,6 +11,10 @@ from clgrad import nd
 from clgrad.errors import AbsentError, OperatorError, OperatorTypeError
 
 
+#: Made of ops that are tested on every device.
+pytestmark = pytest.mark.once
+
+
 @pytest.fixture(scope="module")
 def answers(request):
     mx.random.seed(request.config.option.seed)
@@ -82,7 +86,6 @@ def filled(init, name, shape=(3,)) -> list:
     return array.asnumpy().tolist()
 
 
-@pytest.mark.once
 def test_names_and_initializers_of_their_own():
     init, desc = mx.init.One(), mx.init.InitDesc
     assert filled(init, "bn_moving_mean") == filled(init, "bn_running_mean") == [0] * 3
@@ -103,7 +106,6 @@ def test_names_and_initializers_of_their_own():
         filled(mx.init.Initializer(), desc("a_weight"))
 
 
-@pytest.mark.once
 def test_mixed_and_load(tmp_path):
     mixed = mx.init.Mixed(["bias", ".*conv", ".*"], ["ones", mx.init.Constant(2), mx.init.Zero()])
     found = [filled(mixed, mx.init.InitDesc(n)) for n in ("bias_weight", "a_conv_weight", "a_weight")]
@@ -126,7 +128,6 @@ def test_mixed_and_load(tmp_path):
         mx.init.Load([])
 
 
-@pytest.mark.once
 def test_making_by_name():
     xavier = mx.init.create("Xavier", magnitude=2)
     assert mx.init.create(xavier) is xavier
@@ -147,7 +148,6 @@ def test_making_by_name():
             mx.init.create(given, **arguments)
 
 
-@pytest.mark.once
 def test_registering():
     @mx.init.register
     @mx.init.alias("of_three", "three")
@@ -162,7 +162,6 @@ def test_registering():
         mx.init.register(int)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -181,7 +180,6 @@ def test_errors(make, message):
         make()
 
 
-@pytest.mark.once
 def test_verbose(caplog):
     init = mx.init.One().set_verbosity(True)
     with caplog.at_level(logging.INFO):

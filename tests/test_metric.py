@@ -9,6 +9,9 @@ from clgrad import autograd, nd
 from clgrad.array import NDArray
 from clgrad.errors import AbsentError, OperatorError, OperatorTypeError
 
+#: Made of ops that are tested on every device.
+pytestmark = pytest.mark.once
+
 #: MXNet has no global value of this one, does not reset it, and leaves arguments out of configurations.
 MICRO = ("PearsonCorrelation", {"average": "micro"}, "vectors")
 CONFIGURED_ANEW = {"top_k_acc", "pearsonr"}
@@ -29,7 +32,6 @@ def test_values(i, theirs):
     np.testing.assert_allclose(found, expected, 2e-6, 2e-6)
 
 
-@pytest.mark.once
 def test_names_and_configurations(theirs):
     for name in metrics.NAMES:
         metric = mx.metric.create(name, **({"top_k": 3} if name == "top_k_acc" else {}))
@@ -50,7 +52,6 @@ def test_pearson_correlation_of_all_elements(rng):
     assert metric.get_global() == metric.get()
 
 
-@pytest.mark.once
 def test_top_k_of_more_than_there_are():
     metric = mx.metric.TopKAccuracy(top_k=9)
     metric.update(nd.array([1, 0]), nd.array([[0.1, 0.9], [0.2, 0.8]]))
@@ -104,7 +105,6 @@ def test_dtypes_and_numpy_arrays():
     assert error.get()[1] == 0.25
 
 
-@pytest.mark.once
 def test_composites():
     metric = mx.metric.CompositeEvalMetric(["acc"])
     metric.add("ce")
@@ -125,7 +125,6 @@ def test_composites():
     assert again.get()[0] == metric.get()[0]
 
 
-@pytest.mark.once
 def test_updates_by_name():
     metric = mx.metric.Accuracy(output_names=["out"], label_names=["class"])
     one, other = nd.array([1]), nd.array([0])
@@ -138,7 +137,6 @@ def test_updates_by_name():
     assert composite.get()[1] == [1]
 
 
-@pytest.mark.once
 def test_functions():
     metric = mx.metric.np(lambda label, pred: (float((label * pred).sum()), label.size))
     assert metric.name == "custom(<lambda>)"
@@ -160,7 +158,6 @@ def test_functions():
         mx.metric.CustomMetric(3)
 
 
-@pytest.mark.once
 def test_a_metric_of_ones_own():
     @mx.metric.register
     @mx.metric.alias("count")
@@ -180,7 +177,6 @@ def test_a_metric_of_ones_own():
     assert np.isnan(metric.get()[1])
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
