@@ -347,7 +347,9 @@ class Fused(Optimizer):
         own, copy = state if self._COPY_BEHIND else state[::-1]
         return [*_arrays(own), copy]
 
-    def _launch(self, method: str, weights, arrays, loaded, numbers: dict, copied: bool) -> None:
+    def _launch(
+        self, method: str, weights, arrays, loaded, numbers: dict, copied: bool, kind: str = "multi"
+    ) -> None:
         """Call the op of a method: arrays are those of each parameter, then what holds numbers."""
         numbers = {
             "rescale_grad": self.rescale_grad,
@@ -355,13 +357,12 @@ class Fused(Optimizer):
             **numbers,
         }
         flat = (a for parts in arrays for a in parts)
-        _op(method, copied)(*flat, *loaded, out=list(weights), **numbers)
+        _op(kind, method, copied)(*flat, *loaded, out=list(weights), **numbers)
 
 
-def _op(method: str, copied: bool):
+def _op(kind: str, method: str, copied: bool):
     """The op that steps many parameters by a method, under MXNet's name or under one of clgrad's own."""
-    before, _, rest = method.rpartition("preloaded_")
-    name = f"{'preloaded_' if before or method != rest else ''}multi_{'mp_' if copied else ''}{rest}_update"
+    name = f"{kind}_mp_{method}_update" if copied else f"{kind}_{method}_update"
     return table.get(name) or table[f"_{name}"]
 
 

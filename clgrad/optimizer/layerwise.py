@@ -217,7 +217,8 @@ class LBSGD(WithMomentum):
         arrays = [[weight, grad, *parts]]
         if self.warmup_strategy == "lars":
             rates = self._adaptive(weight, grad, lr, wd)
-            self._launch(f"preloaded_{self._method()}", [weight], arrays, rates, self._shared(), copied)
+            kind, numbers = "preloaded_multi", self._shared()
+            self._launch(self._method(), [weight], arrays, rates, numbers, copied, kind)
         else:
             numbers = {"lrs": [lr * factor], "wds": [wd], **self._shared()}
             self._launch(self._method(), [weight], arrays, (), numbers, copied)

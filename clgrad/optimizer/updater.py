@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from clgrad import deferred
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.optimizer.base import Optimizer
@@ -52,7 +53,7 @@ class Updater:
             raise argument_error("Updater", "index, grad, weight", given, "as many of each")
         if not index:
             return
-        self.optimizer._set_current_context(str(weight[0].context))
+        deferred.host(self.optimizer._set_current_context, str(weight[0].context))
         for i, w in zip(index, weight, strict=True):
             if i not in self.states:
                 self.states[i] = self.optimizer.create_state_multi_precision(i, w)
