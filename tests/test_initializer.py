@@ -10,7 +10,6 @@ import clgrad as mx
 from clgrad import nd
 from clgrad.errors import AbsentError, OperatorError, OperatorTypeError
 
-
 #: Made of ops that are tested on every device.
 pytestmark = pytest.mark.once
 
