@@ -216,12 +216,11 @@ class LBSGD(WithMomentum):
             total[:] = 0
         arrays = [[weight, grad, *parts]]
         if self.warmup_strategy == "lars":
-            rates = self._adaptive(weight, grad, lr, wd)
-            kind, numbers = "preloaded_multi", self._shared()
-            self._launch(self._method(), [weight], arrays, rates, numbers, copied, kind)
+            rates, of_each, kind = self._adaptive(weight, grad, lr, wd), {}, "preloaded_multi"
         else:
-            numbers = {"lrs": [lr * factor], "wds": [wd], **self._shared()}
-            self._launch(self._method(), [weight], arrays, (), numbers, copied)
+            rates, of_each, kind = [], {"lrs": [lr * factor], "wds": [wd]}, "multi"
+        numbers = self._shared() | of_each
+        self._launch(self._method(), [weight], arrays, rates, numbers, copied, kind)
 
     def _counted_one(self, index) -> tuple[float, float, int, float]:
         """Count an update: learning rate and decay, how many there were, and the factor of the rate."""
