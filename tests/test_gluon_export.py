@@ -9,7 +9,7 @@ from golden.training import exported, recorded
 import clgrad as mx
 from clgrad import autograd, gluon, nd, sym
 from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
-from clgrad.gluon import nn
+from clgrad.gluon import nn, rnn
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +17,18 @@ def theirs():
     return recorded("exported")
 
 
+@pytest.fixture(scope="module", params=sorted(exported.INPUTS))
+def made(request, tmp_path_factory):
+    """The name of a net, files that clgrad writes of it, and the net."""
+    folder = tmp_path_factory.mktemp("exported")
+    return request.param, folder, exported.made(mx, request.param, folder)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Files that clgrad writes, and the net that they are of."""
-    folder = tmp_path_factory.mktemp("exported")
-    return folder, exported.made(mx, folder)
+    """The files of a net, and the net."""
+    folder = tmp_path_factory.mktemp("files")
+    return folder, exported.made(mx, "here", folder)
 
 
 def compare(found, expected):
@@ -37,37 +44,39 @@ def kept(theirs, prefix):
 # To MXNet and from it
 
 
-def test_our_net_gives_what_mxnets_does(files, theirs):
-    compare(exported.results(mx, files[1]), kept(theirs, "own."))
+def test_our_nets_give_what_mxnets_do(made, theirs):
+    name, _, net = made
+    compare(exported.results(mx, name, net), kept(theirs, f"{name}.own."))
 
 
 @pytest.mark.once
-def test_mxnet_reads_what_we_write(files, theirs):
+def test_mxnet_reads_what_we_write(made, theirs):
     """What MXNet answered is of the files in the repository; those of today are the same."""
-    folder, _ = files
-    for name in ("here-symbol.json", "here-0000.params"):
-        assert (folder / name).read_bytes() == (exported.FILES / name).read_bytes()
-    block = exported.imported(mx, folder)
-    assert list(block.collect_params().keys()) == theirs["names"].tolist()
-    compare(exported.results(mx, block), kept(theirs, "here."))
+    name, folder, _ = made
+    for today, then in zip(exported.paths(name, folder), exported.paths(name, exported.FILES), strict=True):
+        assert today.read_bytes() == then.read_bytes()
+    block = exported.imported(mx, name, folder)
+    assert list(block.collect_params().keys()) == theirs[f"{name}.names"].tolist()
+    compare(exported.results(mx, name, block), kept(theirs, f"{name}.here."))
 
 
 @pytest.mark.once
-def test_we_read_what_mxnet_writes(theirs, tmp_path):
-    for name in ("here-symbol.json", "here-0000.params"):
-        (tmp_path / name).write_bytes(theirs[name].tobytes())
-    compare(exported.results(mx, exported.imported(mx, tmp_path)), kept(theirs, "own."))
-    ours, mxnets = (sym.load(folder / "here-symbol.json") for folder in (exported.FILES, tmp_path))
+@pytest.mark.parametrize("name", sorted(exported.INPUTS))
+def test_we_read_what_mxnet_writes(name, theirs, tmp_path):
+    for path in exported.paths(name, tmp_path):
+        path.write_bytes(theirs[f"{name}.{path.suffix}"].tobytes())
+    compare(exported.results(mx, name, exported.imported(mx, name, tmp_path)), kept(theirs, f"{name}.own."))
+    ours, mxnets = (sym.load(exported.paths(name, f)[0]) for f in (exported.FILES, tmp_path))
     assert ours.list_arguments() == mxnets.list_arguments()
     assert ours.list_auxiliary_states() == mxnets.list_auxiliary_states()
-    layers = [n for n in mxnets.get_internals().list_outputs() if "fwd" in n]
-    assert [n for n in ours.get_internals().list_outputs() if "fwd" in n] == layers
+    layers = [n for n in mxnets.get_internals().list_outputs() if n.endswith("fwd_output")]
+    assert [n for n in ours.get_internals().list_outputs() if n.endswith("fwd_output")] == layers
 
 
 @pytest.mark.once
 def test_parameters_of_an_export_go_into_the_net_again(files):
     folder, first = files
-    second = exported.net(mx)
+    second = exported.make(mx, "here")
     second.load_parameters(folder / "here-0000.params")
     assert len(second.collect_params()) == len(first.collect_params())
     for name, parameter in first.collect_params().items():
@@ -170,16 +179,18 @@ def test_files_that_do_not_fit(files, tmp_path):
     arrays = nd.load(params)
     nd.save(tmp_path / "few.params", {k: v for k, v in arrays.items() if not k.endswith("dense1_weight")})
     with pytest.raises(MXNetError, match="lacks net_hybridsequential0_dense1_weight"):
-        gluon.SymbolBlock.imports(graph, exported.INPUTS, tmp_path / "few.params")
-    block = gluon.SymbolBlock.imports(graph, exported.INPUTS, tmp_path / "few.params", allow_missing=True)
+        gluon.SymbolBlock.imports(graph, exported.INPUTS["here"], tmp_path / "few.params")
+    block = gluon.SymbolBlock.imports(
+        graph, exported.INPUTS["here"], tmp_path / "few.params", allow_missing=True
+    )
     with pytest.raises(OperatorError, match="dense1_weight: is not initialised"):
-        block(*exported.inputs(mx))
+        block(*exported.inputs(mx, "here"))
     block.collect_params(".*dense1_weight").initialize()
-    assert block(*exported.inputs(mx))[0].shape == (7, 3)
+    assert block(*exported.inputs(mx, "here"))[0].shape == (7, 3)
     nd.save(tmp_path / "many.params", arrays | {"arg:more": nd.ones(1)})
     with pytest.raises(MXNetError, match="holds more, which is not here"):
-        gluon.SymbolBlock.imports(graph, exported.INPUTS, tmp_path / "many.params")
-    gluon.SymbolBlock.imports(graph, exported.INPUTS, tmp_path / "many.params", ignore_extra=True)
+        gluon.SymbolBlock.imports(graph, exported.INPUTS["here"], tmp_path / "many.params")
+    gluon.SymbolBlock.imports(graph, exported.INPUTS["here"], tmp_path / "many.params", ignore_extra=True)
     (tmp_path / "other.json").write_text(json.dumps({"nodes": [], "heads": []}))
     with pytest.raises(MXNetError, match="has no outputs"):
         gluon.SymbolBlock.imports(tmp_path / "other.json", "data")
@@ -226,6 +237,47 @@ def test_a_part_of_a_net_shares_its_parameters():
         gluon.SymbolBlock(internals[-1], internals[names[0]])
     with pytest.raises(OperatorTypeError, match="an input is str; accepted: Symbol"):
         gluon.SymbolBlock(internals[-1], ["data"])
+
+
+# Recurrent cells
+
+
+def stacked():
+    stack = rnn.HybridSequentialRNNCell()
+    stack.add(rnn.LSTMCell(4, input_size=3))
+    stack.add(rnn.DropoutCell(0.5))
+    stack.add(rnn.ResidualCell(rnn.GRUCell(4, input_size=4)))
+    return stack
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("lengths", [None, [2, 4]], ids=["whole", "cut"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rnn.RNNCell(4, input_size=3),
+        lambda: rnn.BidirectionalCell(rnn.LSTMCell(4, input_size=3), rnn.GRUCell(4, input_size=3)),
+        stacked,
+    ],
+    ids=["one", "both ways", "stacked"],
+)
+def test_cells_unroll_over_symbols_as_over_arrays(make, lengths, merge, rng):
+    cell = make()
+    cell.initialize(mx.init.Uniform(0.5))
+    x, data = nd.array(rng.standard_normal((2, 4, 3))), sym.var("data")
+    valid = None if lengths is None else nd.array(lengths)
+    outputs, states = cell.unroll(4, x, merge_outputs=merge, valid_length=valid)
+    given = {"merge_outputs": merge, "valid_length": None if valid is None else sym.var("valid")}
+    symbols, last = cell.unroll(4, data, **given)
+    graph = sym.Group([*(symbols if isinstance(symbols, list) else [symbols]), *last])
+    inputs = [data] if valid is None else [data, sym.var("valid")]
+    block = gluon.SymbolBlock(graph, inputs, params=cell.collect_params())
+    found = block(*([x] if valid is None else [x, valid]))
+    expected = [*(outputs if isinstance(outputs, list) else [outputs]), *states]
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours.asnumpy(), theirs.asnumpy(), rtol=1e-5, atol=1e-6)
 
 
 # Shapes of blocks of one's own

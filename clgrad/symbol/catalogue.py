@@ -107,6 +107,7 @@ _RENAMED = {
     "_hypot": "hypot",
     "_grad_add": "add",
     "_shuffle": "shuffle",
+    "_rnn_param_concat": "concat",
 }
 
 
@@ -114,6 +115,17 @@ def _split_v2(data, indices=(), axis=0, squeeze_axis=False, sections=0):
     """``split_v2`` as graphs have it: places of the parts' beginnings, or the number of parts."""
     where = sections or tuple(indices)[1:]
     return table["split_v2"](data, where, axis=axis, squeeze_axis=squeeze_axis)
+
+
+def _rnn(data, parameters, state, state_cell=None, **rest):
+    """``RNN``; states of a batch of 0 are MXNet's zeros for a batch that it does not know yet."""
+
+    def whole(given):
+        if given is None or given.ndim != 3 or given.shape[1] or not data.shape[1]:
+            return given
+        return creation.zeros((given.shape[0], data.shape[1], given.shape[2]), data.context, data.dtype)
+
+    return table["RNN"](data, parameters, whole(state), whole(state_cell), **rest)
 
 
 _CREATION: dict[str, Callable] = {
@@ -277,7 +289,8 @@ def _find(op_name: str) -> Kind | None:
     arrays = set(op.arrays if hasattr(op, "arrays") else op.arguments)
     arrays |= {n for n, kind in op._kinds.items() if kind.name == "float or NDArray"}
     arrays |= {"x", "y"} if key == "where" else set()  # which looks at them itself
-    return Kind(op_name, op.name, op, tuple(n for n in order if n in arrays), order, op.variadic)
+    function = _rnn if key == "RNN" else op
+    return Kind(op_name, op.name, function, tuple(n for n in order if n in arrays), order, op.variadic)
 
 
 def text(value: Any) -> str:

@@ -186,7 +186,7 @@ _MIRRORED = {
 
 def _is_needed(kind: catalogue.Kind, parameter: str, attributes: dict[str, Any]) -> bool:
     """Whether a call cannot do without an array."""
-    defaults = inspect.signature(kind.function).parameters
+    defaults = inspect.signature(table.get(kind.key, kind.function)).parameters
     if defaults[parameter].default is inspect.Parameter.empty:
         return True
     if parameter == "bias":

@@ -107,11 +107,15 @@ def _node(described: Any, nodes: list[Node]) -> Node:
     return _call(name, catalogue.find(op_name), attrs, inputs)
 
 
+#: Attributes that say what is known anyway; and devices, since graphs run where their inputs are.
+_NOT_TAKEN = ("num_args", "is_int", "ctx")
+
+
 def _call(name: str, kind: catalogue.Kind, attrs: dict[str, str], inputs: list[Entry]) -> Node:
     attributes = {}
     for key, text in attrs.items():
         value = catalogue.value(text)
-        if value is not None and not key.startswith("__") and key not in ("num_args", "is_int"):
+        if value is not None and not key.startswith("__") and key not in _NOT_TAKEN:
             attributes[key] = value
     if kind.variadic is not None:
         parameters = [f"{kind.variadic}{i}" for i in range(len(inputs))]

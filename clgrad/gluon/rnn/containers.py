@@ -8,7 +8,17 @@ from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.gluon.block import indent
 from clgrad.gluon.rnn.recurrent_cell import HybridRecurrentCell, RecurrentCell
-from clgrad.gluon.rnn.sequences import Steps, arranged, backwards, joined, masked, steps_of, time_axis
+from clgrad.gluon.rnn.sequences import (
+    ARRAYS,
+    Steps,
+    arranged,
+    backwards,
+    joined,
+    masked,
+    namespace,
+    steps_of,
+    time_axis,
+)
 
 
 def _cells(owner: RecurrentCell) -> list[Any]:
@@ -168,10 +178,12 @@ class BidirectionalCell(HybridRecurrentCell):
         forward, l_states = left.unroll(len(steps), steps, own[0], layout, merge_outputs, valid_length)
         back, r_states = right.unroll(len(steps), reverse, own[1], layout, False, valid_length)
         back = backwards(back, valid_length)
-        if isinstance(forward, NDArray):
-            outputs: Steps = nd.concat(forward, joined(back, axis), dim=2)
+        ops = namespace(forward)
+        if isinstance(forward, ARRAYS):
+            outputs: Steps = ops.concat(forward, joined(back, axis), dim=2)
         else:
-            outputs = [nd.concat(a, b, dim=1) for a, b in zip(forward, back, strict=True)]
+            outputs = [ops.concat(a, b, dim=1) for a, b in zip(forward, back, strict=True)]
         if valid_length is not None:
-            outputs = arranged(masked(outputs, valid_length, axis), axis, bool(merge_outputs))
+            cut = masked(outputs, valid_length, axis)
+            outputs = arranged(cut, axis, bool(merge_outputs), len(steps))
         return outputs, [*l_states, *r_states]

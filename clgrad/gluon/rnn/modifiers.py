@@ -8,7 +8,7 @@ from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.gluon.rnn.containers import BidirectionalCell, SequentialRNNCell
 from clgrad.gluon.rnn.recurrent_cell import HybridRecurrentCell, RecurrentCell
-from clgrad.gluon.rnn.sequences import Steps, arranged, masked, steps_of, time_axis
+from clgrad.gluon.rnn.sequences import ARRAYS, Steps, arranged, masked, steps_of, time_axis
 
 
 class DropoutCell(HybridRecurrentCell):
@@ -55,9 +55,9 @@ class DropoutCell(HybridRecurrentCell):
     ) -> tuple[Steps, list]:
         """Drop elements of the whole sequence: see :meth:`RecurrentCell.unroll`."""
         axis = time_axis(layout)
-        steps_of(length, inputs, axis)
-        sequence = arranged(inputs, axis, merge_outputs)
-        if isinstance(sequence, NDArray):
+        count = len(steps_of(length, inputs, axis))
+        sequence = arranged(inputs, axis, merge_outputs, count)
+        if isinstance(sequence, ARRAYS):
             return self(sequence, begin_state or [])
         return super().unroll(length, sequence, begin_state, layout, merge_outputs)
 
@@ -196,7 +196,7 @@ class ResidualCell(ModifierCell):
         finally:
             self.base_cell._modified = True
         added: Steps = steps if valid_length is None else masked(steps, valid_length, axis)
-        added = arranged(added, axis, isinstance(outputs, NDArray))
-        if isinstance(outputs, NDArray):
+        added = arranged(added, axis, isinstance(outputs, ARRAYS), len(steps))
+        if isinstance(outputs, ARRAYS):
             return outputs + added, states
         return [a + b for a, b in zip(outputs, added, strict=True)], states

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from clgrad import nd
+from clgrad import nd, symbol
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError
 from clgrad.gluon.block import Block, HybridBlock
 from clgrad.gluon.rnn.sequences import Steps, arranged, last, masked, steps_of, time_axis
+from clgrad.symbol import Symbol
 
 
 def states_from(owner: Block, infos: Iterable[dict], func: Callable, options: dict) -> list[NDArray]:
@@ -62,10 +63,16 @@ class RecurrentCell(Block):
                 "of that one"
             )
 
-    def _begin(self, begin_state: Any, first: NDArray) -> list[NDArray]:
+    def _begin(self, begin_state: Any, first: Any) -> list:
         """The states to begin a sequence with whose first step is given."""
         if begin_state is not None:
             return begin_state
+        if isinstance(first, Symbol):
+            column = symbol.zeros_like(symbol.slice_axis(first, axis=1, begin=0, end=1))
+            # Of as many samples as the step has, whatever their number.
+            return self.begin_state(
+                func=lambda shape, **kwargs: symbol.broadcast_axis(column, axis=1, size=shape[1])
+            )
         with first.context:
             return self.begin_state(batch_size=first.shape[0], dtype=first.dtype)
 
@@ -117,7 +124,7 @@ class RecurrentCell(Block):
         if valid_length is None:
             return arranged(outputs, axis, merge_outputs), states
         cut = masked(outputs, valid_length, axis)
-        return arranged(cut, axis, merge_outputs), last(all_states, valid_length)
+        return arranged(cut, axis, merge_outputs, len(steps)), last(all_states, valid_length)
 
 
 class HybridRecurrentCell(RecurrentCell, HybridBlock):

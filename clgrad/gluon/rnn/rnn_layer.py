@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from clgrad import nd
+from clgrad import nd, symbol
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, argument_error
 from clgrad.gluon.block import HybridBlock
@@ -13,6 +13,7 @@ from clgrad.gluon.rnn.containers import BidirectionalCell, HybridSequentialRNNCe
 from clgrad.gluon.rnn.modifiers import DropoutCell
 from clgrad.gluon.rnn.recurrent_cell import states_from
 from clgrad.gluon.rnn.rnn_cell import GRUCell, LSTMCell, RNNCell
+from clgrad.symbol import Symbol
 
 _GATES = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 3}
 _PARAMETER = re.compile(r"([lr])(\d+)_((?:i2h|h2h|h2r)_(?:weight|bias))")
@@ -146,25 +147,19 @@ class _RNNLayer(HybridBlock):
         NDArray, or (NDArray, list of NDArray)
             The output, and with ``states`` given those behind the last step.
         """
-        if isinstance(states, NDArray):
+        if isinstance(states, NDArray | Symbol):
             states = [states]
         if (sequence_length is not None) != self._use_sequence_length:
             accepted = "an NDArray" if self._use_sequence_length else "None without use_sequence_length"
             raise argument_error(self.name, "sequence_length", type(sequence_length).__name__, accepted)
-        if not isinstance(inputs, NDArray) or inputs.ndim != 3:
+        if not isinstance(inputs, Symbol) and (not isinstance(inputs, NDArray) or inputs.ndim != 3):
             given = f"of shape {inputs.shape}" if isinstance(inputs, NDArray) else type(inputs).__name__
             raise argument_error(self.name, "inputs", given, "an NDArray of three axes")
         return super().__call__(inputs, states, sequence_length)
 
     def hybrid_forward(self, F, x, states=None, sequence_length=None, **parameters):
         """One call of the op."""
-        batch_size = x.shape[self._layout.index("N")]
-        given = states
-        if states is None:
-            states = self.begin_state(batch_size, ctx=x.context, dtype=x.dtype)
-        shapes = [info["shape"] for info in self.state_info(batch_size)]
-        if [s.shape for s in states] != shapes:
-            raise argument_error(self.name, "states", f"of shapes {[s.shape for s in states]}", str(shapes))
+        given, states = states, self._states(F, x, states)
         if self._layout == "NTC":
             x = F.swapaxes(x, 0, 1)
         packed = F.concat(*(parameters[name].reshape((-1,)) for name in self._packed()), dim=0)
@@ -187,6 +182,18 @@ class _RNNLayer(HybridBlock):
         if self._layout == "NTC":
             output = F.swapaxes(output, 0, 1)
         return output if given is None else (output, after)
+
+    def _states(self, F, x, states):
+        """The states to begin with; of symbols, MXNet's zeros of a batch that is not known."""
+        if F is symbol:
+            return self.begin_state(func=F.zeros) if states is None else states
+        batch_size = x.shape[self._layout.index("N")]
+        if states is None:
+            return self.begin_state(batch_size, ctx=x.context, dtype=x.dtype)
+        shapes = [info["shape"] for info in self.state_info(batch_size)]
+        if [s.shape for s in states] != shapes:
+            raise argument_error(self.name, "states", f"of shapes {[s.shape for s in states]}", str(shapes))
+        return states
 
     def _packed(self) -> list[str]:
         """Names of the parameters in the order in which the op takes them: weights, then biases."""
