@@ -105,11 +105,14 @@ class Range:
             raise argument_error("profiler.scope", "name", repr(name), "a string")
         self.name = name
         self.category = category
-        self._opened: list[Open] = []
+        #: What it has opened, the last one last: it may be entered again inside.
+        self._opened: list[Open] | None = None
 
     def __enter__(self) -> "Range":
         recorder = Range.recorder
         if recorder is not None:
+            if self._opened is None:
+                self._opened = []
             self._opened.append(recorder.open(self.name, self.category))
         return self
 

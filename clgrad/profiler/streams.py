@@ -16,10 +16,13 @@ from clgrad.memory import Stream, View
 from clgrad.profiler import clock
 from clgrad.profiler.launches import Columns, Gap, Idleness, Kind, Row, Work
 
-#: Launches whose events are held before the older half of them is read and let go of.
-ROUND = 1024
+#: Launches whose events are held before the older half of them is read and let go of. Reading takes time,
+#: and most profiles are over before that.
+ROUND = 8192
 #: Longest gaps that are kept for each stream.
 _GAPS = 16
+#: What is asked of an event, in the order of :meth:`StreamLog._add`.
+_TIMES = tuple(getattr(cl.profiling_info, what) for what in ("QUEUED", "SUBMIT", "START", "END"))
 #: Steps whose work is remembered, so that it need not be described at each launch.
 _STEPS_KEPT = 2_000
 
@@ -128,20 +131,18 @@ class StreamLog:
 
     def _harvest(self, count: int) -> None:
         """Read the times of the oldest launches; waits for them."""
-        with self._kinds.lock:
-            self._read(count)
-
-    def _read(self, count: int) -> None:
         done, self._pending = self._pending[:count], self._pending[count:]
-        for pending in done:
-            try:
-                pending.event.wait()
-                profile = pending.event.profile
-                times = (profile.queued, profile.submit, profile.start, profile.end)
-            except cl.Error:
-                self.untimed += 1
-                continue
-            self._add(pending, *times)
+        if done:
+            with contextlib.suppress(cl.Error):
+                done[-1].event.wait()  # the queue runs them in order
+        with self._kinds.lock:
+            for pending in done:
+                try:
+                    times = _times_of(pending.event)
+                except cl.Error:
+                    self.untimed += 1
+                else:
+                    self._add(pending, *times)
 
     def _add(self, pending: _Pending, queued: int, submitted: int, started: int, ended: int) -> None:
         queued = queued or submitted
@@ -168,12 +169,12 @@ class StreamLog:
             idleness.host += host
             idleness.latency += started - before - host
             if started > before:
-                gap = Gap(before, started, host, previous, kind)
-                entry = (gap.duration, -gap.started, gap)
-                if len(self._gaps) < _GAPS:
-                    heapq.heappush(self._gaps, entry)
-                else:
-                    heapq.heappushpop(self._gaps, entry)
+                duration = started - before
+                if len(self._gaps) < _GAPS or duration > self._gaps[0][0]:
+                    gap = Gap(before, started, host, previous, kind)
+                    heapq.heappush(self._gaps, (duration, -before, gap))
+                    if len(self._gaps) > _GAPS:
+                        heapq.heappop(self._gaps)
         self._last = (max(ended, 0 if self._last is None else self._last[0]), kind)
 
     @property
@@ -218,6 +219,14 @@ class StreamLog:
             stream.observer = back
             if back is not None:
                 back.begin(stream)
+
+
+def _times_of(event: cl.Event) -> list[int]:
+    try:
+        return [event.get_profiling_info(what) for what in _TIMES]
+    except cl.Error:  # it has not run: the one that was waited for has failed
+        event.wait()
+        return [event.get_profiling_info(what) for what in _TIMES]
 
 
 class _Return:
