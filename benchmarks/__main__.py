@@ -28,6 +28,7 @@ BENCHMARKS = (
     "conv",
     "optimizers",
     "train",
+    "capture",
     "sizes",
 )
 PEERS = ("mxnet", "torch", "tinygrad")

@@ -21,7 +21,7 @@ PEERS = ("torch", "mxnet", "tinygrad", "clblast", "numpy", "pyopencl")
 #: Bars that hold for each case of each family; PyTorch's are those of the families.
 EVERYWHERE = {"mxnet": 1.2}
 #: Families that have no part in the mean of all: they repeat cases of others.
-UNCOUNTED = {"sizes"}
+UNCOUNTED = {"capture", "sizes"}
 #: How many of the slowest cases the summary names, for each peer.
 NAMED = 8
 

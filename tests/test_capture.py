@@ -525,3 +525,18 @@ def test_gradients_of_several_parameters_are_made_where_they_belong(rng):
     f(nd.ones((2, 4)))
     for parameter, gradient in zip(parameters, gradients, strict=True):
         np.testing.assert_array_equal(parameter.grad.asnumpy(), gradient)
+
+
+def test_show_prints_both_graphs(capsys):
+    f = mx.capture(lambda x: (nd.exp(x) + 1).sum(axis=1))
+    mx.graph.show(f)
+    assert capsys.readouterr().out == "nothing is replayed yet\n"
+    for _ in range(3):
+        f(nd.ones((4, 8)))
+    mx.graph.show(f)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["recording", "1", "recorded", "runs"]
+    assert lines[1].split()[-2:] == ["3", "1"]
+    assert lines[-1].split("->")[1].strip() == "y0 (4,) float32"
+    with pytest.raises(mx.MXNetError, match=r"graph\.show: step is int"):
+        mx.graph.show(3)

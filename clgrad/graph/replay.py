@@ -14,6 +14,7 @@ from clgrad import memory
 from clgrad.deferred import Number
 from clgrad.graph import arena
 from clgrad.graph.ir import Block, Copy, Graph, Launch
+from clgrad.graph.lifetimes import lives
 from clgrad.kernels.launch import enqueue
 from clgrad.memory import Storage, Stream, View
 
@@ -72,18 +73,10 @@ class Replay:
 
     def _place(self) -> list[Storage]:
         """Provide memory for local blocks."""
-        results = set(self._results)
-        first: dict[Block, int] = {}
-        last: dict[Block, int] = {}
-        for number, instruction in enumerate(self.graph.instructions):
-            for value in (*instruction.reads, *instruction.writes):
-                if value.block.is_local and value.block not in results:
-                    first.setdefault(value.block, number)
-                    last[value.block] = number
-        lives = [arena.Life(block.nbytes, first[block], last[block]) for block in first]
-        places, sizes = arena.plan(lives, self._stream.device.capabilities.max_allocation)
+        found = lives(self.graph)
+        places, sizes = arena.plan(list(found.values()), self._stream.device.capabilities.max_allocation)
         pieces = [Storage(self._stream, size, "captured") for size in sizes]
-        for block, (piece, start) in zip(first, places, strict=True):
+        for block, (piece, start) in zip(found, places, strict=True):
             self._homes[block] = _Memory(pieces[piece].buffer, start)
         return pieces
 
