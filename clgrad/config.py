@@ -36,6 +36,7 @@ STRICT_LIMITS = {
     "fp16": 0,
     "subgroups": 0,
     "tensor_cores": 0,
+    "command_buffers": 0,
 }
 
 #: Names of the limits.

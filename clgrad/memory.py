@@ -152,15 +152,18 @@ class Stream(Pool):
         """How many arrays, and bytes of them, are there on the device of the results of each op."""
         return held_by_label(self.device)
 
-    def count_launch(self, event: cl.Event) -> None:
-        """Keep the queue bounded: every so often, wait for the launches of the round before."""
-        self._launches += 1
+    def count_launch(self, event: cl.Event | None, number: int = 1) -> None:
+        """Keep the queue bounded: every so often, wait for the launches of the round before.
+
+        The event is that of the last of so many launches, if it has one.
+        """
+        self._launches += number
         if self._launches >= LAUNCHES_IN_FLIGHT:
             self._launches = 0
             self._queue.flush()
             if self._marker is not None:
                 self._marker.wait()
-            self._marker = event
+            self._marker = cl.enqueue_marker(self._queue) if event is None else event
             self.trim()
 
     def close(self) -> None:

@@ -540,3 +540,31 @@ def test_show_prints_both_graphs(capsys):
     assert lines[-1].split("->")[1].strip() == "y0 (4,) float32"
     with pytest.raises(mx.MXNetError, match=r"graph\.show: step is int"):
         mx.graph.show(3)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_kernels_with_scratch_memory_beside_other_arrays(rng, fuse):
+    """Sums along columns, as in gradients of LayerNorm, take several launches with an array in between."""
+    x = nd.array(rng.standard_normal((64, 48)))
+    parameters = [nd.ones(48), nd.zeros(48), nd.array(rng.standard_normal((48, 48)))]
+    for parameter in parameters:
+        parameter.attach_grad()
+
+    def f(x):
+        with autograd.record():
+            for _ in range(3):
+                x = nd.tanh(nd.dot(nd.LayerNorm(x, *parameters[:2]), parameters[2]))
+        x.backward()
+        return x
+
+    plain = [f(x).asnumpy(), *[p.grad.asnumpy() for p in parameters]]
+    captured = mx.capture(f, fuse=fuse)
+    for _ in range(4):
+        result = captured(x)
+    assert any(step.scratch_layouts for step in _plans(captured))
+    for a, b in zip(plain, [result, *[p.grad for p in parameters]], strict=True):
+        np.testing.assert_allclose(a, b.asnumpy(), rtol=1e-5, atol=1e-5 if fuse else 0)
+
+
+def _plans(captured) -> list:
+    return [i.plan for _, graph in captured.graphs() for i in graph.instructions if hasattr(i, "plan")]

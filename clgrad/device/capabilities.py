@@ -8,6 +8,7 @@ import pyopencl as cl
 
 from clgrad import config
 from clgrad.device import host
+from clgrad.device.extensions import has_command_buffers
 
 #: Built-in functions of OpenCL C of which templates/elementary.cl.mako has versions of our own.
 OWN_BUILTINS = frozenset(
@@ -68,6 +69,8 @@ class Capabilities:
     fast_fma: bool
     #: Tensor cores that inline PTX can reach: those of NVIDIA's GPUs from compute capability 8.0 on.
     tensor_cores: bool = False
+    #: Launches can be recorded in a command buffer, which enqueues them all at once.
+    command_buffers: bool = False
     #: Built-in functions that are slow, or wrong in vectors: kernels bring their own (elementary.cl.mako).
     own_functions: frozenset[str] = frozenset()
 
@@ -98,6 +101,7 @@ class Capabilities:
             fp16=self.fp16 and bool(limits.get("fp16", 1)),
             subgroups=self.subgroups and bool(limits.get("subgroups", 1)),
             tensor_cores=self.tensor_cores and bool(limits.get("tensor_cores", 1)),
+            command_buffers=self.command_buffers and bool(limits.get("command_buffers", 1)),
             max_allocation=min(self.max_allocation, limits.get("memory", self.max_allocation)),
             global_memory=min(self.global_memory, limits.get("memory", self.global_memory)),
         )
@@ -140,6 +144,7 @@ def read_capabilities(cl_device: cl.Device, overrides: Mapping[str, Any]) -> Cap
         unified_memory=bool(cl_device.host_unified_memory),
         fast_fma=bool(cl_device.single_fp_config & cl.device_fp_config.FMA),
         tensor_cores=_has_tensor_cores(cl_device, extensions),
+        command_buffers=has_command_buffers(cl_device),
     )
     limits = config.limits()
     if host_limit is not None:

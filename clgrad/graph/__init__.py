@@ -1,19 +1,21 @@
 """What a captured function has enqueued, as a graph that is made better and replayed.
 
-=============  ======================================================================
-module         holds
-=============  ======================================================================
-``ir``         blocks of memory, and the launches and copies that read and write them
-``recorder``   keeps what a stream enqueues
-``cleaning``   leaves out what need not be done
-``fusion``     formulas of elementwise launches, put into each other
-``merging``    makes one launch of several
-``optimize``   all of that
-``lifetimes``  when arrays are needed
-``arena``      where the arrays lie that live only within a replay
-``replay``     enqueues a graph again and again
-``show``       prints it
-=============  ======================================================================
+==================  ===================================================================
+module              holds
+==================  ===================================================================
+``ir``              blocks of memory, and the launches and copies that read and write them
+``recorder``        keeps what a stream enqueues
+``cleaning``        leaves out what need not be done
+``fusion``          formulas of elementwise launches, put into each other
+``merging``         makes one launch of several
+``optimize``        all of that
+``lifetimes``       when arrays are needed
+``arena``           where the arrays lie that live only within a replay
+``binding``         kernels whose arguments are set, and set again where they change
+``command_buffer``  launches that are enqueued by one call
+``replay``          enqueues a graph again and again
+``show``            prints it
+==================  ===================================================================
 """
 
 from clgrad.graph.show import show

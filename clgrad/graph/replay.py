@@ -1,33 +1,32 @@
 """Enqueues a graph again and again, with kernels whose arguments are set already.
 
-Each launch of a graph has a kernel object of its own. Where its arrays lie is known beforehand but for
-arguments and results, which are set at each replay; so what is left is to enqueue.
+Where the arrays of a graph lie is known beforehand but for arguments and results, which are set at each
+replay (:mod:`clgrad.graph.binding`); so what is left is to enqueue. Where the device has command buffers,
+launches whose arguments never change are enqueued together (:mod:`clgrad.graph.command_buffer`).
 """
 
+import functools
 import itertools
+import logging
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import pyopencl as cl
 
 from clgrad import memory
-from clgrad.deferred import Number
+from clgrad.errors import DeviceError
 from clgrad.graph import arena
-from clgrad.graph.ir import Block, Copy, Graph, Launch
+from clgrad.graph.binding import Binder, Bound, BoundCopy, Home, Work, binder
+from clgrad.graph.command_buffer import LONGEST, CommandBuffer, runs
+from clgrad.graph.ir import Block, Graph, Launch
 from clgrad.graph.lifetimes import lives
 from clgrad.kernels.launch import enqueue
 from clgrad.memory import Storage, Stream, View
 
+_log = logging.getLogger(__name__)
 
-class _Memory:
-    """Stands for a storage in a view: holds the buffer, and yet lets the array be forgotten."""
-
-    __slots__ = ("buffer", "start")
-
-    def __init__(self, buffer: cl.MemoryObject | None, start: int = 0):
-        self.buffer = buffer
-        #: The byte from which on the block lies in the buffer.
-        self.start = start
+#: Replays without a change to wait for before command buffers are made anew, at most.
+PATIENCE = 64
 
 
 class Replay:
@@ -52,24 +51,38 @@ class Replay:
         self.is_lost = False
         self._outer = [b for b in graph.blocks() if b.kind == "outer"]
         #: They tell when an outer array is gone.
-        self._watched = [weakref.ref(s, self._lose) for b in self._outer if (s := b.storage) is not None]
-        self.is_lost = len(self._watched) < len(self._outer)
+        self._references = [weakref.ref(s, self._lose) for b in self._outer if (s := b.storage) is not None]
+        self.is_lost = len(self._references) < len(self._outer)
         self._results = list(dict.fromkeys(v.block for v in graph.outputs if v.block.is_local))
-        self._written = graph.written()
-        self._homes: dict[Block, _Memory] = {}
+        written = graph.written()
+        self._written_arguments = [b.number for b in written if b.kind == "argument"]
+        self._written_outer = [i for i, b in enumerate(self._outer) if b in written]
+        self._homes = {b: Home() for b in (*graph.arguments, *graph.blocks())}
         self.arena, scratch = self._place(), self._provide_scratch()
-        self._steps: list[_Bound | Copy] = [
-            _Bound(stream, i, scratch) if isinstance(i, Launch) else i for i in graph.instructions
+        #: Blocks that are elsewhere at each replay.
+        self._changing = {*graph.arguments, *self._results}
+        self._work: list[Work] = [
+            Bound(stream, i, self._homes, scratch, self._changing)
+            if isinstance(i, Launch)
+            else BoundCopy(i, self._homes, self._changing)
+            for i in graph.instructions
         ]
-        self._bound = [step for step in self._steps if isinstance(step, _Bound)]
+        self._bound = [w for w in self._work if isinstance(w, Bound)]
         self._numbered = [b for b in self._bound if b.is_numbered]
-        results = set(self._results)
-        self._with_results = _users(self._bound, results)
-        self._with_changes = _users(self._bound, {*results, *graph.arguments})
-        #: Serial and offset of each argument, as the kernels have it; and of what all has been exchanged.
-        self._known: list[tuple[int, int]] = [(0, 0)] * len(graph.arguments)
+        copied = {v.block for w in self._work if isinstance(w, BoundCopy) for v in w.values}
+        self._copied = [self._homes[b] for b in copied & self._changing]
+        self._bind: Binder | None = None
+        #: Offsets of the arguments, as the kernels have them.
+        self._offsets: list[int] = []
+        #: Of what all has been exchanged, when it was last looked where the outer arrays are.
         self._swaps = -1
         self._foreign: set[Stream] = set()
+        self._plain = self._segments = _segments(self._work)
+        self._queue: cl.CommandQueue | None = None
+        may = stream.device.capabilities.command_buffers and any(fits for fits, _ in runs(self._work))
+        #: Replays without a change to wait for before command buffers are made, and how many are left of
+        #: them; 0 where none are made.
+        self._patience = self._left = int(may)
 
     def _place(self) -> list[Storage]:
         """Provide memory for local blocks."""
@@ -77,7 +90,8 @@ class Replay:
         places, sizes = arena.plan(list(found.values()), self._stream.device.capabilities.max_allocation)
         pieces = [Storage(self._stream, size, "captured") for size in sizes]
         for block, (piece, start) in zip(found, places, strict=True):
-            self._homes[block] = _Memory(pieces[piece].buffer, start)
+            home = self._homes[block]
+            home.buffer, home.start = pieces[piece].buffer, start
         return pieces
 
     def _provide_scratch(self) -> list[Storage]:
@@ -101,7 +115,8 @@ class Replay:
         Parameters
         ----------
         arguments : sequence of View
-            Where each argument's block lies: it begins where the view does.
+            Where each argument's block lies: it begins where the view does. Their layouts are the same each
+            time.
         numbers : sequence
             The numbers of ``graph.numbers``, by place.
 
@@ -118,148 +133,220 @@ class Replay:
             The device refused a launch.
         """
         stream = self._stream
+        outer = self._hold()
+        if self._bind is None:
+            self._bind = self._binder(arguments)
+        settled = memory.swaps == self._swaps and stream.observer is None and not self._foreign
+        outputs = self._bind(stream, arguments, outer) if settled else None
+        if outputs is None:
+            return self._run_with_care(arguments, numbers, outer)
+        for bound in self._numbered:
+            bound.set_numbers(numbers)
+        self._begin_writes(arguments, outer)
+        queue = stream.queue
+        if queue is not self._queue:
+            self._queue = queue
+            self._forget_command_buffers()
+        elif self._left:
+            self._left -= 1
+            if not self._left:
+                self._make_command_buffers(queue)
+        for segment in self._segments:
+            segment(stream, queue)
+        for home in self._copied:
+            home.buffer = None
+        return outputs
+
+    def _hold(self) -> list[Storage]:
+        """The outer arrays: memory that was freed meanwhile could become that of a result."""
+        held = [storage for reference in self._references if (storage := reference()) is not None]
+        assert len(held) == len(self._outer), "whoever replays has looked whether the graph is lost"
+        return held
+
+    def _binder(self, arguments: Sequence[View]) -> Binder:
+        layouts = [view.layout for view in arguments]
+        homes, offsets = self._homes, self._offsets
+        return binder(self.graph, self._work, homes, self._results, self._outer, layouts, offsets)
+
+    def _begin_writes(self, arguments: Sequence[View], outer: Sequence[Storage]) -> None:
+        for number in self._written_arguments:
+            arguments[number].storage.begin_write()
+        for number in self._written_outer:
+            outer[number].begin_write()
+
+    # Command buffers
+
+    def _make_command_buffers(self, queue: cl.CommandQueue) -> None:
+        make = functools.partial(self._command_buffer, queue)
+        try:
+            self._segments = _segments(self._work, make)
+        except DeviceError as error:
+            self._give_up(error)
+
+    def _command_buffer(self, queue: cl.CommandQueue, work: Sequence[Work]) -> "_Segment":
+        commands = CommandBuffer(self._stream.device, queue, work)
+
+        def enqueue_all(stream: Stream, queue: cl.CommandQueue) -> None:
+            try:
+                commands.enqueue()
+            except DeviceError as error:  # nothing of it was enqueued
+                self._give_up(error)
+                for segment in _segments(work):
+                    segment(stream, queue)
+            else:
+                stream.count_launch(None, commands.launches)
+
+        return enqueue_all
+
+    def _give_up(self, error: DeviceError) -> None:
+        if self._patience:  # else another one of the same replay has failed before
+            _log.warning("a captured function uses no command buffers any more: %s", error)
+        self._segments = self._plain
+        self._patience = self._left = 0
+
+    def _forget_command_buffers(self) -> None:
+        """Make them anew after some time; the more often that happens, the later."""
+        if self._segments is not self._plain:
+            self._segments = self._plain
+            self._patience = min(2 * self._patience, PATIENCE)
+        self._left = self._patience
+
+    # What does not happen at every replay
+
+    def _run_with_care(
+        self, arguments: Sequence[View], numbers: Sequence, outer: Sequence[Storage]
+    ) -> list[View]:
+        """Do the same where outer arrays are elsewhere or of other streams, or somebody observes."""
+        stream = self._stream
         results = [Storage(stream, block.nbytes, "captured") for block in self._results]
         for bound in self._numbered:
             bound.set_numbers(numbers)
-        self._begin_writes(arguments)
-        self._bind(arguments, results)
-        foreign = [v.storage.stream for v in arguments if v.storage.stream is not stream]
-        foreign += self._foreign
+        foreign = {*self._find(arguments, results, outer)}
+        self._begin_writes(arguments, outer)
         for other in foreign:
             other.finish()
-        self._enqueue(stream)
+        try:
+            self._enqueue_observed(stream)
+        finally:
+            for block in self._changing:
+                self._homes[block].buffer = None
+            for bound in self._bound:
+                for place in bound.changing:
+                    bound.views[place] = None
         if foreign:  # their pools may hand the memory out again, in another queue
             stream.finish()
-        for block in self._results:
-            del self._homes[block]
-        for bound, places in self._with_results:
-            for place in places:
-                bound.views[place] = None
-        return self._outputs(arguments, dict(zip(self._results, results, strict=True)))
+        return self._outputs(arguments, results, outer)
 
-    def _begin_writes(self, arguments: Sequence[View]) -> None:
-        for block in self._written:
-            storage = arguments[block.number].storage if block.kind == "argument" else block.storage
-            assert storage is not None, "the graph is not lost"
-            storage.begin_write()
-
-    def _bind(self, arguments: Sequence[View], results: Sequence[Storage]) -> None:
-        """Set the kernels' arguments that are other arrays than before."""
-        homes, changing = self._homes, self._with_results
-        for number, view in enumerate(arguments):
-            known = (view.storage.serial, view.offset)
-            if known != self._known[number]:
-                self._known[number] = known
-                start = view.offset * view.layout.dtype.itemsize
-                homes[self.graph.arguments[number]] = _Memory(view.storage.buffer, start)
-                changing = self._with_changes
-        for block, storage in zip(self._results, results, strict=True):
-            homes[block] = _Memory(storage.buffer)
-        if self._swaps != memory.swaps:  # somebody's backward has exchanged the memory of gradients
-            self._look_up_outer(arguments)
-            changing = [(b, list(range(len(b.values)))) for b in self._bound]
-        for bound, places in changing:
-            bound.bind(homes, places)
-
-    def _look_up_outer(self, arguments: Sequence[View]) -> None:
-        self._swaps = memory.swaps
-        for block in self._outer:
-            storage = block.storage
-            assert storage is not None, "the graph is not lost"
-            self._homes[block] = _Memory(storage.buffer)
+    def _find(
+        self, arguments: Sequence[View], results: Sequence[Storage], outer: Sequence[Storage]
+    ) -> set[Stream]:
+        """Set the kernels' arguments that are other arrays than before; the other streams that own some."""
+        swaps, moved = memory.swaps, set(self._changing)
+        if self._swaps == -1:
+            moved.update(self._homes)
+        self._foreign.clear()
+        for block, storage in zip(self._outer, outer, strict=True):
+            if self._homes[block].buffer is not storage.buffer:
+                self._homes[block].buffer = storage.buffer
+                moved.add(block)
             if storage.stream is not self._stream:
                 self._foreign.add(storage.stream)
+        if len(moved) > len(self._changing):
+            self._forget_command_buffers()
+        for block, storage in zip(self._results, results, strict=True):
+            self._homes[block].buffer = storage.buffer
         for block, view in zip(self.graph.arguments, arguments, strict=True):
-            self._homes[block].buffer = view.storage.buffer
+            home = self._homes[block]
+            home.buffer, home.start = view.storage.buffer, view.offset * view.layout.dtype.itemsize
+        self._offsets.clear()
+        for bound in self._bound:
+            places = [i for i, value in enumerate(bound.values) if value.block in moved]
+            if places:
+                bound.bind(places)
+        self._swaps = swaps
+        return self._foreign | {v.storage.stream for v in arguments if v.storage.stream is not self._stream}
 
-    def _enqueue(self, stream: Stream) -> None:
+    def _enqueue_observed(self, stream: Stream) -> None:
         observer = stream.observer
         if observer is not None:
             observer.begin(stream)
         queue = stream.queue
-        for step in self._steps:
-            if isinstance(step, Copy):
-                event = self._copy(queue, step)
-                if observer is not None:
-                    source = self._homes[step.source.block]
-                    view = View(source, 0, step.source.layout)  # type: ignore[arg-type]
-                    observer.copied(stream, "copy", view, event)
+        if observer is None:
+            for segment in self._plain:
+                segment(stream, queue)
+            return
+        for work in self._work:
+            if isinstance(work, BoundCopy):
+                observer.copied(stream, "copy", work.source_view, work(stream, queue))
                 continue
-            for prepared in step.prepared:
-                launched = prepared.step
+            for prepared in work.prepared:
+                step = prepared.step
                 try:
-                    event = enqueue(queue, prepared.kernel, launched.global_size, launched.local_size)
+                    event = enqueue(queue, prepared.kernel, step.global_size, step.local_size)
                 except cl.Error as error:
                     raise prepared.refused(error) from error
                 stream.count_launch(event)
-                if observer is not None:
-                    observer.launched(stream, step.plan, launched, step.views, event)
+                observer.launched(stream, work.plan, step, work.views, event)
 
-    def _copy(self, queue: cl.CommandQueue, copy: Copy) -> cl.Event:
-        source, target = self._homes[copy.source.block], self._homes[copy.target.block]
-        return cl.enqueue_copy(
-            queue,
-            target.buffer,
-            source.buffer,
-            src_offset=source.start + copy.source.start,
-            dst_offset=target.start + copy.target.start,
-            byte_count=copy.source.layout.nbytes,
-        )
-
-    def _outputs(self, arguments: Sequence[View], results: dict[Block, Storage]) -> list[View]:
+    def _outputs(
+        self, arguments: Sequence[View], results: Sequence[Storage], outer: Sequence[Storage]
+    ) -> list[View]:
+        storages = dict(zip((*self._results, *self._outer), (*results, *outer), strict=True))
         views = []
         for block, start, layout in self.graph.outputs:
             if block.kind == "argument":
                 given = arguments[block.number]
                 storage, start = given.storage, start + given.offset * given.layout.dtype.itemsize
             else:
-                home = results[block] if block.is_local else block.storage
-                assert home is not None, "the graph is not lost"
-                storage = home
+                storage = storages[block]
             views.append(View(storage, start // layout.dtype.itemsize, layout))
         return views
 
 
-def _users(bound: "Iterable[_Bound]", blocks: set[Block]) -> "list[tuple[_Bound, list[int]]]":
-    """The launches that read or write some blocks, with the places of these among their arrays."""
-    found = []
-    for b in bound:
-        places = [i for i, value in enumerate(b.values) if value.block in blocks]
-        if places:
-            found.append((b, places))
-    return found
+#: Enqueues some of the graph's work, given the stream and its queue.
+_Segment = Callable[[Stream, cl.CommandQueue], object]
 
 
-class _Bound:
-    """A launch with kernel objects of its own."""
+def _segments(
+    work: Sequence[Work], make: Callable[[Sequence[Work]], _Segment] | None = None
+) -> list[_Segment]:
+    """What enqueues work in order; ``make`` gives what enqueues a run that fits a command buffer."""
+    segments: list[_Segment] = []
+    for fits, members in itertools.groupby(runs(work), key=lambda run: run[0] and make is not None):
+        if fits and make is not None:
+            segments += [make(run) for _, run in members]
+        else:
+            segments += _one_by_one([w for _, run in members for w in run])
+    return segments
 
-    __slots__ = ("_numbers", "is_numbered", "plan", "prepared", "values", "views")
 
-    def __init__(self, stream: Stream, launch: Launch, scratch: Sequence[Storage]):
-        self.plan = launch.plan
-        own = [View(s, 0, x) for s, x in zip(scratch, launch.plan.scratch_layouts, strict=False)]
-        self.prepared = launch.plan.prepared()
-        self.values = (*launch.reads, *launch.writes)
-        #: Where they lie; then tables and scratch memory.
-        self.views: list = [*[None] * len(self.values), *launch.plan.table_views(stream), *own]
-        self._numbers = launch.numbers
-        self.is_numbered = any(isinstance(n, Number) for n in launch.numbers)
-        if launch.numbers and not self.is_numbered:
-            self.set_numbers(())
+def _one_by_one(work: Sequence[Work]) -> list[_Segment]:
+    segments: list[_Segment] = []
+    waiting: list[Bound] = []
+    for w in work:
+        if isinstance(w, Bound):
+            waiting.append(w)
+        if waiting and (not isinstance(w, Bound) or len(waiting) == LONGEST):
+            segments.append(_loop(waiting))
+            waiting = []
+        if isinstance(w, BoundCopy):
+            segments.append(w)
+    return [*segments, _loop(waiting)] if waiting else segments
 
-    def bind(self, homes: dict[Block, _Memory], places: Iterable[int]) -> None:
-        """Set the kernels' arguments, those at some places having moved."""
-        for place in places:
-            block, start, layout = self.values[place]
-            home = homes[block]
-            # A kernel's arguments are set from a view's buffer and offset alone.
-            offset = (home.start + start) // layout.dtype.itemsize
-            self.views[place] = View(home, offset, layout)  # type: ignore[arg-type]
-        for prepared in self.prepared:
-            prepared.bind(self.views)
 
-    def set_numbers(self, values: Sequence) -> None:
-        """Set the kernels' arguments that are numbers."""
-        numbers = [values[n.place] if isinstance(n, Number) else n for n in self._numbers]
-        for prepared in self.prepared:
-            prepared.set_scalars(numbers)
+def _loop(bound: Sequence[Bound]) -> _Segment:
+    """What enqueues launches one by one."""
+    launches = [p for b in bound for p in b.prepared]
+    calls = [(p.kernel, p.step.global_size, p.step.local_size) for p in launches]
+    number = len(calls)
+
+    def enqueue_each(stream: Stream, queue: cl.CommandQueue) -> None:
+        event = None
+        try:
+            for kernel, global_size, local_size in calls:
+                event = enqueue(queue, kernel, global_size, local_size)
+        except cl.Error as error:
+            raise next(p for p in launches if p.kernel is kernel).refused(error) from error
+        stream.count_launch(event, number)
+
+    return enqueue_each

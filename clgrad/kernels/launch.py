@@ -194,6 +194,11 @@ class Prepared:
         #: Whether some offset argument is not 0 at present.
         self.shifted = False
 
+    @property
+    def array_arguments(self) -> Sequence[tuple[int, int]]:
+        """Position of each buffer argument, which its offset follows, and index of the view behind it."""
+        return self._arrays
+
     def quick(self, plan: "Plan") -> Quick:
         """The quick way through a plan that has this step alone."""
         make = _quick_maker(tuple(self._arrays), plan.inputs, len(plan.outputs), bool(self._scalars))
