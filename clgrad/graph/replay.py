@@ -18,7 +18,7 @@ from clgrad.errors import DeviceError
 from clgrad.graph import arena
 from clgrad.graph.binding import Binder, Bound, BoundCopy, Home, Work, binder
 from clgrad.graph.command_buffer import LONGEST, CommandBuffer, runs
-from clgrad.graph.ir import Block, Graph, Launch
+from clgrad.graph.ir import Graph, Launch
 from clgrad.graph.lifetimes import lives
 from clgrad.kernels.launch import enqueue
 from clgrad.memory import Storage, Stream, View
