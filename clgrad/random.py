@@ -14,6 +14,7 @@ from clgrad import absent as _absent
 from clgrad.array import NDArray
 from clgrad.device import as_context as _as_context
 from clgrad.errors import OperatorTypeError as _OperatorTypeError
+from clgrad.errors import argument_error as _argument_error
 from clgrad.ops import choice as _choice
 from clgrad.ops.generator import generator as _generator
 from clgrad.ops.sampling import draw as _draw
@@ -29,6 +30,7 @@ __all__ = [
     "gamma_like",
     "generalized_negative_binomial",
     "generalized_negative_binomial_like",
+    "get_state",
     "multinomial",
     "negative_binomial",
     "negative_binomial_like",
@@ -39,6 +41,7 @@ __all__ = [
     "randint",
     "randn",
     "seed",
+    "set_state",
     "shuffle",
     "uniform",
     "uniform_like",
@@ -69,6 +72,47 @@ def seed(seed_state, ctx="all") -> None:
         raise _OperatorTypeError(f"random.seed: seed_state is {given}; accepted: a whole number")
     everywhere = isinstance(ctx, str) and ctx == "all"
     _generator.reset(int(seed_state), None if everywhere else _as_context(ctx).device)
+
+
+def get_state() -> dict:
+    """Where the random numbers are: the seed, and how many draws each device has made since.
+
+    Returns
+    -------
+    dict
+        Of what JSON can hold.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> state = mx.random.get_state()
+    >>> x = mx.nd.random.uniform(shape=(3,)).asnumpy()
+    >>> mx.random.set_state(state)
+    >>> bool((mx.nd.random.uniform(shape=(3,)).asnumpy() == x).all())
+    True
+    """
+    return _generator.get_state()
+
+
+def set_state(state: dict) -> None:
+    """Go on with the numbers that followed when :func:`get_state` was called.
+
+    Parameters
+    ----------
+    state : dict
+
+    Raises
+    ------
+    OperatorError
+        It is something else; nothing has changed.
+    DeviceError
+        It is of a device that is not here.
+    """
+    try:
+        _generator.set_state(state)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        accepted = "what random.get_state gives"
+        raise _argument_error("random.set_state", "state", f"damaged ({error!r})", accepted) from error
 
 
 def uniform(low=0, high=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:

@@ -10,9 +10,10 @@ from clgrad import nd
 from clgrad.array import NDArray
 from clgrad.device import Context, as_context
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
+from clgrad.gluon.resume import Checkpoint
 from clgrad.ops.multi_optimizer import multi_scale
 
-__all__ = ["check_sha1", "clip_global_norm", "download", "split_and_load", "split_data"]
+__all__ = ["Checkpoint", "check_sha1", "clip_global_norm", "download", "split_and_load", "split_data"]
 
 
 def split_data(

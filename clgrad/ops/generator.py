@@ -45,6 +45,30 @@ class Generator:
             else:
                 self._states[device] = [seed, 0]
 
+    def get_state(self) -> dict:
+        """The seeds and counts, as JSON can hold them; a seed that is still left to chance is drawn now."""
+        with self._lock:
+            if self._seed is None:
+                self._seed = secrets.randbits(64)
+            states = {str(Context(d.kind, d.index)): list(state) for d, state in self._states.items()}
+            return {"seed": self._seed, "devices": states}
+
+    def set_state(self, state: dict) -> None:
+        """Go on from where :meth:`get_state` was called.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, DeviceError
+            It is something else, or of devices that are not here; nothing has changed.
+        """
+        states = {}
+        for name, (seed, count) in state["devices"].items():
+            kind, _, index = name.rstrip(")").partition("(")
+            states[Context(kind, int(index)).device] = [int(seed), int(count)]
+        seed = int(state["seed"])
+        with self._lock:
+            self._seed, self._states = seed, states
+
     def next(self, ctx: Context | None = None) -> dict[str, int]:
         """Seed and number of the next draw on a device (by default the current one), as ops take them."""
         if self._logs.repeating is None:

@@ -205,8 +205,12 @@ class DataLoader:
                 resumed = None
                 give_state(self._batch_sampler, state["sampler"])
             else:
-                resumed = {"epoch": epoch, "done": int(done)}
-                resumed |= {key: state[key] for key in ("numpy", "sampler")}
+                resumed = {
+                    "epoch": epoch,
+                    "numpy": state["numpy"],
+                    "sampler": state["sampler"],
+                    "done": int(done),
+                }
         except (KeyError, TypeError, ValueError) as error:
             raise OperatorError(
                 f"DataLoader.set_state: state is damaged ({error!r}); accepted: what get_state gives"
