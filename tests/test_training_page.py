@@ -8,7 +8,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "training.md"
 
 def test_the_page_runs(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
     assert len(blocks) == 5
     names = {"__name__": "training_page"}
     for block in blocks:
