@@ -382,7 +382,11 @@ def test_copies_and_pickles_of_nets(again):
     net.add(nn.Dense(4, in_units=4, activation="relu"))
     net.add(nn.Dense(4, in_units=4, params=net[0].params), nn.Dense(2))
     net.initialize(mx.init.Constant(0.5))
-    other, x = again(net), nd.ones((1, 4))
+    net.hybridize()
+    x = nd.ones((1, 4))
+    for _ in range(3):  # it is captured by then
+        net(x)
+    other = again(net)
     with autograd.record():
         y = other(x).sum()
     y.backward()
@@ -391,6 +395,45 @@ def test_copies_and_pickles_of_nets(again):
     assert other[1].weight is other[0].weight
     assert list(other.collect_params().keys()) == [*net.collect_params().keys()]
     np.testing.assert_array_equal(other(x).asnumpy(), net(x).asnumpy())
+
+
+@pytest.mark.once
+def test_what_blocks_of_mxnet_can_besides():
+    net = small_net(prefix="net_")
+    weight = gluon.Parameter("weight", shape=(2, 3))
+    for call, match in [
+        (lambda: net.save("net"), "net.save: accepted: save_parameters, or export"),
+        (lambda: net.load("net"), "net.load: accepted: load_parameters"),
+        (lambda: net.register_op_hook(print), "accepted: register_forward_hook"),
+        (lambda: net.optimize_for(nd.ones(1), backend="x"), r"accepted: hybridize\(\)"),
+        (lambda: weight.row_sparse_data(nd.ones(1)), r"parameters are dense; accepted: data\(\)"),
+        (lambda: weight.list_row_sparse_data(nd.ones(1)), r"accepted: list_data\(\)"),
+        (lambda: gluon.model_zoo, "gluon.model_zoo: clgrad brings no trained nets"),
+    ]:
+        with pytest.raises(AbsentError, match=match):
+            call()
+    with pytest.raises(AttributeError, match="no attribute 'model'"):
+        gluon.model  # noqa: B018
+    assert isinstance(nd.ones(1), gluon.tensor_types)
+
+
+@pytest.mark.once
+def test_mxnets_older_names_for_files(tmp_path):
+    first, second = small_net(), small_net()
+    first.initialize()
+    first(nd.ones((4, 3)))
+    with pytest.warns(UserWarning, match="call save_parameters"):
+        first.save_params(tmp_path / "net")
+    assert list(nd.load(tmp_path / "net")) == [
+        "dense0_weight",
+        "dense0_bias",
+        "dense1_weight",
+        "dense1_bias",
+    ]
+    with pytest.warns(UserWarning, match="call load_parameters"):
+        second.load_params(tmp_path / "net")
+    for a, b in zip(values(first).values(), values(second).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 # Files

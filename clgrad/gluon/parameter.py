@@ -368,6 +368,16 @@ class Parameter:
             return list(self._deferred.contexts)
         raise self._missing()
 
+    def row_sparse_data(self, row_id) -> NDArray:
+        """Raise AbsentError: parameters are dense."""
+        raise AbsentError(f"Parameter {self.name}: row_sparse_data: parameters are dense; accepted: data()")
+
+    def list_row_sparse_data(self, row_id) -> list[NDArray]:
+        """Raise AbsentError: parameters are dense."""
+        raise AbsentError(
+            f"Parameter {self.name}: list_row_sparse_data: parameters are dense; accepted: list_data()"
+        )
+
     def set_data(self, data) -> None:
         """Give the parameter this value on all contexts, now or when it is initialised.
 

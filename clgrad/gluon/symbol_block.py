@@ -133,6 +133,10 @@ class SymbolBlock(HybridBlock):
             results = self._outputs.evaluate({**arrays, **dict(zip(self._inputs, given, strict=True))})
         return results[0] if len(results) == 1 else results
 
+    def reset_ctx(self, ctx: Any) -> None:
+        """Move the parameters to other contexts: see :meth:`Parameter.reset_ctx`."""
+        self.collect_params().reset_ctx(ctx)
+
     def _graph(self, args: Any) -> tuple[list[Symbol], Symbol]:
         return [symbol.var(name) for name in self._inputs], self._outputs
 
