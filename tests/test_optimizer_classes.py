@@ -138,6 +138,18 @@ def test_many_parameters_at_once_step_as_each_alone(name, rng):
         np.testing.assert_allclose(a, b, 1e-6, 1e-7)
 
 
+def test_lars_corrects_every_momentum_alike(rng):
+    """However many parameters one call takes, and where the learning rate changes."""
+    weights, grads = drawn(rng, *[(3, 2)] * 5), drawn(rng, *[(3, 2)] * 5)
+    found = []
+    for together in (64, 2):
+        schedule = mx.lr_scheduler.FactorScheduler(2, 0.5, base_lr=0.5)
+        optimizer = mx.optimizer.LARS(momentum=0.9, eta=0.1, lr_scheduler=schedule)
+        optimizer.aggregate_num = together
+        found.append(np.array(run(optimizer, weights, grads, 6)))
+    np.testing.assert_allclose(*found, 1e-6)
+
+
 def test_a_step_of_many_is_one_op(rng):
     weights, grads = drawn(rng, (3,), (5, 7)), drawn(rng, (3,), (5, 7))
     flat = [nd.array(a) for pair in zip(weights, grads, strict=True) for a in pair]

@@ -61,6 +61,22 @@ def test_two_devices_step_by_the_sum(on_kvstore, two_contexts):
     assert trainer.optimizer.num_update == 2
 
 
+@pytest.mark.parametrize("name", ["sgld", "nadam"])
+def test_copies_stay_equal(name, two_contexts):
+    """Where steps differ from device to device, one is stepped and copied."""
+    w = parameter(ctx=two_contexts)
+    trainer = gluon.Trainer([w], name, {"learning_rate": 0.5})
+    for _ in range(3):
+        for context in two_contexts:
+            descend(w, ctx=context)
+        trainer.step(2)
+    first, second = w.list_data()
+    np.testing.assert_array_equal(first.asnumpy(), second.asnumpy())
+    assert abs(first.asnumpy() - 1).min() > 1e-3
+    with pytest.raises(OperatorError, match="allreduce_grads: update_on_kvstore is True"):
+        trainer.allreduce_grads()
+
+
 def test_without_a_store_devices_go_their_own_way(two_contexts):
     w = parameter(ctx=two_contexts)
     trainer = gluon.Trainer([w], "sgd", {"learning_rate": 0.5}, kvstore=None)

@@ -45,8 +45,8 @@ class Trainer:
     compression_params : None
         Refused otherwise: no gradient leaves the process.
     update_on_kvstore : bool, optional
-        Whether the store steps its own copy of the parameters, which the devices then get. By default each
-        device steps its own, by the same sum.
+        Whether the store steps the copy of the first device, which the others then get. By default each
+        device steps its own by the same sum, unless the optimizer's steps would differ (SGLD, Nadam).
 
     Raises
     ------
@@ -92,7 +92,8 @@ class Trainer:
         self._updaters = [get_updater(self._optimizer) for _ in self._contexts]
         #: The optimizer's own factor of gradients, which the batch size divides.
         self._scale = self._optimizer.rescale_grad
-        self._kvstore_given, self._update_on_kvstore = kvstore, bool(update_on_kvstore)
+        self._kvstore_given, self._update_given = kvstore, update_on_kvstore
+        self._update_on_kvstore = bool(update_on_kvstore)
         self._kvstore: KVStore | None = None
 
     def _made(self, given, arguments: Mapping[str, Any]) -> Optimizer:
@@ -156,15 +157,15 @@ class Trainer:
 
     def allreduce_grads(self) -> None:
         """Add up the gradients of all devices, in place: for work on the sums before :meth:`update`."""
-        self._refuse_on_kvstore("allreduce_grads")
         self._prepare()
+        self._refuse_on_kvstore("allreduce_grads")
         with pause():
             self._allreduce_grads([i for i, p in enumerate(self._params) if p.grad_req != "null"])
 
     def update(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
         """Step by gradients that :meth:`allreduce_grads` has added up; see :meth:`step`."""
-        self._refuse_on_kvstore("update")
         self._begin(batch_size)
+        self._refuse_on_kvstore("update")
         fresh = self._fresh(ignore_stale_grad)
         with pause():
             self._update(fresh)
@@ -231,9 +232,11 @@ class Trainer:
         self._follow_contexts()
         if self._kvstore is not None or self._kvstore_given is None:
             return
-        given = self._kvstore_given
+        given, several = self._kvstore_given, len(self._contexts) > 1
+        if self._update_given is None and several:
+            self._update_on_kvstore = not self._optimizer._STEPS_ALIKE
         if isinstance(given, str):
-            if len(self._contexts) < 2 and not self._update_on_kvstore and "dist" not in given:
+            if not several and not self._update_on_kvstore and "dist" not in given:
                 return
             given = create_store(given)
         self._kvstore = given

@@ -7,6 +7,7 @@ numbers that change from step to step, such as learning rates, are arguments of 
 Unless said otherwise, g is the gradient times ``rescale_grad``, limited to ``clip_gradient``.
 """
 
+from clgrad.optimizer import contrib
 from clgrad.optimizer.adaptive import (
     FTML,
     AdaDelta,
@@ -47,6 +48,7 @@ __all__ = [
     "Test",
     "Updater",
     "ccSGD",
+    "contrib",
     "create",
     "get_updater",
     "register",

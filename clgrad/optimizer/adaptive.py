@@ -159,6 +159,7 @@ class Nadam(Fused):
     """
 
     _STATES = 2
+    _STEPS_ALIKE = False  # the product grows from device to device
 
     def __init__(
         self,

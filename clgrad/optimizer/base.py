@@ -47,6 +47,8 @@ class Optimizer:
 
     #: Registered classes by their names in lower case.
     opt_registry: ClassVar[dict[str, type]] = {}
+    #: Whether copies on several devices stay equal if each is stepped by itself.
+    _STEPS_ALIKE: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -158,6 +158,8 @@ class SGLD(Fused):
         As for :class:`Optimizer`.
     """
 
+    _STEPS_ALIKE = False  # noise differs from device to device
+
     def _method(self) -> str:
         return "sgld"
 
