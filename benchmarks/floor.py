@@ -45,7 +45,7 @@ class _Watcher:
         self.given: dict[int, cl.MemoryObject] = {}
         self._made: set[int] = set()
 
-    def begin(self, stream) -> None:
+    def begin(self, *_) -> None:
         pass
 
     def launched(self, stream, plan, step, views, event) -> None:

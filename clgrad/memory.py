@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
@@ -19,8 +20,15 @@ from clgrad.errors import MXNetError
 from clgrad.pool import Pool, all_pools
 from clgrad.ranges import Range
 
-#: Launches between two waits: bounds the work in flight (i915 resets after some 20 s of queued work).
-LAUNCHES_IN_FLIGHT = 512
+#: Launches between two waits, at most, and at first. This bounds the work in flight, since some drivers
+#: reset a device after seconds of queued work (i915 after some 20).
+LAUNCHES_IN_FLIGHT, FIRST_ROUND = 128, 16
+
+#: Seconds. After a wait that takes longer, half as many launches come before the next one; after a short
+#: one, twice as many.
+LONG_WAIT = 0.25
+
+_now = time.monotonic
 
 #: Plans that a stream keeps. More than a large net has; but a program with ever other shapes must not grow:
 #: Intel's CPU runtime takes 3 MB of memory for a kernel.
@@ -105,6 +113,8 @@ class Stream(Pool):
         #: Whoever is told of what is enqueued, if anybody is.
         self.observer: Observer | None = None
         self._flushing = False
+        #: How many launches make a round now, how many of them there have been, and the last one's last.
+        self._round = FIRST_ROUND
         self._launches = 0
         self._marker: cl.Event | None = None
         if _observe is not None:
@@ -153,18 +163,28 @@ class Stream(Pool):
         return held_by_label(self.device)
 
     def count_launch(self, event: cl.Event | None, number: int = 1) -> None:
-        """Keep the queue bounded: every so often, wait for the launches of the round before.
+        """Keep the queue bounded, in launches and in time: after each round, wait for the one before.
 
         The event is that of the last of so many launches, if it has one.
         """
         self._launches += number
-        if self._launches >= LAUNCHES_IN_FLIGHT:
-            self._launches = 0
-            self._queue.flush()
-            if self._marker is not None:
-                self._marker.wait()
-            self._marker = cl.enqueue_marker(self._queue) if event is None else event
-            self.trim()
+        if self._launches >= self._round:
+            self._end_round(event)
+
+    def _end_round(self, event: cl.Event | None) -> None:
+        self._launches = 0
+        self._queue.flush()
+        marker = self._marker
+        self._marker = cl.enqueue_marker(self._queue) if event is None else event
+        if marker is not None:
+            start = _now()
+            marker.wait()
+            waited = _now() - start
+            if waited > LONG_WAIT:
+                self._round = max(1, self._round // 2)
+            elif waited < LONG_WAIT / 4:
+                self._round = min(2 * self._round, LAUNCHES_IN_FLIGHT)
+        self.trim()
 
     def close(self) -> None:
         """Belong to no thread any more, since it has ended, and let go of what was kept for its calls.

@@ -84,26 +84,61 @@ def test_threads_compute_at_once():
     assert failures == []
 
 
-def test_work_in_flight_is_bounded():
+class Marker:
+    """An event that is over so many seconds after somebody began to wait for it."""
+
+    def __init__(self, clock: list[float], seconds: float):
+        self._clock, self._seconds = clock, seconds
+
+    def wait(self):
+        self._clock.append(self._clock[-1] + self._seconds)
+
+
+def test_work_in_flight_is_bounded(monkeypatch):
     """A queue that is never waited for grows without limit, and some drivers reset after seconds."""
     stream = memory.current_stream(current_context().device)
-    waits = []
-
-    class Marker:
-        def wait(self):
-            waits.append(1)
-
-    stream._marker, stream._launches = Marker(), 0
+    clock = [0.0]
     x = mx.nd.ones((1,))
-    for _ in range(memory.LAUNCHES_IN_FLIGHT + 1):
+    monkeypatch.setattr(stream, "_round", 24)
+    monkeypatch.setattr(stream, "_launches", 0)
+    monkeypatch.setattr(stream, "_marker", Marker(clock, 1))
+    for _ in range(23):
         x = x + 0
-    assert waits == [1]
+    assert clock == [0]
+    x = x + 0
+    assert clock == [0, 1]
+
+
+@pytest.mark.once
+def test_time_in_flight_is_bounded(monkeypatch):
+    """Fewer launches of long kernels are in flight than of short ones."""
+    stream, clock = memory.Stream(current_context().device), [0.0]
+    monkeypatch.setattr(memory, "_now", lambda: clock[-1])
+
+    def waits(rounds: int, seconds: float) -> list[int]:
+        """After how many launches, of so many seconds each, it is waited for."""
+        counts = []
+        for _ in range(rounds):
+            before, count = len(clock), 0
+            while len(clock) == before:
+                stream.count_launch(Marker(clock, seconds * stream._round))
+                count += 1
+            counts.append(count)
+        return counts
+
+    limit = memory.LAUNCHES_IN_FLIGHT
+    assert max(waits(8, 1e-5)) == stream._round == limit
+    assert waits(16, 0.1)[-1] == stream._round
+    assert stream._round * 0.1 <= memory.LONG_WAIT
+    assert waits(8, 10)[-1] == stream._round == 1
+    assert waits(12, 1e-5)[-1] == limit
 
 
 def test_launches_in_flight_are_bounded(monkeypatch):
     """The host is far ahead of a device that multiplies matrices, unless it waits."""
     monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 8)
     stream = memory.current_stream(current_context().device)
+    monkeypatch.setattr(stream, "_round", 8)
     events, count, ahead = [], stream.count_launch, []
 
     def counted(event):
@@ -208,6 +243,7 @@ class TestLoopsDoNotGrow:
         monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 32)
         monkeypatch.setattr(pool, "SPARE", 1 << 16)
         stream = memory.current_stream(current_context().device)
+        monkeypatch.setattr(stream, "_round", 32)
         monkeypatch.setattr(stream.plans, "limit", 100)
         stream.plans.clear()  # forgets what others have kept there
         mx.empty_cache()
