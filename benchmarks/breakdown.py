@@ -1,8 +1,8 @@
 """``python -m benchmarks.breakdown``: where the microseconds of an op and of a recorded step go.
 
-Parts of clgrad are called alone, on arrays so small that the kernels count for little. Given is the time of all
-threads on processors, the least of many rounds: so it can be run beside other work. ``taskset -c 1`` before it
-keeps the runtime's threads on the same core. ``CLGRAD_DEVICE`` chooses the device.
+Parts of clgrad are called alone, on arrays so small that the kernels count for little. Given is the time of
+all threads on processors, the least of many rounds: so it can be run beside other work. ``taskset -c 1``
+before it keeps the runtime's threads on the same core. ``CLGRAD_DEVICE`` chooses the device.
 """
 
 import time
