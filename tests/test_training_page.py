@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
 
 
