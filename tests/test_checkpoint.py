@@ -2,6 +2,7 @@
 
 import gc
 from collections import namedtuple
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from clgrad import memory, tape
 from clgrad.errors import AutogradError
 
 checkpoint = mx.autograd.checkpoint
+
+_factor = 2
 
 
 def plain(function, *args, **kwargs):
@@ -203,6 +206,67 @@ class TestGradients:
             y.backward()
 
 
+def test_of_random_programs(rng):
+    """With parts in checkpoints, within each other, and without: the same results and gradients."""
+    for _ in range(4):
+        program, seed = _program(rng, 0), int(rng.integers(1 << 30))
+        hosts = [rng.normal(size=(8, 8)) * 0.5 for _ in range(3)]
+        found = []
+        for wrap in (plain, checkpoint):
+            variables, moving = [marked(host) for host in hosts], (mx.nd.zeros((8,)), mx.nd.ones((8,)))
+            mx.random.seed(seed)
+            with mx.autograd.record():
+                *_, left, right = _run(program, wrap, variables, moving)
+                head = mx.nd.sum(left * right)
+                (slope,) = mx.autograd.grad(
+                    head + mx.nd.sum(variables[0]), [variables[0]], create_graph=True
+                )
+                head = mx.nd.sum(slope * slope) + head
+            head.backward()
+            found.append([head, *[v.grad for v in variables], *moving])
+        for value, wanted in zip(*found, strict=True):
+            scale = float(mx.nd.max(mx.nd.abs(wanted)).asscalar())
+            np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 1e-4, 1e-4 * scale + 1e-6)
+
+
+def _program(rng, depth):
+    """Calls, each a formula with two places of operands, or a part that is a program."""
+    parts = []
+    for _ in range(int(rng.integers(0 if depth else 3, 8))):
+        if depth < 3 and rng.random() < 0.3:
+            parts.append((_program(rng, depth + 1), rng.random() < 0.5, 0))
+        else:
+            parts.append((rng.choice(list(_FORMULAS)), rng.random(), rng.random()))
+    return parts
+
+
+_FORMULAS = {
+    "product": lambda x, y, moving: mx.nd.tanh(x * y),
+    "sum": lambda x, y, moving: x + y,
+    "dot": lambda x, y, moving: mx.nd.tanh(mx.nd.dot(x, y)),
+    "dropout": lambda x, y, moving: mx.nd.Dropout(x, 0.3),
+    "reduction": lambda x, y, moving: mx.nd.broadcast_add(mx.nd.mean(x, axis=1, keepdims=True), y),
+    "norm": lambda x, y, moving: mx.nd.BatchNorm(x, x[0], y[1], *moving, fix_gamma=False, axis=1) * 0.5,
+    "rows": lambda x, y, moving: mx.nd.concat(x[:4], y[4:], dim=0),
+    "detached": lambda x, y, moving: mx.nd.sigmoid(x.detach()) * y,
+}
+
+
+def _run(program, wrap, arrays, moving):
+    arrays = list(arrays)
+    for what, first, second in program:
+        if isinstance(what, list):
+            closed = tuple(arrays)
+            if first:
+                arrays += wrap(lambda: _run(what, wrap, closed, moving)[-2:])  # noqa: B023
+            else:
+                arrays += wrap(lambda *given: _run(what, wrap, given, moving)[-2:], *arrays[-3:])  # noqa: B023
+        else:
+            x, y = (arrays[int(place * len(arrays))] for place in (first, second))
+            arrays.append(_FORMULAS[what](x, y, moving))
+    return arrays
+
+
 class TestWhatTheFunctionFinds:
     def test_random_numbers_of_its_own(self):
         """Draws of the program between forward and backward neither change nor repeat."""
@@ -312,6 +376,42 @@ class TestWhatTheFunctionFinds:
         for value, wanted in zip(train(checkpoint), train(plain), strict=True):
             np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 1e-5, 1e-6)
 
+    def test_names_as_they_were(self):
+        """A loop's variable, a name bound anew, a global: all are bound to something else by backward."""
+        x, w, count = marked([1, 2]), marked([3, 4]), 0
+        first = w
+
+        def counted(a):
+            nonlocal count
+            count += 1
+            return a * _factor
+
+        with mx.autograd.record():
+            y = x
+            for i in range(1, 4):
+                y = checkpoint(lambda a: a * i * w, y)  # noqa: B023
+                y = checkpoint(partial(counted), y)
+            w = marked([7, 7])
+        try:
+            globals()["_factor"] = 100
+            y.backward()
+            assert _factor == 100
+        finally:
+            globals()["_factor"] = 2
+        assert count == 3
+        np.testing.assert_array_equal(x.grad.asnumpy(), [6 * 8 * 27, 6 * 8 * 64])
+        np.testing.assert_array_equal(first.grad.asnumpy(), [6 * 8 * 27, 2 * 6 * 8 * 48])
+        np.testing.assert_array_equal(w.grad.asnumpy(), [0, 0])
+
+    def test_names_that_are_gone(self):
+        x, w = marked([1, 2]), marked([3, 4])
+        with mx.autograd.record():
+            y = checkpoint(lambda a: a * w, x)  # noqa: F821
+        grad = w.grad
+        del w
+        y.backward()
+        np.testing.assert_array_equal(grad.asnumpy(), [1, 2])
+
 
 class TestRefusals:
     @pytest.mark.parametrize("name", ["a closed-over array", r"args\[0\]", "shift"])
@@ -327,11 +427,11 @@ class TestRefusals:
             y.backward()
 
     @pytest.mark.parametrize("marked_again", [True, False])
-    def test_names_bound_to_other_arrays(self, marked_again):
-        x, w = marked([1, 2]), marked([3, 4])
+    def test_lists_of_other_arrays(self, marked_again):
+        x, w = marked([1, 2]), [marked([3, 4])]
         with mx.autograd.record():
-            y = checkpoint(lambda a: a * w, x)
-        w = marked([5, 6]) if marked_again else mx.nd.array([5, 6])
+            y = checkpoint(lambda a: a * w[0], x)
+        w[0] = marked([5, 6]) if marked_again else mx.nd.array([5, 6])
         with pytest.raises(AutogradError, match=r"checkpoint of <lambda>: .*reads another array"):
             y.backward()
 

@@ -8,6 +8,7 @@ module          holds
 ``sweep``       backward, grad
 ``function``    Function
 ``checkpoint``  checkpoint
+``bindings``    what the names in a function's code mean, for another call
 ==============  =====================================================================
 """
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from clgrad import memory, tape
 from clgrad.array import NDArray
+from clgrad.autograd.bindings import Bindings
 from clgrad.autograd.scopes import Scope, pause
 from clgrad.autograd.sweep import Sweep
 from clgrad.errors import AutogradError
@@ -25,9 +26,10 @@ def checkpoint(function: Callable, *args, **kwargs):
 
     Gradients, of every order, flow to the arguments and to all else that the function reads and that is in
     the graph, such as the parameters of a net. In backward the function finds what it found before: the
-    same random numbers (Dropout), train or predict mode, and the same values in arrays that it writes to
-    itself (the moving averages of BatchNorm), which count one call. It must do the same each time, though;
-    draws of numpy's random numbers, for instance, differ.
+    same random numbers (Dropout), train or predict mode, the same objects under the names in its code, such
+    as a loop's variable, and the same values in arrays that it writes to itself (the moving averages of
+    BatchNorm), which count one call. It must do the same each time, though: draws of numpy's random
+    numbers, for instance, differ, and so may attributes of objects.
 
     Parameters
     ----------
@@ -69,13 +71,14 @@ def checkpoint(function: Callable, *args, **kwargs):
     if not state.recording:
         return function(*args, **kwargs)
     given = _map((args, kwargs), lambda a: NDArray(a._view, a._entry))
+    bindings = Bindings(function)
     run = _Run()
     with run.watching(), generator.noted() as draws:
         results = function(*args, **kwargs)
     heads = run.heads(results)
     if not heads:
         return results
-    call = _Call(function, given, state.training, draws, run, [_meta(a) for a in heads])
+    call = _Call(function, bindings, given, state.training, draws, run, [_meta(a) for a in heads])
     node = _record(call, heads)
     places = iter(range(len(heads)))
     ours = {id(a) for a in heads}
@@ -227,6 +230,7 @@ class _Call(NamedTuple):
     """What it takes to call the function again. Kept where the tape keeps arrays, and freed like them."""
 
     function: Callable
+    bindings: Bindings
     given: tuple
     training: bool
     draws: list[dict[str, int]]
@@ -296,7 +300,12 @@ class _Checkpoint:
             _put_back(call.run.before.values(), with_versions=False)
             for view, _, _ in present:  # a version that never comes again, when the present one is back
                 view.storage.version = -memory.last_serial() << 32
-            with Scope(True, call.training), run.watching(), generator.repeated(call.draws):
+            with (
+                call.bindings.restored(),
+                Scope(True, call.training),
+                run.watching(),
+                generator.repeated(call.draws),
+            ):
                 results = call.function(*args, **kwargs)
         finally:
             _put_back(run.before.values(), with_versions=True)
