@@ -19,13 +19,12 @@ class Bindings:
     def __init__(self, function: Callable):
         while isinstance(function, partial | types.MethodType):
             function = function.func if isinstance(function, partial) else function.__func__
-        self._held: list[tuple[Any, Any]] = []
+        places: list[_Cell | _Global] = []
         if isinstance(function, types.FunctionType):
-            names = _names(function.__code__)
-            places = [_Global(function.__globals__, n) for n in names if n in function.__globals__]
-            self._held = [
-                (place, place.get()) for place in (*map(_Cell, function.__closure__ or ()), *places)
-            ]
+            places += [_Cell(cell) for cell in function.__closure__ or ()]
+            names = _names(function.__code__) & function.__globals__.keys()
+            places += [_Global(function.__globals__, name) for name in names]
+        self._held = [(place, place.get()) for place in places]
 
     @contextmanager
     def restored(self) -> Iterator[None]:
