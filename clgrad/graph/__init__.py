@@ -6,6 +6,7 @@ module              holds
 ``ir``              blocks of memory, and the launches and copies that read and write them
 ``recorder``        keeps what a stream enqueues
 ``cleaning``        leaves out what need not be done
+``transposes`` lets products read and write arrays whose axes are in another order
 ``fusion``          formulas of elementwise launches, put into each other
 ``merging``         makes one launch of several
 ``optimize``        all of that

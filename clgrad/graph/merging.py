@@ -19,7 +19,7 @@ from clgrad.graph.fusion import (
     stored,
 )
 from clgrad.graph.ir import Copy, Graph, Launch, Value, depends
-from clgrad.kernels import expr, reduce
+from clgrad.kernels import expr, matmul, reduce
 from clgrad.kernels.epilogue import Epilogue
 from clgrad.memory import Stream
 
@@ -160,7 +160,7 @@ class _Work:
         at = 0
         while at < len(self.nodes):
             node = self.nodes[at]
-            if isinstance(node, Launch) and node.plan.finishes and node.plan.product is not None:
+            if isinstance(node, Launch) and node.plan.finishes and _is_product(node):
                 self._finish(node, at)
             at += 1
 
@@ -188,6 +188,10 @@ class _Work:
 
 
 _NOTHING = Formulas((), (), (), (), (), "")
+
+
+def _is_product(node: Launch) -> bool:
+    return isinstance(node.plan.formula, matmul.Formula)
 
 
 class _Ending:
@@ -245,7 +249,9 @@ class _Ending:
             self._stream.device.capabilities.own_functions,
         )
         product = self._product
-        plan = product.plan.product.plan(self._stream, [v.layout for v in product.reads], epilogue)
+        formula: matmul.Formula = product.plan.formula
+        plan = formula.plan(self._stream.device, replace(formula.product, epilogue=epilogue))
+        plan.label = labels_of([product.name, *(name for node in self.taken for name in node.names)])
         plan.label = ", ".join([product.plan.label, *[labels_of(node.names) for node in self.taken]])
         return Launch(
             plan,

@@ -3,10 +3,12 @@
 from clgrad.graph.cleaning import without_copies, without_repetition, without_waste
 from clgrad.graph.ir import Graph
 from clgrad.graph.merging import fused
+from clgrad.graph.transposes import without_transposes
 from clgrad.memory import Stream
 
 
 def optimized(graph: Graph, stream: Stream) -> Graph:
     """A graph with the same results, but for rounding, in fewer launches and with less memory."""
     graph = without_waste(without_repetition(without_copies(graph)))
+    graph = without_waste(without_transposes(graph, stream))
     return without_waste(fused(graph, stream))

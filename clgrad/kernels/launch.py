@@ -286,7 +286,6 @@ class Plan:
         "label",
         "layouts",
         "outputs",
-        "product",
         "quick",
         "scratch",
         "steps",
@@ -313,11 +312,9 @@ class Plan:
         self._prepared = [
             Prepared(device, s, inputs, len(outputs), self._tables) for s in self.steps if not nothing
         ]
-        #: What it computes, where that is a formula: a :class:`clgrad.kernels.map.Formula` or a
-        #: :class:`clgrad.kernels.reduce.Formula`. Who merges plans makes a new one of theirs.
+        #: What it computes, for those who make one plan of several (clgrad.graph): the ``Formula`` of
+        #: ``map``, ``reduce``, ``matmul`` or ``transpose`` in :mod:`clgrad.kernels`; None of other plans.
         self.formula: Any = None
-        #: What plans it again with an epilogue, if it is a product that ``finishes``.
-        self.product: Any = None
         #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
         self.finishes = False
         #: What profiles and statistics of memory call it: the op, or the ops that are merged.

@@ -17,7 +17,7 @@ sum       second launch of a product whose sum was split to occupy all compute u
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,24 @@ def plan_matmul(
     return plan_product(device, name, product, out_shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a plan computes, for those who plan it with other operands, or with an epilogue.
+
+    Operands A and B are the inputs ``a`` and ``b``.
+    """
+
+    name: str
+    product: Product
+    out_shape: tuple[int, ...]
+    a: int
+    b: int
+
+    def plan(self, device: Device, product: Product) -> Plan:
+        """The same of another product."""
+        return plan_product(device, self.name, product, self.out_shape, self.a, self.b)
+
+
 def plan_product(
     device: Device, name: str, product: Product, out_shape: tuple[int, ...], a: int = 0, b: int = 1
 ) -> Plan:
@@ -99,7 +117,9 @@ def plan_product(
     if product.epilogue is not None:
         roles |= product.epilogue.roles(inputs)
         inputs, outputs = inputs + len(product.epilogue.arrays), len(product.epilogue.values)
-    return plan(device, name, [product], roles, [(out_shape, product.dtype)] * outputs, inputs)
+    made = plan(device, name, [product], roles, [(out_shape, product.dtype)] * outputs, inputs)
+    made.formula = Formula(name, product, out_shape, a, b)
+    return made
 
 
 def plan(

@@ -1,13 +1,13 @@
 """What a matrix product is made of: virtual matrices, the product of two, and what its kernels share."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from clgrad import dtypes
-from clgrad.kernels import template
+from clgrad.kernels import layout, template
 from clgrad.kernels.epilogue import Epilogue
 from clgrad.kernels.launch import In, Out, Scratch, Step
 from clgrad.kernels.signature import Signature
@@ -52,6 +52,23 @@ class Axis:
     def unit(self) -> bool:
         """Whether neighbours are neighbours in memory (within the fastest digit)."""
         return self.digits[0][1] == 1
+
+    def through(self, shape: Sequence[int], strides: Sequence[int]) -> "Axis | None":
+        """The axis in other memory, which holds the same array of ``shape`` with other strides.
+
+        None where a digit does not run through whole axes of the array.
+        """
+        own = layout.contiguous_strides(shape)
+        axes = {c: (n, s) for n, c, s in zip(shape, own, strides, strict=True) if n > 1}
+        digits: list[tuple[int, int]] = []
+        for extent, stride in self.digits:
+            while extent > 1:
+                size, elsewhere = axes.get(stride, (0, 0))
+                if not size or (extent > size and extent % size):
+                    return None
+                digits.append((min(extent, size), elsewhere))
+                extent, stride = extent // min(extent, size), stride * size
+        return Axis.of(*reversed(digits)) if digits else Axis(((1, 1),))
 
     def at(self, index: int) -> int:
         """The offset of ``index``."""
@@ -113,6 +130,14 @@ class Strided:
         """Where lines along ``"row"`` or ``"column"`` begin is a sum of multiples of these."""
         axes = (self.batch, self.row if along == "column" else self.column)
         return [self.base, *(stride for axis in axes for extent, stride in axis.digits if extent > 1)]
+
+    def through(self, shape: Sequence[int], strides: Sequence[int]) -> "Strided | None":
+        """The matrix in other memory, which holds the same array of ``shape`` with other strides."""
+        axes = [axis.through(shape, strides) for axis in (self.batch, self.row, self.column)]
+        batch, row, column = axes
+        if self.base or batch is None or row is None or column is None:
+            return None
+        return Strided(batch, row, column)
 
     @property
     def swapped(self) -> "Strided":

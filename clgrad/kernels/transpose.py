@@ -52,6 +52,14 @@ class _Order:
         return [a for a in range(self.columns) if a != self.rows]
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a plan computes: an array of ``shape``, read with strides that are those of a permutation."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
 def plan(device: Device, name: str, shape: Sequence[int], strides: Sequence[int], dtype: np.dtype) -> Plan:
     """Plan y[i, j, ...] = x[i strides[0] + j strides[1] + ...], strides being those of a permutation.
 
@@ -67,7 +75,14 @@ def plan(device: Device, name: str, shape: Sequence[int], strides: Sequence[int]
     dtype : numpy.dtype
         Of both; the bits are moved as they are.
     """
-    shape = tuple(shape)
+    made = _plan(device, name, tuple(shape), strides, dtype)
+    made.formula = Formula(tuple(shape), tuple(strides))
+    return made
+
+
+def _plan(
+    device: Device, name: str, shape: tuple[int, ...], strides: Sequence[int], dtype: np.dtype
+) -> Plan:
     sizes, (targets, sources) = layout.merge_axes(shape, [layout.contiguous_strides(shape), strides])
     order = _Order(sizes, targets, sources)
     width = min(MAX_WIDTH, device.capabilities.vector_bytes // dtype.itemsize)

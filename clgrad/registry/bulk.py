@@ -56,7 +56,6 @@ def launch(stream: Stream, op: Formula, names, attributes: dict, plan: Plan, vie
 
 def launch_product(stream: Stream, product: Product, plan: Plan, views: Sequence[View]) -> View:
     """The same for a product: it joins none, but others may join it."""
-    plan.product = plan.product or product
     if _may_wait(stream, plan, views):
         stream.flush()
         return _wait(stream, product, product.names, {}, plan, views)
