@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 
 # OpenCL runtimes that `make test` runs on: anything that CLGRAD_DEVICE accepts.
 DEVICES ?= pocl intel
-PYTEST_ARGS ?= -n 2
+# Tests that follow each other share kernels: each process takes half of them in a row, then of what is left.
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Kernels compile once for all test processes and runs.
 export CLGRAD_CACHE_DIR ?= $(CURDIR)/.cache/kernels
@@ -43,7 +44,7 @@ format: $(VENV)/.installed-dev ## Mend what ruff can mend
 	$(BIN)/ruff format
 
 docs: $(VENV)/.installed-docs ## Make the pages of docs/site, one for each op, in docs/site/_build
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs/site docs/site/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs/site docs/site/_build
 
 bench: $(VENV)/.installed-bench ## Measure this machine's OpenCL devices, briefly (benchmarks/README.md)
 	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)

@@ -53,7 +53,7 @@ def loss(images, share, generated, weights):
 
 
 def test_gradients_of_the_penalised_loss():
-    """They agree with finite differences, for every parameter."""
+    """They agree with finite differences along random directions of every parameter."""
     rng = np.random.default_rng(0)
     images, share, generated = digits(2), rng.uniform(size=(2, 1, 1, 1)), rng.uniform(size=(2, 1, 8, 8))
 
@@ -61,7 +61,7 @@ def test_gradients_of_the_penalised_loss():
         dtype = weights[0].dtype
         return loss(*(nd.array(a, dtype=dtype) for a in (images, share, generated)), weights)
 
-    gradcheck(f, parameters(rng))
+    gradcheck(f, parameters(rng), directions=3)
 
 
 def sgd(weights, states, step):

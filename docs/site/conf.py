@@ -24,6 +24,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository that are no pages
 
 
-def setup(app) -> None:
+def setup(app) -> dict:
     """Write the generated pages before Sphinx reads its sources."""
     app.connect("builder-inited", lambda app: oppages.write(HERE / "ops", HERE / "guide"))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
