@@ -18,6 +18,7 @@ CASES = {
     "few columns": ((3, 501), (1, 0)),
     "few rows: no tiles": ((501, 3), (1, 0)),
     "several tiles each way": ((67, 270), (1, 0)),
+    "tiles above each other": ((35, 1030), (1, 0)),
     "matrices": ((3, 33, 18), (0, 2, 1)),
     "matrices of two axes": ((2, 33, 3, 18), (2, 0, 3, 1)),
     "rows apart": ((33, 2, 20), (2, 1, 0)),

@@ -14,9 +14,10 @@ from clgrad.kernels.layout import Operand
 from clgrad.kernels.parameters import MapGpu
 from clgrad.kernels.signature import Signature
 
-#: Rows and columns of a tile: on CPUs so many that lines are read on and on, as a processor foresees it; on
-#: GPUs what a work-group reads and writes in whole transactions.
-CPU_TILE, GPU_TILE = (256, 64), (32, 32)
+#: Rows and columns of a tile. On CPUs so many rows that lines are read on and on, as a processor foresees it;
+#: and one vector across where that is a line of the cache, which then is written whole, or four of shorter ones.
+#: On GPUs what a work-group reads and writes in whole transactions.
+LINE_TILE, CPU_TILE, GPU_TILE = (1024, 16), (256, 64), (32, 32)
 #: Rows that a CPU's work-item transposes at a time: with so few, no register is spilled to memory.
 LANES = 4
 #: Work-items of a GPU's work-group, at most.
@@ -109,7 +110,8 @@ def _step(device: Device, name: str, order: _Order, operand: Operand, wide: bool
     outer = signature.axes("n", [sizes[a] for a in order.others])
     signature.axes("y_s", [order.targets[a] for a in order.others])
     signature.axes("x_s", [order.sources[a] for a in order.others])
-    depth, tile = CPU_TILE if device.kind == "cpu" else GPU_TILE
+    whole_lines = width * operand.dtype.itemsize == copy.LINE_BYTES
+    depth, tile = (LINE_TILE if whole_lines else CPU_TILE) if device.kind == "cpu" else GPU_TILE
     matrices = math.prod(sizes[a] for a in order.others)
     signature.sizes(matrices=matrices)
     tiles = matrices * -(-sizes[order.rows] // depth) * -(-sizes[order.columns] // tile)
@@ -119,7 +121,6 @@ def _step(device: Device, name: str, order: _Order, operand: Operand, wide: bool
         group = min(GPU_GROUP, device.capabilities.max_work_group_size) // tile * tile
         groups = min(tiles, tuning.of(device, MapGpu).groups_per_unit * device.capabilities.compute_units)
         global_size, local_size = (groups * group,), (group,)
-    whole_lines = width * operand.dtype.itemsize == copy.LINE_BYTES
     streams = whole_lines and map.streams(device, math.prod(sizes) * operand.dtype.itemsize)
     source = template.render(
         "transpose",
