@@ -8,7 +8,8 @@
 ## at(): truncation towards zero, then `clip` to the ends of the axis, or `wrap` modulo its size.
 ## take, both shapes: like an elementwise kernel over (outer * taken, inner), WIDTH columns at a time; a
 ##   CPU work-item takes a contiguous range, GPU work-items take neighbouring blocks in a grid-stride loop.
-##   With STREAMS, vectors are stored past the caches.
+##   With STREAMS, vectors are stored past the caches; with ABREAST, rows are whole vectors, and J of them are
+##   taken side by side: while one row's first lines are on their way, so are the others'.
 ##   On CPUs, rows of one element are taken J indices at a time from GROUP places a: the indices are made places
 ##   once for all of these, and each line is written by vectors.
 ## grad: each work-item owns a block of rows i and of columns c of one a. It clears them, then reads all
@@ -101,6 +102,30 @@ __kernel void ${name}(
   index_t row = block / row_blocks, a = row / taken, j = row - a * taken;
   index_t column = (block - row * row_blocks) * ${W};
   while (block < last) {
+% if t.abreast:
+    if (column == 0 && j + ${J} <= taken && block + ${J} * row_blocks <= last) {
+% for i in range(J):
+      const index_t source${i} = (a * n + at(${expr.load(t.index_dtype, "indices", f"j + {i}")}, n)) * inner;
+% endfor
+      for (; column < inner; column += ${W}) {
+% for i in range(J):
+        const ${bits}${W} v${i} = vload${W}(0, from + (source${i} + column));
+% endfor
+% for i in range(J):
+        STREAM(${bits}, ${W}, v${i}, to + ((row + ${i}) * inner + column));
+% endfor
+      }
+      block += ${J} * row_blocks;
+      column = 0;
+      row += ${J};
+      j += ${J};
+      if (j == taken) {
+        j = 0;
+        ++a;
+      }
+      continue;
+    }
+% endif
     const index_t row_last = min(row_blocks, last - row * row_blocks);
     const index_t stop = min(inner, row_last * ${W});
 % else:

@@ -158,13 +158,14 @@ def test_bad_arguments_are_named(planner, data_shape, axis, mode, message):
         planner(device_of_shape("cpu"), "take", data_shape, (2,), axis, mode, F32, I32)
 
 
-def test_large_results_are_stored_past_the_caches(rng):
-    """Rows that begin at an address that is not aligned, tails of rows: fault, or wrong values."""
-    cpu, data = device_of_shape("cpu"), rng.standard_normal((9, 83)).astype(F32)
+@pytest.mark.parametrize("columns", [83, 16, 208])
+def test_large_results_are_stored_past_the_caches(columns, rng):
+    """Rows at addresses that are not aligned, tails of rows, rows left over: fault, or wrong values."""
+    cpu, data = device_of_shape("cpu"), rng.standard_normal((3, 9, columns)).astype(F32)
     default = parameters.MapCpu.default(cpu.capabilities)
-    indices = rng.integers(0, 9, 300).astype(I32)
+    indices = rng.integers(0, 9, 501).astype(I32)
     with tuning.forced(dataclasses.replace(default, stream_bytes=1 << 16)):
-        plan = index.plan_take(cpu, "take", data.shape, indices.shape, 0, "clip", F32, I32)
+        plan = index.plan_take(cpu, "take", data.shape, indices.shape, 1, "clip", F32, I32)
     assert ("STREAM(" in plan.steps[0].source) == (default.vector_bytes == copy.LINE_BYTES)
     (y,) = run(plan, [data, indices])
-    np.testing.assert_array_equal(y, data[indices])
+    np.testing.assert_array_equal(y, data[:, indices])

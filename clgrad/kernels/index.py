@@ -64,6 +64,7 @@ def plan_take(
     take.group = min(GROUP, take.outer)
     whole_lines = take.width * dtype.itemsize == copy.LINE_BYTES
     take.streams = whole_lines and map.streams(device, math.prod(out_shape) * dtype.itemsize)
+    take.abreast = take.streams and take.inner % take.width == 0
     rows = take.outer * take.taken
     sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)
     step = replace(take.step(name, "take", sizes), touches={In(0): math.prod(out_shape) * dtype.itemsize})
@@ -115,7 +116,7 @@ class _Take:
         self.inner = math.prod(data_shape[axis + 1 :])
         self.taken = math.prod(indices_shape)
         self.width = self.group = 1
-        self.streams = False
+        self.streams = self.abreast = False
         self.accumulator: np.dtype | None = None
         largest = (self.outer, max(self.n, self.taken), self.inner)
         self.signature = Signature(layout.needs_long(largest, []))
