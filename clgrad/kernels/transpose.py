@@ -14,9 +14,9 @@ from clgrad.kernels.layout import Operand
 from clgrad.kernels.parameters import MapGpu
 from clgrad.kernels.signature import Signature
 
-#: Rows and columns of a tile. On CPUs so many rows that lines are read on and on, as a processor foresees it,
-#: and one vector across where that is a line of the cache, which is written whole; or four of shorter ones. On
-#: GPUs what a work-group reads and writes in whole transactions.
+#: Rows and columns of a tile. On CPUs so many rows that lines are read on and on, as a processor foresees,
+#: and one vector across where that is a line of the cache, which is written whole; or four of shorter ones.
+#: On GPUs what a work-group reads and writes in whole transactions.
 LINE_TILE, CPU_TILE, GPU_TILE = (1024, 16), (256, 64), (32, 32)
 #: Rows that a CPU's work-item transposes at a time: with so few, no register is spilled to memory.
 LANES = 4
