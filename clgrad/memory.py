@@ -420,6 +420,17 @@ def last_serial() -> int:
     return next(_serials)
 
 
+def begin_writes(storages: Sequence[Storage]) -> None:
+    """Count writes to several storages, as ``begin_write`` does for each, in less time."""
+    for stream in {storage.stream for storage in storages}:
+        stream.flush()
+    for storage in storages:
+        if storage._readers:
+            storage.begin_write()
+        else:
+            storage.version += 1
+
+
 def not_written(views: Sequence["View"]) -> None:
     """Take back that a write to each was counted: there was no memory for it, and nothing was enqueued."""
     for view in views:

@@ -568,3 +568,16 @@ def test_kernels_with_scratch_memory_beside_other_arrays(rng, fuse):
 
 def _plans(captured) -> list:
     return [i.plan for _, graph in captured.graphs() for i in graph.instructions if hasattr(i, "plan")]
+
+
+def test_a_gradient_as_an_argument_beside_its_array():
+    """One block fewer than where the second argument is another array."""
+    x, y = nd.ones(3), nd.full(3, 5)
+    x.attach_grad()
+    for recorded, other in ((y, x.grad), (x.grad, y)):
+        captured = mx.capture(lambda a, b: a * 2 + b * 3)
+        for _ in range(4):
+            captured(x, recorded)
+        assert replayed(captured) == 1
+        for second in (other, recorded):
+            np.testing.assert_array_equal(captured(x, second).asnumpy(), 2 + 3 * second.asnumpy())

@@ -140,8 +140,14 @@ class Captured:
 
 def _key(call: Call) -> tuple:
     """What a recording depends on of a call; takes the arguments apart."""
-    arrays, numbers = call.arrays, call.numbers
-    shape = [trees.take_apart(value, arrays, numbers) for value in call.args]
+    arrays, numbers, state = call.arrays, call.numbers, tape.state
+    shape: list = []
+    for value in call.args:
+        if type(value) is NDArray:  # what all the rest is for is the exception
+            arrays.append(value)
+            shape.append(value._view.layout)
+        else:
+            shape.append(trees.take_apart(value, arrays, numbers))
     if call.kwargs:
         shape += [(k, trees.take_apart(v, arrays, numbers)) for k, v in call.kwargs.items()]
     context = current_context()
@@ -150,10 +156,10 @@ def _key(call: Call) -> tuple:
     return (
         stream,
         context,
-        tape.state.training,
-        tape.state.recording,
+        state.training,
+        state.recording,
         tuple(shape),
-        *[_role(a) for a in arrays],
+        *[None if a._entry is None else _role(a) for a in arrays],
         _shared(arrays),
     )
 
@@ -170,7 +176,8 @@ def _role(array: NDArray) -> Any:
 
 
 def _shared(arrays: Sequence[NDArray]) -> tuple:
-    """Which arrays share memory, and how, and which a place in the graph."""
+    """Which arrays and gradients share memory, and how, and which a place in the graph."""
+    arrays = [*arrays, *[g for a in arrays if a._entry is not None and (g := a.grad) is not None]]
     if len(arrays) < 2:
         return ()
     first: dict[int, int] = {}

@@ -52,9 +52,10 @@ class Recording:
         for guard in self.guards:
             if not guard.holds():
                 return False
-        for reference, array in zip(self._pinned, call.arrays, strict=False):
-            if reference() is not array._view.storage:
-                return False
+        if self._pinned:
+            for reference, array in zip(self._pinned, call.arrays, strict=False):
+                if reference() is not array._view.storage:
+                    return False
         return self.numbers.holds(call.numbers)
 
     def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
@@ -97,6 +98,11 @@ class Plain(Recording):
         super().__init__(call, traced, guards)
         self._recorded = traced.graph
         self._replay = Replay(stream, prepared(traced, traced.graph, stream, fuse))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether an array that the function reaches by itself is gone, or marked anew."""
+        return self._is_lost or self._replay.is_lost
 
     def replays(self) -> list[Replay]:
         """What is replayed."""

@@ -47,8 +47,9 @@ class Call:
     def views(self) -> list[View]:
         """Where the blocks of a graph's arguments lie: one for each storage of arrays and gradients."""
         views = [a._view for a in self.arrays]
-        if any(a._entry is not None for a in self.arrays):
-            views += [g._view for a in self.arrays if (g := a.grad) is not None]
+        for array in self.arrays:
+            if array._entry is not None and (gradient := array.grad) is not None:
+                views.append(gradient._view)
         if len(views) < 2:
             return views
         return list({id(v.storage): v for v in reversed(views)}.values())[::-1]

@@ -5,6 +5,7 @@ Each launch has kernel objects of its own, so what never changes is set once. Wh
 :func:`binder`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyopencl as cl
@@ -105,7 +106,7 @@ class Bound:
             One of them does not fit its dtype.
         """
         known = [values[place] for place in self._places]
-        if known == self._known and 0 not in known:  # 0.0 and -0.0 are equal
+        if known == self._known and _signs(known) == _signs(self._known):
             return
         self._known = None
         self._set([values[n.place] if isinstance(n, Number) else n for n in self._numbers])
@@ -114,6 +115,11 @@ class Bound:
     def _set(self, numbers: Sequence) -> None:
         for prepared in self.prepared:
             prepared.set_scalars(numbers)
+
+
+def _signs(numbers: Sequence) -> list[float]:
+    """Of the zeros among numbers, which are equal whatever their signs."""
+    return [math.copysign(1, n) for n in numbers if n == 0] if 0 in numbers else []
 
 
 class BoundCopy:

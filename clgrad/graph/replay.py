@@ -171,8 +171,8 @@ class Replay:
     def _begin_writes(self, arguments: Sequence[View], outer: Sequence[Storage]) -> None:
         for number in self._written_arguments:
             arguments[number].storage.begin_write()
-        for number in self._written_outer:
-            outer[number].begin_write()
+        if self._written_outer:
+            memory.begin_writes([outer[number] for number in self._written_outer])
 
     # Command buffers
 
