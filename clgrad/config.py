@@ -19,6 +19,8 @@ variable                   meaning
 ``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``;
                            ``memory=1000000`` lets arrays have so many bytes
+``MXNET_HOME``             folder of MXNet's data, in the place of ``~/.mxnet``; its folder ``datasets`` has
+                           one for each dataset
 ``DMLC_NUM_WORKER``        set by MXNet's launcher: how many processes train together (clgrad: 1)
 =========================  =========================================================================
 """
@@ -97,6 +99,11 @@ def limits() -> dict[str, int]:
             )
         result[key.strip()] = int(value)
     return result
+
+
+def datasets() -> Path:
+    """Folder that has a folder for each dataset."""
+    return Path(os.environ.get("MXNET_HOME") or "~/.mxnet").expanduser() / "datasets"
 
 
 def workers() -> str:

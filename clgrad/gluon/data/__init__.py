@@ -1,5 +1,6 @@
 """``mx.gluon.data``: datasets, in which order their samples come, and batches of them on a device."""
 
+from clgrad.gluon.data import vision
 from clgrad.gluon.data.batchify import default_batchify_fn, default_mp_batchify_fn
 from clgrad.gluon.data.dataloader import DataLoader
 from clgrad.gluon.data.dataset import ArrayDataset, Dataset, SimpleDataset
@@ -27,4 +28,5 @@ __all__ = [
     "SimpleDataset",
     "default_batchify_fn",
     "default_mp_batchify_fn",
+    "vision",
 ]

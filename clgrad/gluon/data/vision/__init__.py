@@ -1,0 +1,6 @@
+"""Pictures: datasets of them in local files, and what is made of them before training."""
+
+from clgrad.gluon.data.vision import transforms
+from clgrad.gluon.data.vision.datasets import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolderDataset
+
+__all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "ImageFolderDataset", "transforms"]
