@@ -515,6 +515,48 @@ def test_replays_of_captured_steps_draw_what_their_forward_pass_drew():
     assert not any((seen[-1] == earlier).all() for earlier in seen[:-1])
 
 
+def test_hybridized_nets():
+    """They run op by op within checkpoints, draw and step their moving averages as they do without."""
+
+    def train(wrap, hybridize):
+        net = mx.gluon.nn.HybridSequential()
+        net.add(
+            mx.gluon.nn.Dense(4), mx.gluon.nn.BatchNorm(), mx.gluon.nn.Dropout(0.5), mx.gluon.nn.Dense(2)
+        )
+        mx.random.seed(5)
+        net.initialize()
+        if hybridize:
+            net.hybridize()
+        x = marked(np.arange(6).reshape(2, 3))
+        for _ in range(4):
+            with mx.autograd.record():
+                y = wrap(net, x)
+            y.backward()
+        parameters = net.collect_params().values()
+        return [y, x.grad, *[p.data() for p in parameters]]
+
+    for value, wanted in zip(train(checkpoint, True), train(plain, False), strict=True):
+        np.testing.assert_allclose(value.asnumpy(), wanted.asnumpy(), 1e-5, 1e-6)
+
+
+def test_within_captured_blocks():
+    """The first calls are traced and go back op by op, later ones are replayed; each draws anew."""
+
+    class Net(mx.gluon.HybridBlock):
+        def hybrid_forward(self, F, x):  # noqa: N803
+            return checkpoint(lambda a: mx.nd.Dropout(a, 0.5), x)
+
+    net, x, seen = Net(), marked(np.ones(1000)), []
+    net.hybridize()
+    for _ in range(5):
+        with mx.autograd.record():
+            y = net(x)
+        y.backward()
+        same(x.grad, y)
+        seen.append(y.asnumpy())
+    assert not any((a == b).all() for i, a in enumerate(seen) for b in seen[:i])
+
+
 class TestMemory:
     def peak(self, wrap, depth, at_once):
         """Of a net of as many layers, so many to a checkpoint: in units of one layer's result."""

@@ -11,7 +11,7 @@ from clgrad.autograd.scopes import Scope, pause
 from clgrad.autograd.sweep import Sweep
 from clgrad.errors import AutogradError
 from clgrad.memory import View
-from clgrad.ops.generator import generator
+from clgrad.ops.generator import Draws, generator
 from clgrad.registry import table
 from clgrad.tape import Node, Saved, Variable, state
 
@@ -233,7 +233,7 @@ class _Call(NamedTuple):
     bindings: Bindings
     given: tuple
     training: bool
-    draws: list[dict[str, int]]
+    draws: Draws
     run: _Run
     #: Shape and dtype of each result that has a gradient.
     results: list[tuple]
@@ -313,13 +313,18 @@ class _Checkpoint:
         heads = run.heads(results)
         if [_meta(a) for a in heads] != call.results:
             raise self._differs("returns other arrays")
-        places = {_place(read.view) for read in call.run.found.values()}
-        for read in run.found.values():
-            kept_by_it = call.run.first < read.view.storage.serial <= call.run.last
-            if not kept_by_it and _place(read.view) not in places:
+        self._compare(call.run, run)
+        return run, heads
+
+    def _compare(self, first: _Run, again: _Run) -> None:
+        """See that nothing was read that had been there before and was not read then."""
+        entries = {read.entry for read in first.found.values()} - {_NOWHERE}
+        places = {_place(read.view) for read in first.found.values()}
+        for read in again.found.values():
+            kept_by_it = first.first < read.view.storage.serial <= first.last
+            if not (kept_by_it or read.entry in entries or _place(read.view) in places):
                 shape, dtype = read.view.layout
                 raise self._differs(f"reads another array (of {dtype}, of shape {shape})")
-        return run, heads
 
     def _targets(
         self, node: Node, wanted: Sequence[bool], first: _Run, again: _Run, entries: Sequence[tuple]

@@ -24,7 +24,7 @@ from clgrad.graph.ir import Block, Graph, Value, moved
 from clgrad.graph.recorder import Recorder
 from clgrad.graph.replay import Replay
 from clgrad.memory import Layout, Stream, View
-from clgrad.ops.generator import generator
+from clgrad.ops.generator import Draws, generator
 from clgrad.tape import Node, Saved, state
 
 #: Where an array is in the graph: ``("head", k)``, ``("argument", j)``, or an entry of the tape.
@@ -234,7 +234,7 @@ class Differentiated(Recording):
             residuals,
             arguments,
             numbers,
-            [r for r in returned if isinstance(r, dict) and r.keys() == {"seed", "draw"}],
+            _draws(returned),
             [Saved(_view(block, arguments)) for block in self._of_gradients],
             [Saved(_view(block, arguments)) for block in self._of_results],
             [Saved(h._view) for h in heads],
@@ -251,6 +251,15 @@ class Differentiated(Recording):
         )
         node.saved = {0: kept}  # type: ignore[dict-item]
         return node
+
+
+def _draws(returned: Sequence) -> Draws:
+    """The draws among what functions on the host have returned."""
+    draws = Draws()
+    for result in returned:
+        if isinstance(result, dict) and result.keys() == {"seed", "draw"}:
+            draws.note(result)
+    return draws
 
 
 def _entry_of(origin: Origin, arrays: Sequence[NDArray]) -> Any:
@@ -311,7 +320,7 @@ class _Kept:
     residuals: Sequence[View]
     arguments: Sequence[View]
     numbers: Sequence
-    draws: list[dict[str, int]]
+    draws: Draws
     of_gradients: list[Saved]
     of_results: list[Saved]
     heads: list[Saved]

@@ -3,7 +3,8 @@
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 from clgrad import deferred
 from clgrad.device import Context, Device, current_context
@@ -11,12 +12,54 @@ from clgrad.errors import AutogradError
 from clgrad.kernels import random
 
 
+class Draws:
+    """Draws that were noted down, to be repeated.
+
+    A function that is being captured gets its draws as numbers that a replay computes anew. Where it
+    repeats some of its own, a replay must do so, too: these are kept as they are. Whoever else repeats them
+    wants the plain numbers.
+    """
+
+    def __init__(self) -> None:
+        #: What was being captured when they were noted down, if anything was.
+        self.capture = deferred.current()
+        self._drawn: list[tuple[dict[str, int], dict[str, int]]] = []
+        self._taken = 0
+
+    def note(self, drawn: dict[str, Any]) -> None:
+        """Add a draw."""
+        plain = {key: n.value if isinstance(n, deferred.Number) else n for key, n in drawn.items()}
+        self._drawn.append((plain, drawn))
+
+    def again(self) -> "Draws":
+        """The same, to be taken from the first one on."""
+        draws = Draws()
+        draws.capture, draws._drawn = self.capture, self._drawn
+        return draws
+
+    def take(self) -> dict[str, int]:
+        """The next one."""
+        if self._taken == len(self._drawn):
+            raise _differs("more")
+        self._taken += 1
+        plain, drawn = self._drawn[self._taken - 1]
+        return drawn if self.is_of_capture() else plain
+
+    def is_of_capture(self) -> bool:
+        """Whether what is being captured now is what they belong to."""
+        return self.capture is not None and self.capture is deferred.current()
+
+    def left(self) -> int:
+        """How many were not taken."""
+        return len(self._drawn) - self._taken
+
+
 class _Logs(threading.local):
     """What a thread notes down of its draws, and where it takes them from instead of making them."""
 
     def __init__(self) -> None:
-        self.noting: list[list[dict[str, int]]] = []
-        self.repeating: Iterator[dict[str, int]] | None = None
+        self.noting: list[Draws] = []
+        self.repeating: Draws | None = None
 
 
 class Generator:
@@ -38,6 +81,8 @@ class Generator:
         deferred.host(self._reset, int(seed), device)
 
     def _reset(self, seed: int, device: Device | None) -> None:
+        if self._logs.repeating is not None:
+            return
         with self._lock:
             if device is None:
                 self._states.clear()
@@ -71,14 +116,23 @@ class Generator:
 
     def next(self, ctx: Context | None = None) -> dict[str, int]:
         """Seed and number of the next draw on a device (by default the current one), as ops take them."""
-        if self._logs.repeating is None:
-            drawn = deferred.host(self._draw, (ctx or current_context()).device)
+        repeating = self._logs.repeating
+        if repeating is not None and repeating.is_of_capture():
+            drawn = repeating.take()
         else:
-            drawn = next(self._logs.repeating, None)
-        if drawn is None:
-            raise _differs("more")
-        for noted in self._logs.noting:
-            noted.append(drawn)
+            drawn = deferred.host(self._next, (ctx or current_context()).device)
+        for draws in self._logs.noting:
+            if draws.is_of_capture():
+                draws.note(drawn)
+        return drawn
+
+    def _next(self, device: Device) -> dict[str, int]:
+        """What :meth:`next` does outside of captured functions, and when they are replayed."""
+        repeating = self._logs.repeating
+        drawn = self._draw(device) if repeating is None else repeating.take()
+        for draws in self._logs.noting:
+            if draws.capture is None:
+                draws.note(drawn)
         return drawn
 
     def _draw(self, device: Device) -> dict[str, int]:
@@ -91,25 +145,25 @@ class Generator:
             return {"seed": random.as_scalar(state[0]), "draw": random.as_scalar(state[1])}
 
     @contextlib.contextmanager
-    def noted(self) -> Iterator[list[dict[str, int]]]:
-        """A scope whose draws, in this thread, are in the list that it gives."""
-        drawn: list[dict[str, int]] = []
-        self._logs.noting.append(drawn)
+    def noted(self) -> Iterator[Draws]:
+        """A scope whose draws, in this thread, are noted down."""
+        noted = Draws()
+        self._logs.noting.append(noted)
         try:
-            yield drawn
+            yield noted
         finally:
-            self._logs.noting[:] = [noted for noted in self._logs.noting if noted is not drawn]
+            self._logs.noting[:] = [draws for draws in self._logs.noting if draws is not noted]
 
     @contextlib.contextmanager
-    def repeated(self, drawn: Sequence[dict[str, int]]) -> Iterator[None]:
+    def repeated(self, noted: Draws) -> Iterator[None]:
         """A scope that makes no draws, in this thread, but has those that were noted down."""
-        left = iter(drawn)
-        outer, self._logs.repeating = self._logs.repeating, left
+        draws = noted.again()
+        outer, self._logs.repeating = self._logs.repeating, draws
         try:
             yield
         finally:
             self._logs.repeating = outer
-        if next(left, None) is not None:
+        if draws.left():
             raise _differs("fewer")
 
     @contextlib.contextmanager
