@@ -10,6 +10,9 @@ with the magic number of format V2, or of V3 where the file holds arrays of 0 ax
 takes for unknown shapes. V1 has no storage type; before it, the first word was ndim, and sizes were uint32.
 (MXNet 1.9.1, src/ndarray/ndarray.cc.)
 
+Names that end in ``.safetensors`` stand for files of that format (:mod:`clgrad.safetensors`), which are
+told apart by their content when they are read.
+
 Files are data: reading executes nothing, and believes no number before the bytes that it speaks of are
 known to be there.
 """
@@ -23,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clgrad import array, dtypes, files
+from clgrad import array, dtypes, files, safetensors
 from clgrad.array import NDArray
 from clgrad.errors import MXNetError, OperatorTypeError
 
@@ -51,13 +54,14 @@ _MOST_AXES = 32
 
 
 def save(fname: str | os.PathLike, data) -> None:
-    """Write arrays to a file that MXNet reads as well.
+    """Write arrays to a file that MXNet reads as well, or to one of safetensors.
 
     The file appears whole or not at all: it is written beside its place, and then takes it.
 
     Parameters
     ----------
     fname : str or path
+        Where it ends in ``.safetensors``, the file is of that format, and data is a dict.
     data : NDArray, list of NDArray, or dict of str to NDArray
         Arrays are written as if they were on ``cpu(0)``. Where one of them has no axes or no elements,
         the file is of format V3, which MXNet reads only inside ``mx.util.np_shape(True)``.
@@ -80,11 +84,12 @@ def save(fname: str | os.PathLike, data) -> None:
     """
     if not isinstance(fname, str | os.PathLike):
         raise OperatorTypeError(f"save: fname is {type(fname).__name__}; accepted: str or a path")
-    files.replace(Path(fname), dump(data))
+    path = Path(fname)
+    files.replace(path, _dump_safetensors(data) if path.suffix == ".safetensors" else dump(data))
 
 
 def load(fname: str | os.PathLike) -> list[NDArray] | dict[str, NDArray]:
-    """The arrays of a file that :func:`save` or MXNet wrote, on the current context.
+    """The arrays of a file that :func:`save` or MXNet wrote, or of safetensors, on the current context.
 
     Returns
     -------
@@ -135,6 +140,16 @@ def dump(data) -> bytes:
         encoded = name.encode()
         parts += struct.pack("<Q", len(encoded)), encoded
     return b"".join(parts)
+
+
+def _dump_safetensors(data) -> bytes:
+    if not isinstance(data, Mapping):
+        given = type(data).__name__
+        raise OperatorTypeError(
+            f"save: data is {given}; accepted for safetensors: a dict of str to NDArray"
+        )
+    names, arrays = _names_and_arrays(data)
+    return safetensors.dump({name: a.asnumpy() for name, a in zip(names, arrays, strict=True)})
 
 
 def _names_and_arrays(data) -> tuple[Sequence[str], Sequence[NDArray]]:
@@ -195,6 +210,9 @@ class _Reader:
 
 
 def _parse(content: bytes, what: str) -> list[NDArray] | dict[str, NDArray]:
+    if safetensors.is_written_so(content):
+        hosts_by_name = safetensors.parse(content, what)
+        return {name: array.from_host(host, host.dtype) for name, host in hosts_by_name.items()}
     reader = _Reader(content, what)
     magic, _ = reader.numbers("QQ", "the header")
     if magic != _FILE_MAGIC:
