@@ -300,6 +300,21 @@ def test_hooks():
 
 
 @pytest.mark.once
+def test_hooks_of_a_hybridized_net():
+    net, seen = small_net(prefix="net_"), []
+    net.initialize()
+    net.register_forward_hook(lambda *args: seen.append("net"))
+    with (
+        net[0].register_forward_hook(lambda *args: seen.append("child")),
+        pytest.warns(UserWarning, match="net: hooks of net_dense0 are not called while net is hybridized"),
+    ):
+        net.hybridize()
+    for _ in range(5):
+        net(nd.ones((4, 3)))
+    assert seen == ["net"] * 5
+
+
+@pytest.mark.once
 def test_apply_visits_children_first():
     net, seen = small_net(), []
     assert net.apply(lambda block: seen.append(type(block).__name__)) is net

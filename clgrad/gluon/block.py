@@ -98,6 +98,12 @@ class HybridBlock(Block):
         }
         if clear:
             self._clear_cached()
+        for child in self._children.values():
+            if active and (child._forward_hooks or child._forward_pre_hooks):
+                warnings.warn(
+                    f"{self._name}: hooks of {child.name} are not called while {self._name} is hybridized",
+                    stacklevel=2,
+                )
         super().hybridize(active, backend=backend, clear=clear, **self._flags, **kwargs)
 
     def optimize_for(self, x, *args, backend: str | None = None, **kwargs: Any) -> None:
