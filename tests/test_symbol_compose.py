@@ -193,6 +193,75 @@ def test_shapes_of_parameters_follow_from_the_data(compose, data, expected):
         assert [*arguments[1:], *states] == expected
 
 
+@pytest.mark.parametrize(
+    ("compose", "data"),
+    [
+        (lambda x: sym.FullyConnected(x, num_hidden=4), (2, 3, 5)),
+        (lambda x: sym.FullyConnected(x, num_hidden=4, flatten=False, no_bias=True), (2, 3, 5)),
+        (
+            lambda x: sym.Convolution(x, kernel=(3, 2), stride=2, pad=(1, 0), dilate=(1, 2), num_filter=4),
+            (2, 3, 8, 9),
+        ),
+        (lambda x: sym.Convolution(x, kernel=3, num_filter=6, num_group=3), (2, 3, 8)),
+        (
+            lambda x: sym.Deconvolution(x, kernel=(4, 3), stride=(2, 3), pad=1, adj=(1, 2), num_filter=2),
+            (1, 3, 4, 5),
+        ),
+        (
+            lambda x: sym.Deconvolution(x, kernel=(4, 4), stride=2, target_shape=(9, 8), num_filter=2),
+            (1, 3, 4, 4),
+        ),
+        (lambda x: sym.Pooling(x, kernel=(3, 2), stride=2, pad=1), (2, 3, 8, 9)),
+        (
+            lambda x: sym.Pooling(x, kernel=3, stride=2, pooling_convention="full", pool_type="avg"),
+            (2, 3, 8),
+        ),
+        (lambda x: sym.Pooling(x, kernel=3, stride=2, pooling_convention="same"), (2, 3, 8)),
+        (lambda x: sym.Pooling(x, kernel=(2, 2), layout="NHWC"), (2, 8, 9, 3)),
+        (lambda x: sym.Pooling(x, global_pool=True), (2, 3, 4, 5, 6)),
+        (lambda x: sym.BatchNorm(x, axis=2), (2, 3, 4)),
+        (lambda x: sym.LayerNorm(x, output_mean_var=True), (2, 3, 4)),
+        (lambda x: sym.LeakyReLU(x, act_type="rrelu"), (2, 3)),
+        (lambda x: sym.flatten(x), (2, 3, 4)),
+        (lambda x: sym.concat(x, x + 1, sym.relu(x), dim=2), (2, 3, 4)),
+        (lambda x: sym.concat(x, x, dim=-1), (2, 3, 4)),
+        (lambda x: sym.broadcast_mul(x, sym.mean(x, axis=1, keepdims=True)) - 2, (2, 3, 4)),
+        (lambda x: sym.softmax(x, dtype="float16"), (2, 3)),
+        (lambda x: sym.cast(sym.cast(x, dtype="int32") + 1.5, dtype="float32") / 2, (2, 3)),
+    ],
+)
+def test_shapes_of_outputs_are_those_that_ops_give(compose, data):
+    graph = compose(sym.var("x")).get_internals()
+    arguments, outputs, states = graph.infer_shape(x=data)
+    shapes = [*zip(graph.list_arguments(), arguments, strict=True)]
+    shapes += zip(graph.list_auxiliary_states(), states, strict=True)
+    values = graph.eval(**{name: nd.ones(shape) for name, shape in shapes})
+    assert outputs == [value.shape for value in values]
+    specs = sym.infer_values(graph, dict(shapes), {})
+    assert [specs[head].dtype for head in graph._heads] == [v._view.dtype for v in values]
+
+
+@pytest.mark.parametrize(
+    ("compose", "data"),
+    [
+        (lambda x: sym.Convolution(x, kernel=(9,), num_filter=4), (2, 3, 8)),
+        (lambda x: sym.Convolution(x, kernel=(3,), num_filter=4, num_group=2), (2, 3, 8)),
+        (lambda x: sym.Convolution(x, kernel=(3,), num_filter=4, num_group=3), (2, 3, 8)),
+        (lambda x: sym.Convolution(x, kernel=(3,), num_filter=4, num_group=0), (2, 3, 8)),
+        (lambda x: sym.Convolution(x, kernel=(3,), stride=(1, 1), num_filter=4), (2, 3, 8)),
+        (lambda x: sym.Convolution(x, kernel=(3,)), (2, 3, 8)),
+        (lambda x: sym.FullyConnected(x, num_hidden="many"), (2, 3, 8)),
+        (lambda x: sym.Pooling(x, kernel=(9, 9)), (2, 3, 8, 8)),
+        (lambda x: sym.concat(x, sym.relu(sym.flatten(x)), dim=0), (2, 3, 8)),
+        (lambda x: sym.broadcast_add(x, sym.flatten(x)), (2, 3, 8)),
+        (lambda x: sym.Activation(x, act_type="rely"), (2, 3)),
+    ],
+)
+def test_what_an_op_refuses_is_refused_where_shapes_are_inferred(compose, data):
+    with pytest.raises(OperatorError):
+        compose(sym.var("x")).infer_shape(x=data)
+
+
 def test_partial_shapes_are_completed_and_must_agree():
     weight = sym.var("w", shape=(4, 0))
     graph = sym.FullyConnected(sym.var("x"), weight, no_bias=True, num_hidden=4)

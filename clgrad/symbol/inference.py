@@ -1,7 +1,6 @@
 """Shapes and dtypes of a graph's values, and of parameters whose shapes follow from the data's."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ from clgrad import array, dtypes
 from clgrad.errors import AutogradError, OperatorError, argument_error
 from clgrad.registry import Spec
 from clgrad.symbol.nodes import Argument, Call, Entry, Node, Recorded
+from clgrad.symbol.outputs import OUTPUTS
+from clgrad.symbol.parameters import PARAMETERS, Shape
 from clgrad.tape import set_recording, set_training
-
-Shape = tuple[int, ...]
 
 
 def is_known(shape: Shape | None) -> bool:
@@ -86,19 +85,30 @@ def _learn(
     node: Node, specs: dict[Entry, Spec], pending: set[Argument], types: dict[str, np.dtype]
 ) -> None:
     """Find shapes of a call's parameters by those of its data."""
-    rule = _RULES.get(node.kind.key) if isinstance(node, Call) else None
+    rule = PARAMETERS.get(node.kind.key) if isinstance(node, Call) else None
     inputs = dict(zip(node.parameters, node.inputs, strict=True))
     known = {name: specs[entry] for name, entry in inputs.items() if entry in specs}
     if rule is None or not known:
         return
     first = next(iter(known.values()))
-    for name, shape in rule({name: spec.shape for name, spec in known.items()}, node.attributes).items():
+    found = _ask(rule, {name: spec.shape for name, spec in known.items()}, node.attributes) or {}
+    for name, shape in found.items():
         source = inputs.get(name, (None, 0))[0]
         if isinstance(source, Argument) and source in pending:
             if source.shape is not None and not _agree(source.shape, shape):
                 raise argument_error(node.name, name, f"of shape {source.shape}", f"shape {shape}")
             pending.discard(source)
             specs[source, 0] = Spec(shape, types.get(source.name) or source.dtype or first.dtype)
+
+
+def _ask(rule: Callable, inputs: dict[str, Any], attributes: dict[str, Any]) -> Any:
+    """What a rule says; None where attributes are missing or make no sense, which the op will say."""
+    try:
+        return rule(inputs, attributes)
+    except OperatorError:
+        raise
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
 
 
 def _agree(partial: Shape, shape: Shape) -> bool:
@@ -114,6 +124,11 @@ def _outputs(node: Node, inputs: list[Spec]) -> list[Spec]:
             f"infer_shape: the outputs of {node.name} are known for the recorded shapes and dtypes "
             f"of its inputs only, because {node.op_name} is an autograd.Function, or a checkpoint"
         )
+    rule = OUTPUTS.get(node.kind.key) if isinstance(node, Call) and node.count == 1 else None
+    if rule is not None and all(len(s.shape) == 0 or min(s.shape) > 0 for s in inputs):
+        found = _ask(rule, dict(zip(node.parameters, inputs, strict=True)), node.attributes)
+        if found is not None:
+            return [found]
     # Only the ops know their shapes; arrays of any content will do to ask them.
     recording, training = set_recording(False), set_training(False)
     try:
@@ -122,97 +137,3 @@ def _outputs(node: Node, inputs: list[Spec]) -> list[Spec]:
     finally:
         set_recording(recording)
         set_training(training)
-
-
-# Parameters by data
-
-
-def _sizes(attributes: dict[str, Any], name: str) -> Shape:
-    value = attributes.get(name, ())
-    return (value,) if isinstance(value, int) else tuple(value)
-
-
-def _data(shapes: dict[str, Shape]) -> Shape:
-    shape = shapes.get("data")
-    if not shape:
-        raise argument_error("infer_shape", "data", f"of shape {shape}", "one axis or more, and known")
-    return shape
-
-
-def _linear(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    data, units = _data(shapes), int(attributes["num_hidden"])
-    inputs = math.prod(data[1:]) if attributes.get("flatten", True) else data[-1]
-    return {"weight": (units, inputs), "bias": (units,)}
-
-
-def _kernel(shapes: dict[str, Shape], attributes: dict[str, Any]) -> Shape:
-    data, kernel = _data(shapes), _sizes(attributes, "kernel")
-    if len(data) != len(kernel) + 2:
-        axes = f"{len(kernel) + 2} axes, to go with the kernel {kernel}"
-        raise argument_error("infer_shape", "data", f"of shape {data}", axes)
-    return kernel
-
-
-def _convolution(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    kernel, filters = _kernel(shapes, attributes), int(attributes["num_filter"])
-    channels = _data(shapes)[1] // int(attributes.get("num_group", 1))
-    return {"weight": (filters, channels, *kernel), "bias": (filters,)}
-
-
-def _deconvolution(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    kernel, filters = _kernel(shapes, attributes), int(attributes["num_filter"])
-    each = filters // int(attributes.get("num_group", 1))
-    return {"weight": (_data(shapes)[1], each, *kernel), "bias": (filters,)}
-
-
-def _vectors(default_axis: int) -> Callable[[dict[str, Shape], dict[str, Any]], dict[str, Shape]]:
-    """Of normalisation: one number for each place along an axis."""
-
-    def rule(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-        data, axis = _data(shapes), int(attributes.get("axis", default_axis))
-        if not -len(data) <= axis < len(data):
-            accepted = f"a shape that has the axis {axis}"
-            raise argument_error("infer_shape", "data", f"of shape {data}", accepted)
-        return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_var"), (data[axis],))
-
-    return rule
-
-
-def _groups(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    return dict.fromkeys(("gamma", "beta"), (int(attributes.get("num_groups", 1)),))
-
-
-def _embedding(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    return {"weight": (int(attributes["input_dim"]), int(attributes["output_dim"]))}
-
-
-def _slopes(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-    data = _data(shapes)
-    return {"gamma": data[1:2] or data}
-
-
-def _alike(names: Sequence[str]) -> Callable[[dict[str, Shape], dict[str, Any]], dict[str, Shape]]:
-    """Of elementwise ops that do not broadcast: all as the one that is known."""
-
-    def rule(shapes: dict[str, Shape], attributes: dict[str, Any]) -> dict[str, Shape]:
-        return dict.fromkeys(names, next(iter(shapes.values())))
-
-    return rule
-
-
-_RULES: dict[str, Callable[[dict[str, Shape], dict[str, Any]], dict[str, Shape]]] = {
-    "FullyConnected": _linear,
-    "Convolution": _convolution,
-    "Deconvolution": _deconvolution,
-    "BatchNorm": _vectors(1),
-    "contrib.BatchNormWithReLU": _vectors(1),
-    "contrib.SyncBatchNorm": _vectors(1),
-    "LayerNorm": _vectors(-1),
-    "InstanceNorm": _vectors(1),
-    "GroupNorm": _groups,
-    "Embedding": _embedding,
-    "LeakyReLU": _slopes,
-    **dict.fromkeys(
-        ("elemwise_add", "elemwise_sub", "elemwise_mul", "elemwise_div"), _alike(("lhs", "rhs"))
-    ),
-}
