@@ -24,6 +24,20 @@ def test_layouts_are_interned():
     assert tuple(memory.Layout((2, 3), FLOAT)) == ((2, 3), FLOAT)
 
 
+@pytest.mark.once
+def test_layouts_that_nobody_holds_are_forgotten(monkeypatch):
+    """A program with ever other shapes must not grow."""
+    monkeypatch.setattr(memory.Layout, "_interned", {})
+    monkeypatch.setattr(memory.Layout, "_limit", 100)
+    held = [memory.Layout((size,), FLOAT) for size in range(1, 51)]
+    for size in range(1000, 3000):
+        memory.Layout((size,), FLOAT)
+        assert len(memory.Layout._interned) <= 100
+    assert all(memory.Layout((size,), FLOAT) is x for size, x in enumerate(held, 1))
+    held += [memory.Layout((size,), FLOAT) for size in range(3000, 3200)]
+    assert all(memory.Layout((x.size,), FLOAT) is x for x in held)
+
+
 def test_memory_returns_to_the_pool_when_the_last_reference_goes():
     """A reference that lingers in a cache would make training grow."""
     x = mx.nd.ones((1000,))
