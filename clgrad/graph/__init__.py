@@ -1,12 +1,12 @@
 """What a captured function has enqueued, as a graph that is made better and replayed.
 
-==================  ===================================================================
+==================  ======================================================================
 module              holds
-==================  ===================================================================
+==================  ======================================================================
 ``ir``              blocks of memory, and the launches and copies that read and write them
 ``recorder``        keeps what a stream enqueues
 ``cleaning``        leaves out what need not be done
-``transposes`` lets products read and write arrays whose axes are in another order
+``transposes``      lets products read and write arrays whose axes are in another order
 ``fusion``          formulas of elementwise launches, put into each other
 ``merging``         makes one launch of several
 ``optimize``        all of that
@@ -16,7 +16,7 @@ module              holds
 ``command_buffer``  launches that are enqueued by one call
 ``replay``          enqueues a graph again and again
 ``show``            prints it
-==================  ===================================================================
+==================  ======================================================================
 """
 
 from clgrad.graph.show import show
