@@ -186,3 +186,45 @@ def test_places_do_not_overlap(members, largest):
             if at_once and mine.piece == theirs.piece:
                 assert mine.start + one.nbytes <= theirs.start or theirs.start + other.nbytes <= mine.start
     assert all(size <= max(largest, max(x.nbytes for x in lives) + arena.ALIGNMENT) for size in sizes)
+
+
+def test_norms_are_folded_in_prediction(rng):
+    """Into convolutions and dense layers, with and without biases; anew when their arrays change."""
+    nn = mx.gluon.nn
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(8, 3, in_channels=3), nn.BatchNorm(), nn.Activation("relu"))
+    net.add(nn.Conv2D(16, 3, padding=1, use_bias=False), nn.BatchNorm(), nn.Activation("relu"))
+    net.add(nn.Conv2D(8, 3, strides=2, groups=2), nn.BatchNorm(scale=False))
+    net.add(nn.Flatten(), nn.Dense(12), nn.BatchNorm(), nn.Dense(5))
+    net.initialize(mx.init.Xavier())
+    x = nd.array(rng.standard_normal((2, 3, 12, 12)))
+    trainer = None
+    captured = mx.capture(lambda x: net(x))
+    for _ in range(2):
+        with autograd.record():
+            loss = (net(x) ** 2).mean()
+        loss.backward()
+        trainer = trainer or mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+        trainer.step(1)
+        expected = net(x).asnumpy()
+        for _ in range(4):
+            np.testing.assert_allclose(captured(x).asnumpy(), expected, rtol=2e-4, atol=1e-5)
+    _, after = captured.graphs()[0]
+    assert not [i.name for i in after.instructions if "standardize" in i.name]
+    assert after.prelude.instructions
+
+
+def test_what_does_not_change_is_made_once(arrays, launches):
+    w, x = arrays((16, 16), (16, 16))
+    captured = mx.capture(lambda x: nd.dot(x, nd.softmax(w)))
+    for _ in range(3):
+        captured(x)
+    names = []
+    for change in (False, False, True, False):
+        if change:
+            w[:] = w * 2
+        launches.clear()
+        got = captured(x).asnumpy()
+        names.append([name for name, _ in launches if "softmax" in name])
+        np.testing.assert_allclose(got, nd.dot(x, nd.softmax(w)).asnumpy(), rtol=1e-5)
+    assert [len(n) for n in names] == [0, 0, 1, 0]

@@ -1,5 +1,6 @@
 """Recordings: a graph that is replayed, and what must hold for that."""
 
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +11,13 @@ from clgrad.capturing import trees
 from clgrad.capturing.reads import Guard
 from clgrad.capturing.tracing import Call, Trace, trace
 from clgrad.deferred import Number
+from clgrad.errors import KernelError
 from clgrad.graph.ir import Graph
 from clgrad.graph.optimize import optimized
 from clgrad.graph.replay import Replay
 from clgrad.memory import Stream
+
+_log = logging.getLogger(__name__)
 
 
 class Recording:
@@ -121,4 +125,10 @@ def prepared(traced: Trace, graph: Graph, stream: Stream, fuse: bool) -> Graph:
     """A graph as it is to run."""
     if not fuse or traced.shares:  # then one block's memory is another's as well
         return graph
-    return optimized(graph, stream)
+    try:
+        return optimized(graph, stream)
+    except KernelError as error:  # what was recorded is known to run
+        _log.warning(
+            "a captured function is replayed as it is, since the device refuses a kernel: %s", error
+        )
+        return graph

@@ -7,6 +7,8 @@ module              holds
 ``recorder``        keeps what a stream enqueues
 ``cleaning``        leaves out what need not be done
 ``transposes``      lets products read and write arrays whose axes are in another order
+``folding``         folds normalisations by fixed moments into products
+``hoisting``        takes out what does not change from replay to replay
 ``fusion``          formulas of elementwise launches, put into each other
 ``merging``         makes one launch of several
 ``optimize``        all of that

@@ -6,6 +6,7 @@ what nobody else reads is never stored. Each result is rounded to its dtype, as 
 """
 
 import functools
+import re
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from clgrad import dtypes
+from clgrad.deferred import Number
 from clgrad.device import Device
 from clgrad.graph.ir import Instruction, Launch, Value
 from clgrad.kernels import expr, layout, map
@@ -53,6 +55,11 @@ class Formulas:
     def size(self) -> int:
         """Number of positions."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def numbers_change(self) -> bool:
+        """Whether some number is other at each replay."""
+        return any(isinstance(n, Number) for _, n in self.numbers)
 
     @functools.cached_property
     def is_flat(self) -> bool:
@@ -111,7 +118,7 @@ def is_dense(operand: Operand, shape: Sequence[int]) -> bool:
 
 def joint_name(names: Sequence[str]) -> str:
     """What a kernel that does the work of several is called: an identifier of C."""
-    labels = list(dict.fromkeys(name.rsplit("_forward_", 1)[0] for name in names))
+    labels = list(dict.fromkeys(re.split(r"_forward_| ", name)[0] for name in names))
     if len(labels) == 1:
         return f"{labels[0]}_fused"
     rest = f"_and_{len(labels) - 4}_more" if len(labels) > 4 else ""
@@ -120,7 +127,7 @@ def joint_name(names: Sequence[str]) -> str:
 
 def labels_of(names: Sequence[str]) -> str:
     """What profiles call a launch that does the work of several."""
-    return ", ".join(dict.fromkeys(name.rsplit("_forward_", 1)[0] for name in names))
+    return ", ".join(dict.fromkeys(re.split(r"_forward_| ", name)[0] for name in names))
 
 
 def _renumbered(slots: dict[int, int], scalars: dict[int, int], numbers: Sequence[tuple]) -> Callable:

@@ -145,6 +145,8 @@ class Graph:
         What is handed to the caller. Local ones get memory of their own at each replay.
     constants : list of Storage
         Outer memory that nobody else holds.
+    prelude : Graph or None
+        What runs before, if the arrays that it reads have changed since it last did.
     """
 
     arguments: list[Block]
@@ -152,6 +154,7 @@ class Graph:
     instructions: list[Instruction] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     constants: list[Storage] = field(default_factory=list)
+    prelude: "Graph | None" = None
 
     def blocks(self) -> list[Block]:
         """All blocks, in the order of their first mention."""

@@ -48,11 +48,14 @@ class Replay:
     def __init__(self, stream: Stream, graph: Graph):
         self._stream = stream
         self.graph = graph
+        self._prelude = None if graph.prelude is None else Prelude(stream, graph.prelude)
         self.is_lost = False
         self._outer = [b for b in graph.blocks() if b.kind == "outer"]
         #: They tell when an outer array is gone.
         self._references = [weakref.ref(s, self._lose) for b in self._outer if (s := b.storage) is not None]
-        self.is_lost = len(self._references) < len(self._outer)
+        self.is_lost = len(self._references) < len(self._outer) or (
+            self._prelude is not None and self._prelude.replay.is_lost
+        )
         self._results = list(dict.fromkeys(v.block for v in graph.outputs if v.block.is_local))
         written = graph.written()
         self._written_arguments = [b.number for b in written if b.kind == "argument"]
@@ -133,6 +136,8 @@ class Replay:
             The device refused a launch.
         """
         stream = self._stream
+        if self._prelude is not None:
+            self._prelude.run()
         outer = self._hold()
         if self._bind is None:
             self._bind = self._binder(arguments)
@@ -350,3 +355,20 @@ def _loop(bound: Sequence[Bound]) -> _Segment:
         stream.count_launch(event, number)
 
     return enqueue_each
+
+
+class Prelude:
+    """What a graph needs that stays the same, as long as nobody writes to the arrays that it is made of."""
+
+    def __init__(self, stream: Stream, graph: Graph):
+        self.replay = Replay(stream, graph)
+        written = graph.written()
+        self._read = [b for b in graph.blocks() if b.kind == "outer" and b not in written]
+        self._versions: list[int] | None = None
+
+    def run(self) -> None:
+        """Make it, if it is not there."""
+        versions = [s.version for b in self._read if (s := b.storage) is not None]
+        if versions != self._versions:
+            self.replay.run([], [])
+            self._versions = versions

@@ -20,6 +20,7 @@ On CPUs, kernels without im2col make the products where it costs too much (see
 :mod:`clgrad.kernels.matmul`), and 3 x 3 taps with stride 1 leave it to :mod:`clgrad.kernels.winograd`.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from clgrad.device import Device
 from clgrad.errors import OperatorError
 from clgrad.kernels import winograd
 from clgrad.kernels.epilogue import Epilogue
-from clgrad.kernels.launch import In, Out, Plan
+from clgrad.kernels.launch import Affine, In, Out, Plan
 from clgrad.kernels.matmul import plan, plan_batch_sum, plan_product
 from clgrad.kernels.product import Axis, Product, Roles, Strided, Window, matrix
 
@@ -158,6 +159,20 @@ def plan_forward(
 
     There may be an epilogue if the plan without one ``finishes``.
     """
+    made = _plan_forward(device, name, dtype, geometry, bias, epilogue)
+    with_bias = functools.partial(plan_forward, device, name, dtype, geometry, True)
+    made.affine = Affine(1, 1, bias, with_bias)
+    return made
+
+
+def _plan_forward(
+    device: Device,
+    name: str,
+    dtype: np.dtype,
+    geometry: ConvGeometry,
+    bias: bool,
+    epilogue: Epilogue | None,
+) -> Plan:
     g = geometry
     taps, positions = math.prod(g.kernel), math.prod(g.output)
     shape = winograd_shape(g)

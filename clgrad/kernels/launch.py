@@ -256,6 +256,28 @@ class Prepared:
             ) from error
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Of the plan of a product with weights: what it takes to scale and shift its results by channel.
+
+    Attributes
+    ----------
+    weights : int
+        Which input the weights are; their first axis counts the channels.
+    axis : int
+        Of the result, the axis that counts the channels.
+    has_bias : bool
+        Whether the third input is a bias for each channel.
+    with_bias : callable
+        Plans the same with such a bias.
+    """
+
+    weights: int
+    axis: int
+    has_bias: bool
+    with_bias: "Callable[[], Plan]"
+
+
 class Plan:
     """Prepared launches with the outputs and scratch memory that they need.
 
@@ -277,6 +299,7 @@ class Plan:
         "_scratch_layouts",
         "_table_views",
         "_tables",
+        "affine",
         "at_once",
         "cache",
         "device",
@@ -315,6 +338,8 @@ class Plan:
         #: What it computes, for those who make one plan of several (clgrad.graph): the ``Formula`` of
         #: ``map``, ``reduce``, ``matmul`` or ``transpose`` in :mod:`clgrad.kernels`; None of other plans.
         self.formula: Any = None
+        #: Whose results can be scaled and shifted by channel: how.
+        self.affine: Affine | None = None
         #: Whether the last kernel can go on with an epilogue (:mod:`clgrad.kernels.epilogue`).
         self.finishes = False
         #: What profiles and statistics of memory call it: the op, or the ops that are merged.

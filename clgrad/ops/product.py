@@ -5,7 +5,7 @@ import math
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import layout, matmul
-from clgrad.kernels.launch import Plan
+from clgrad.kernels.launch import Affine, Plan
 from clgrad.kernels.product import Axis, Product, Strided
 from clgrad.ops.arithmetic import multiply
 from clgrad.ops.matrix import check_real, check_square, keep_triangle
@@ -150,18 +150,25 @@ def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, t
             raise call.error(argument, f"{other.dtype}", f"{data.dtype}, the dtype of data")
     *rows, k = data.shape
     m, (_, n) = math.prod(rows), _rows_columns(weight.shape, transpose_b)
-    return matmul.plan_matmul(
-        call.device,
-        call.kernel(data.dtype),
-        data.dtype,
-        m,
-        n,
-        k,
-        transpose_b=transpose_b,
-        bias="column" if bias else None,
-        epilogue=call.epilogue,
-        out_shape=(*rows, n),
-    )
+
+    def planned(bias: bool) -> Plan:
+        made = matmul.plan_matmul(
+            call.device,
+            call.kernel(data.dtype),
+            data.dtype,
+            m,
+            n,
+            k,
+            transpose_b=transpose_b,
+            bias="column" if bias else None,
+            epilogue=call.epilogue,
+            out_shape=(*rows, n),
+        )
+        if transpose_b:
+            made.affine = Affine(1, -1, bias, lambda: planned(True))
+        return made
+
+    return planned(bias is not None)
 
 
 def _matrix(data: NDArray) -> NDArray:
