@@ -227,11 +227,13 @@ class _Streams(dict[Device, Stream]):
     def __init__(self) -> None:
         super().__init__()
         self._process, self._getpid = os.getpid(), os.getpid
+        self._is_ending = sys.is_finalizing
 
     def __del__(self) -> None:
         # The thread has ended. Plans hold memory, which holds its stream, which holds the plans: without
-        # this, all that would wait for the garbage collector. (A forked child may not touch them.)
-        if self._getpid() == self._process:
+        # this, all that would wait for the garbage collector. (A forked child may not touch them, and at the
+        # end of the program modules are taken apart already.)
+        if self._getpid() == self._process and not self._is_ending():
             for stream in self.values():
                 stream.close()
 

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -346,3 +348,9 @@ def test_rows_beside_each_other_do_not_overlap():
     np.testing.assert_array_equal(x.asnumpy()[2:], 2 * np.arange(6).reshape(2, 3))
     mx.nd.dot(x[0:2], mx.nd.eye(3) * 2, out=x[1:3])
     np.testing.assert_array_equal(x.asnumpy()[1:3], 2 * np.arange(6).reshape(2, 3))
+
+
+def test_a_program_ends_quietly_while_launches_wait():
+    program = "import clgrad as mx; y = mx.nd.exp(mx.nd.zeros((300, 200)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
