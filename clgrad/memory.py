@@ -231,8 +231,8 @@ class _Streams(dict[Device, Stream]):
 
     def __del__(self) -> None:
         # The thread has ended. Plans hold memory, which holds its stream, which holds the plans: without
-        # this, all that would wait for the garbage collector. (A forked child may not touch them, and at the
-        # end of the program modules are taken apart already.)
+        # this, all that would wait for the garbage collector. (A forked child may not touch them, and
+        # at the end of the program modules are taken apart already.)
         if self._getpid() == self._process and not self._is_ending():
             for stream in self.values():
                 stream.close()
