@@ -1,9 +1,10 @@
 """What the names in a function's code mean: noted down, and given back for another call."""
 
+import dis
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 _MISSING: Any = object()
@@ -43,10 +44,12 @@ def _hold(held: list[tuple[Any, Any]]) -> None:
             place.set(value)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names in a function's code, and in that of functions within it."""
+@lru_cache(maxsize=1024)
+def _names(code: types.CodeType) -> frozenset[str]:
+    """The names of globals in a function's code, and in that of functions within it."""
+    own = {i.argval for i in dis.get_instructions(code) if i.opname.endswith("_GLOBAL")}
     inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+    return frozenset(own).union(*map(_names, inner))
 
 
 class _Cell:
