@@ -124,6 +124,27 @@ def test_bad_arguments_of_parameters_change_nothing():
 
 
 @pytest.mark.once
+def test_an_initialiser_that_fails_changes_nothing():
+    class Broken(mx.init.Initializer):
+        def _init_weight(self, name, arr):
+            arr[:] = 3
+            raise ZeroDivisionError
+
+    weight = parameter()
+    array = weight.data()
+    for wrong, error in ((Broken(), ZeroDivisionError), ("unheard of", MXNetError)):
+        with pytest.raises(error):
+            weight.initialize(wrong, force_reinit=True)
+    assert weight.data() is array
+    assert (array.asnumpy() == 1).all()
+    fresh = gluon.Parameter("weight", shape=(2, 3))
+    with pytest.raises(ZeroDivisionError):
+        fresh.initialize(Broken())
+    with pytest.raises(OperatorError, match="is not initialised"):
+        fresh.data()
+
+
+@pytest.mark.once
 def test_arguments_that_no_parameter_has():
     with pytest.raises(AbsentError, match="stype is 'row_sparse'"):
         gluon.Parameter("weight", stype="row_sparse")
@@ -238,6 +259,20 @@ def test_attributes_keep_their_kind():
         nn.HybridSequential().add(net)
     with pytest.raises(OperatorError, match="block is int"):
         nn.Sequential().add(3)
+
+
+@pytest.mark.once
+def test_misuse_of_blocks_is_named():
+    class Net(gluon.Block):
+        def __init__(self):
+            self.layer = nn.Dense(2)
+
+    with pytest.raises(OperatorError, match=r"Net.layer: call super\(\).__init__"):
+        Net()
+    with pytest.raises(
+        OperatorError, match=r"net.collect_params: select is '\('; accepted: a regular expres"
+    ):
+        small_net(prefix="net_").collect_params("(")
 
 
 @pytest.mark.once
@@ -499,7 +534,8 @@ def test_dtypes_of_files(tmp_path):
     net.initialize()
     with pytest.raises(MXNetError, match="dtype float32, and the saved array float16; pass cast_dtype"):
         net.load_parameters(tmp_path / "half")
-    net.load_parameters(tmp_path / "half", cast_dtype=True)
+    with autograd.record():
+        net.load_parameters(tmp_path / "half", cast_dtype=True)
     assert net[0].weight.dtype == np.float32
     np.testing.assert_array_equal(net[0].weight.data().asnumpy(), half[0].weight.data().asnumpy())
     net.load_parameters(tmp_path / "half", cast_dtype=True, dtype_source="saved")

@@ -97,6 +97,11 @@ class Block:
         return describe_children(self, [(k, v) for k, v in self.__dict__.items() if isinstance(v, Block)])
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter | Block) and "_children" not in self.__dict__:
+            raise OperatorError(
+                f"{type(self).__name__}.{name}: call super().__init__(**kwargs) before blocks and "
+                "parameters are assigned"
+            )
         existing = getattr(self, name, None)
         if isinstance(existing, Parameter | Block) and not isinstance(value, type(existing)):
             raise OperatorTypeError(
@@ -164,7 +169,12 @@ class Block:
         """
         self._warn_of_containers()
         found = ParameterDict(self._params.prefix)
-        matches = re.compile(select or "").match
+        try:
+            matches = re.compile(select or "").match
+        except re.error as error:
+            raise argument_error(
+                f"{self._name}.collect_params", "select", repr(select), f"a regular expression ({error})"
+            ) from None
         found.update({name: p for name, p in self.params.items() if matches(name)})
         for child in self._children.values():
             found.update(child.collect_params(select))

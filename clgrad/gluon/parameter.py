@@ -215,10 +215,12 @@ class Parameter:
             init = self.init
         if not is_known(self._shape) and not self._allow_deferred_init:
             raise self._error(f"cannot be initialised, because its shape is {self._shape}; give all sizes")
-        self._data = self._grad = None
-        self._deferred = Deferred(init, contexts, default_init or initializer.Uniform(), None)
+        deferred = Deferred(init, contexts, default_init or initializer.Uniform(), None)
         if is_known(self._shape):
-            self._finish_deferred_init()
+            self._make_data(deferred)
+            return
+        self._data = self._grad = None
+        self._deferred = deferred
 
     def _finish_deferred_init(self) -> None:
         """Make and fill the arrays, if they are waited for.
@@ -236,6 +238,10 @@ class Parameter:
                 f"cannot be initialised, because its shape is {self._shape}; give in_units, in_channels "
                 "and the like to the layer"
             )
+        self._make_data(deferred)
+
+    def _make_data(self, deferred: Deferred) -> None:
+        """Make and fill the arrays; where that fails, all is as it was."""
         with pause(), generator.apart():  # a checkpoint that is called again must find them made
             data = deferred.data
             if data is None:
@@ -478,7 +484,8 @@ class Parameter:
         if dtype_source == "saved" and data._view.dtype != self._dtype:
             self.cast(data._view.dtype)
         if self._data is not None:
-            self.set_data(data)
+            with pause():
+                self.set_data(data)
             return
         contexts = self._deferred.contexts if self._deferred is not None else as_contexts(ctx)
         self.shape = data.shape
