@@ -135,6 +135,8 @@ class Stream(Pool):
         with self.lock:
             waiting = self.waiting
             if waiting is not None:
+                if self.observer is not None and not self._flushing:
+                    self.observer.begin(self)
                 outermost, self._flushing = not self._flushing, True
                 try:
                     waiting.enqueue(self._queue)

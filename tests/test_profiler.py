@@ -123,6 +123,18 @@ def test_merged_launches_name_their_ops_where_they_were_called():
     ]
 
 
+@pytest.mark.parametrize("end", [lambda: None, mx.engine.flush], ids=["exit", "flush"])
+def test_what_waits_alone_is_seen(end):
+    """Nothing but the end of the profile, or a call that is no op, has it enqueued."""
+    x = mx.nd.ones(LARGE)
+    with profiler.profile() as p:
+        y = mx.nd.exp(x)
+        end()
+    assert ops_of(p) == ["exp"]
+    assert p.untimed == 0
+    np.testing.assert_allclose(y.asnumpy(), np.exp(np.ones(LARGE)), rtol=1e-5)
+
+
 def test_times_are_in_order():
     """Each launch in itself, one after the other, and the device's clock laid over the host's."""
     x = mx.nd.ones((64, 64))
@@ -347,6 +359,40 @@ def test_errors_leave_the_stream_as_it_was(stream):
     assert profiler.session.current() is None
 
 
+@pytest.mark.once
+def test_an_interrupt_while_events_are_read_leaves_nothing_behind(stream, monkeypatch):
+    """The device may take long, and somebody press Ctrl-C."""
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    queue = stream._queue
+    p = profiler.profile()
+    p.start()
+    mx.nd.ones((2, 3))
+    monkeypatch.setattr(StreamLog, "gather", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        p.stop()
+    assert profiler.session.current() is None
+    assert stream.observer is None
+    assert stream._queue is queue
+
+
+@pytest.mark.once
+def test_a_driver_without_such_queues_is_no_error(stream, monkeypatch):
+    """The program runs; its launches have no times."""
+
+    def refuse(queue):
+        raise cl.LogicError("INVALID_QUEUE_PROPERTIES")
+
+    monkeypatch.setattr("clgrad.profiler.clock.read", refuse)
+    with profiler.profile() as p:
+        result = mx.nd.ones((2, 3)) + 1
+    assert (result.asnumpy() == 2).all()
+    assert p.untimed == 2
+    assert "2 launches have no times" in str(p)
+
+
 def test_what_waits_at_either_end_is_launched_once(stream):
     """The queue is exchanged after what waits was enqueued to the old one, or before it is to the new."""
     x = mx.nd.ones(LARGE)
@@ -546,7 +592,7 @@ def test_the_trace_is_what_viewers_read(small, tmp_path):
     assert kernels[0]["args"]["scope"] == "</script><b>/inner"
     assert [e["name"] for e in events if e.get("cat") == "scope"].count("inner") == 3
     names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
-    assert names == {"host", current_context().device.name}
+    assert names == {"host", small.launches[0].device}
 
 
 @pytest.mark.once

@@ -439,34 +439,32 @@ class Plan:
 
 
 class Touched(NamedTuple):
-    """Arrays that a launch reads and writes, and the bytes of them that it touches."""
+    """Arrays that a launch reads and writes, and bytes: touched in all, and of scratch memory."""
 
     read: list[Layout]
     written: list[Layout]
     nbytes: int
+    scratch: int
 
 
 def touched(plan: Plan, step: Step, views: Sequence[View]) -> Touched:
     """What a step touches of the views that its plan was run with.
 
-    An array that is an argument twice counts once; so does scratch memory, which is taken as written.
+    An array that is an argument twice counts once; so does scratch memory, which is read or written.
     """
     first = {In: 0, Out: plan.inputs, Scratch: plan.inputs + len(plan.outputs) + len(plan._tables)}
-    read: dict[int, tuple[Layout, int]] = {}
-    written: dict[int, tuple[Layout, int]] = {}
+    found: dict[type, dict[int, tuple[Layout, int]]] = {In: {}, Out: {}, Scratch: {}}
     for arg in step.args:
         if isinstance(arg, Table):
-            read[id(arg)] = Layout(arg.values.shape, arg.values.dtype), arg.values.nbytes
+            found[In][id(arg)] = Layout(arg.values.shape, arg.values.dtype), arg.values.nbytes
         elif isinstance(arg, In | Out | Scratch):
             view = views[first[type(arg)] + arg.index]
-            found = read if isinstance(arg, In) else written
-            _, before = found.get(id(view), (view.layout, 0))
+            _, before = found[type(arg)].get(id(view), (view.layout, 0))
             part = min(step.touches.get(arg, view.nbytes), view.nbytes)
-            found[id(view)] = view.layout, max(part, before)
-    arrays = (*read.values(), *written.values())
-    return Touched(
-        [x for x, _ in read.values()], [x for x, _ in written.values()], sum(n for _, n in arrays)
-    )
+            found[type(arg)][id(view)] = view.layout, max(part, before)
+    read, written, scratch = (list(found[kind].values()) for kind in (In, Out, Scratch))
+    nbytes = sum(n for _, n in (*read, *written, *scratch))
+    return Touched([x for x, _ in read], [x for x, _ in written], nbytes, sum(n for _, n in scratch))
 
 
 def _uploaded(stream: Stream, values: np.ndarray) -> View:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from clgrad.profiler.launches import called
 from clgrad.profiler.session import Profile
 
 #: What entries may be sorted by.
@@ -72,7 +73,7 @@ def sums(profiles: Iterable[Profile], launches: bool, memory: bool) -> Sums:
         for queue in profile.queues if memory else ():
             for row in queue.rows:
                 used = row.memory / 1e3
-                name = f"Memory: {queue.device.name}"
+                name = f"Memory: {called(queue.device)}"
                 entry(result.memory, "Device Storage", name).add(1, used, used, used)
     return result
 

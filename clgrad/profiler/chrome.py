@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clgrad.profiler.launches import called
+
 if TYPE_CHECKING:
     from clgrad.device import Device
     from clgrad.profiler.session import Profile
@@ -39,7 +41,7 @@ class _Writer:
         self._profiles, self._launches, self._memory = profiles, launches, memory
         devices = [device for p in profiles for device in p.devices] if launches else []
         self.devices: list[Device] = list(dict.fromkeys(devices))
-        self._processes = {device.name: n for n, device in enumerate(self.devices, _HOST + 1)}
+        self._processes = {called(device): n for n, device in enumerate(self.devices, _HOST + 1)}
         #: Numbers for the threads: their identifiers have more than the 32 bits that viewers read.
         self._threads: dict[int, int] = {}
         self._ids = itertools.count()

@@ -16,6 +16,11 @@ from clgrad.kernels.launch import Plan, Step, touched
 from clgrad.memory import Layout, View
 
 
+def called(device: Device) -> str:
+    """What reports call a device: by its name, and by its number if there are others of its kind before."""
+    return f"{device.name}, {device.kind}({device.index})" if device.index else device.name
+
+
 @dataclass(frozen=True)
 class Work:
     """What a launch does.
@@ -27,7 +32,8 @@ class Work:
     kernel : str
         Name of the kernel; that of the op where the driver copies.
     shapes : str
-        The arrays read and written, as ``float32 (2, 3), float32 (3,) -> float32 (2, 3)``.
+        The arrays read and written, as ``float32 (2, 3), float32 (3,) -> float32 (2, 3)``, and the size of
+        memory between the launches of one op.
     nbytes : int
         Bytes read and written, each array once.
     flops : int
@@ -46,12 +52,14 @@ class Work:
     @classmethod
     def of_step(cls, plan: Plan, step: Step, views: Sequence[View]) -> "Work":
         """What a step of a plan does with these arrays."""
-        read, written, nbytes = touched(plan, step, views)
+        read, written, nbytes, scratch = touched(plan, step, views)
+        results = [_listed(written)] if written else []
+        results += [f"{scratch:,} bytes of scratch"] if scratch else []
         local = "" if step.local_size is None else f" in groups of {_times(step.local_size)}"
         return cls(
             op=plan.label or step.kernel,
             kernel=step.kernel,
-            shapes=f"{_listed(read)} -> {_listed(written)}".strip(),
+            shapes=f"{_listed(read)} -> {', '.join(results)}".strip(),
             nbytes=nbytes,
             flops=step.flops,
             ranges=f"{_times(step.global_size)} work-items{local}",

@@ -10,7 +10,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from clgrad.profiler import summary
-from clgrad.profiler.launches import Queue
+from clgrad.profiler.launches import Queue, called
 from clgrad.profiler.launches import Row as Times
 from clgrad.profiler.roofline import Point, plot
 from clgrad.profiler.summary import GROUPS, Row
@@ -85,7 +85,7 @@ def _left_out(profile: "Profile") -> str:
 
 def _limits(profile: "Profile") -> str:
     texts = [
-        f"Limits of {device.name}, measured: {peaks.bandwidth / 1e9:.1f} GB/s copied, "
+        f"Limits of {called(device)}, measured: {peaks.bandwidth / 1e9:.1f} GB/s copied, "
         f"{peaks.rate / 1e9:.0f} GFLOP/s of float32 multiply-adds."
         for device, peaks in profile.peaks().items()
         if peaks is not None
@@ -144,7 +144,7 @@ def _kinds(profile: "Profile") -> list[dict[str, Any]]:
 
 
 def _queue(profile: "Profile", queue: Queue) -> dict[str, Any]:
-    name = f"{queue.device.name}, queue of {profile.threads.get(queue.thread, queue.thread)}"
+    name = f"{called(queue.device)}, queue of {profile.threads.get(queue.thread, queue.thread)}"
     columns = zip(*queue.rows[:_DRAWN], strict=True)
     return {"name": name, "columns": dict(zip(Times._fields, columns, strict=True))}
 

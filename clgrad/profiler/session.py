@@ -14,7 +14,7 @@ from clgrad.memory import Stream
 from clgrad.profiler import chrome, page, summary
 from clgrad.profiler.clock import Clock
 from clgrad.profiler.host import HostLog, HostRange, Instant
-from clgrad.profiler.launches import Gap, Idleness, Kind, Launch, Queue, Row
+from clgrad.profiler.launches import Gap, Idleness, Kind, Launch, Queue, Row, called
 from clgrad.profiler.streams import Kinds, StreamLog
 from clgrad.ranges import Range
 
@@ -103,13 +103,17 @@ class Profile:
                 raise MXNetError("profiler: a profile is on already; accepted: one at a time")
             memory.flush()  # what was called before is not part of it
             self._started = time.perf_counter_ns()
-            _current = self
-            memory.observe(self._observe)
-            Range.recorder = self.host
-            for stream in memory.all_streams():
-                own = isinstance(stream.observer, StreamLog)  # it was opened just now
-                if stream.thread != -1 and not own:  # nor the parent's, before a fork
-                    stream.observer = self._observe(stream)
+            try:
+                _current = self
+                memory.observe(self._observe)
+                Range.recorder = self.host
+                for stream in memory.all_streams():
+                    own = isinstance(stream.observer, StreamLog)  # it was opened just now
+                    if stream.thread != -1 and not own:  # nor the parent's, before a fork
+                        stream.observer = self._observe(stream)
+            except BaseException:  # an interrupt
+                self.stop()
+                raise
 
     def _observe(self, stream: Stream) -> StreamLog | None:
         with _lock:
@@ -135,9 +139,11 @@ class Profile:
             memory.observe(None)
             try:
                 self._name_threads()
-                for log in list(self._logs):
+                for log in self._logs:
                     log.close()
             finally:
+                for log in self._logs:  # those that an interrupt has left
+                    log.release()
                 self.host.close()
                 self._ended = time.perf_counter_ns()
                 _current = None
@@ -184,7 +190,7 @@ class Profile:
         for queue in self.queues:
             for row in queue.rows:
                 work, scope = self._kinds[row.kind].work, self._kinds[row.kind].scope
-                place = (scope, queue.device.name, queue.thread)
+                place = (scope, called(queue.device), queue.thread)
                 found.append(Launch._make((*vars(work).values(), *place, *row[1:])))
         return sorted(found, key=lambda launch: launch.started)
 
@@ -245,7 +251,7 @@ class Profile:
     def idleness(self) -> dict[tuple[str, int], Idleness]:
         """How each queue spent its time, by the device's name and the thread."""
         self._gather()
-        return {(log.device.name, log.thread): log.idleness for log in self._logs if log.idleness.total}
+        return {(called(log.device), log.thread): log.idleness for log in self._logs if log.idleness.total}
 
     @property
     def left_out(self) -> int:

@@ -64,6 +64,8 @@ class StreamLog:
         #: The stream's own queue; known already where it has not been taken back after another profile.
         self._plain: cl.CommandQueue | None = previous.plain if isinstance(previous, _Return) else None
         self._queue: cl.CommandQueue | None = None
+        #: Whether the driver has no queue that profiles.
+        self._is_refused = False
         self._managed = 0
         self._begun = 0
         self._pending: list[_Pending] = []
@@ -79,8 +81,11 @@ class StreamLog:
         """Have the stream use a queue that profiles; note when the host began."""
         if self._queue is not None:
             self._settle_pool(stream)
-        elif may_exchange and self._stream is not None:
-            stream.exchange_queue(self._profiling)
+        elif may_exchange and self._stream is not None and not self._is_refused:
+            try:
+                stream.exchange_queue(self._profiling)
+            except cl.Error:  # the program goes on all the same, on the queue that it has
+                self._is_refused = True
         self._begun = time.perf_counter_ns()
 
     def launched(
@@ -115,7 +120,8 @@ class StreamLog:
         else:
             self._plain = present
             queue = cl.CommandQueue(self.device.cl_context, self.device.cl_device, kind)
-        self.readings.append(clock.read(queue))
+        reading = clock.read(queue)
+        self.readings.append(reading)
         self._queue = queue
         return queue
 
@@ -205,16 +211,21 @@ class StreamLog:
 
     def close(self) -> None:
         """Have what waits enqueued, read the events that are left, give the stream its own queue back."""
-        stream = self._stream
-        if stream is None:
+        if self._stream is None:
             return
-        with contextlib.suppress(MXNetError):  # it goes on waiting, and the next op will say so
-            stream.flush()
-        with self._lock:
-            self._stream = None
+        try:
+            with contextlib.suppress(MXNetError):  # it goes on waiting, and the next op will say so
+                self._stream.flush()
             self.gather()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """See no more of the stream, and give its own queue back to it, whatever has been read."""
+        with self._lock:
+            stream, self._stream = self._stream, None
             plain, self._plain, self._queue = self._plain, None, None
-        if stream.observer is self:
+        if stream is not None and stream.observer is self:
             back = None if plain is None else _Return(plain)
             stream.observer = back
             if back is not None:
@@ -277,7 +288,9 @@ class Kinds:
         known = self._known.get((id(step), scope))
         if known is None:
             number = self._number(Work.of_step(plan, step, views), device, scope)
-            known = self._known[id(step), scope] = (step, number)
+            with self.lock:
+                self._known[id(step), scope] = (step, number)
+            return number
         return known[1]
 
     def of_copy(self, device: Device, what: str, view: View) -> int:

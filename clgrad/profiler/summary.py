@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clgrad.errors import argument_error
-from clgrad.profiler.launches import Gap, Kind
+from clgrad.profiler.launches import Gap, Kind, called
 
 if TYPE_CHECKING:
     from clgrad.profiler.session import Profile
@@ -99,7 +99,7 @@ def rows(profile: "Profile", group: str, sort: str = "total", ascending: bool = 
     for kind in kinds:
         name = GROUPS[group](kind)
         if several:
-            name = f"{name} on {kind.device.name}"
+            name = f"{name} on {called(kind.device)}"
         row = found.setdefault(name, Row(name, kind.work.op))
         work, limits = kind.work, peaks[kind.device]
         row.count += kind.count
@@ -177,7 +177,7 @@ def _notes(profile: "Profile") -> list[str]:
     for device, peaks in profile.peaks().items():
         if peaks is not None:
             lines.append(
-                f"Limits of {device.name}, measured: {peaks.bandwidth / 1e9:.1f} GB/s copied, "
+                f"Limits of {called(device)}, measured: {peaks.bandwidth / 1e9:.1f} GB/s copied, "
                 f"{peaks.rate / 1e9:.0f} GFLOP/s of float32 multiply-adds"
             )
     for (name, thread), idleness in profile.idleness.items():
