@@ -55,7 +55,7 @@ class MemoryStats(Mapping[str, Any]):
         rows = [
             (f"Memory of {self.device}", "bytes", "buffers"),
             ("in use", f"{self.in_use:,}", f"{self.buffers:,}"),
-            *((f"  {op}", f"{nbytes:,}", f"{count:,}") for op, (count, nbytes) in self.by_op.items()),
+            *_shown(self.by_op),
             ("pooled", f"{self.pooled:,}", ""),
             ("peak", f"{self.peak:,}", ""),
             ("device memory", f"{self.device_memory:,}", ""),
@@ -66,6 +66,19 @@ class MemoryStats(Mapping[str, Any]):
 
     __str__ = __repr__
 
+
+def _shown(by_op: Mapping[str, tuple[int, int]]) -> list[tuple[str, str, str]]:
+    """Rows of the ops that hold most."""
+    ops = list(by_op.items())
+    rest = [held for _, held in ops[_SHOWN:]]
+    if rest:
+        left = (sum(count for count, _ in rest), sum(nbytes for _, nbytes in rest))
+        ops[_SHOWN:] = [(f"{len(rest)} others", left)]
+    return [(f"  {op}", f"{nbytes:,}", f"{count:,}") for op, (count, nbytes) in ops]
+
+
+#: Ops in a printed table, at most.
+_SHOWN = 20
 
 _KEYS = tuple(f.name for f in fields(MemoryStats))
 
@@ -183,4 +196,9 @@ def _empty(device: Device) -> None:
             stream.free_held()
 
 
+def _taken(device: Device) -> int:
+    return sum(pool.bytes_reserved for pool in pools_on(device))
+
+
 Context.keepers.append(_empty)
+Context.taken.append(_taken)

@@ -130,6 +130,13 @@ class TestStatistics:
         assert re.search(r"  full +[\d,]+ +\d+\n", str(stats))
         assert mx.memory_stats(by_op=False).by_op == {}
         del x
+        many = replace(stats, by_op={f"op{i}": (1, 10) for i in range(22)})
+        assert re.search(r"  op19 +10 +1\n  2 others +20 +2\n", str(many))
+
+    def test_what_is_taken_counts_as_not_free(self, ctx):
+        x = mx.nd.ones((MEBI,))
+        (taken,) = mx.Context.taken
+        assert taken(ctx.device) >= x.size * 4
 
     @pytest.mark.once
     def test_limit_of_the_environment(self, monkeypatch, ctx):

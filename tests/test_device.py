@@ -335,9 +335,11 @@ class TestDevices:
         assert found.cl_context is found.cl_context
         assert found.cl_context.devices == [found.cl_device]
 
-    def test_gpu_memory(self, machine):
+    def test_gpu_memory(self, machine, monkeypatch):
         machine(fake_platform("Maker", fake_device("good", global_mem_size=2**33)))
         assert gpu_memory_info(0) == (2**33, 2**33)
+        monkeypatch.setattr(Context, "taken", [lambda device: 1000])
+        assert gpu_memory_info(0) == (2**33 - 1000, 2**33)
         with pytest.raises(DeviceError, match=r"gpu\(1\)"):
             gpu_memory_info(1)
 

@@ -73,6 +73,8 @@ class Context:
     default_ctx: ClassVar[_DefaultContext] = _DefaultContext()
     #: What keeps memory of devices for later, and gives that of a device back when called.
     keepers: ClassVar[list[Callable[[Device], None]]] = []
+    #: Says how many bytes of a device's memory this process has taken.
+    taken: ClassVar[list[Callable[[Device], int]]] = []
     _interned: ClassVar[dict[tuple[str, int], "Context"]] = {}
 
     _kind: str
@@ -370,7 +372,7 @@ def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:
     -------
     tuple of int
         ``(free, total)``. OpenCL itself does not know what is free: where the driver has no
-        extension for it (AMD's has), ``free`` is the total.
+        extension for it (AMD's has), ``free`` is what this process has not taken.
 
     Raises
     ------
@@ -384,7 +386,7 @@ def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:
     found = gpu(device_id).device
     total = found.capabilities.global_memory
     if "cl_amd_device_attribute_query" not in found.cl_device.extensions:
-        return total, total
+        return total - sum(taken(found) for taken in Context.taken), total
     free = found.cl_device.get_info(cl.device_info.GLOBAL_FREE_MEMORY_AMD)
     return cast(list[int], free)[0] * 1024, total
 
