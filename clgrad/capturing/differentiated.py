@@ -21,6 +21,7 @@ from clgrad.capturing.recording import Recording, prepared
 from clgrad.capturing.tracing import Call, Trace, Tracing, plain, template
 from clgrad.errors import AutogradError
 from clgrad.graph.ir import Block, Graph, Value, moved
+from clgrad.graph.recomputation import recomputed
 from clgrad.graph.recorder import Recorder
 from clgrad.graph.replay import Replay
 from clgrad.memory import Layout, Stream, View
@@ -186,7 +187,7 @@ class Differentiated(Recording):
         )
         #: Places among the targets of those that a gradient comes to.
         self.reached = [i for i, g in enumerate(traced.gradients) if g is not None]
-        forward, backward = _parted(traced)
+        forward, backward = _parted(traced, fuse)
         self._recorded = (forward, backward)
         self._forward = Replay(stream, prepared(traced, forward, stream, fuse))
         self.backward = Replay(stream, prepared(traced, backward, stream, fuse))
@@ -272,16 +273,21 @@ def _entry_of(origin: Origin, arrays: Sequence[NDArray]) -> Any:
     return origin
 
 
-def _parted(traced: GradientTrace) -> tuple[Graph, Graph]:
+def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
     """The graph of the results, and that of the gradients.
 
-    What passes between them are outputs of the first, and arguments of the second behind the others.
+    What passes between them are outputs of the first, and arguments of the second behind the others; with
+    ``fuse`` the second computes again what is quickly made.
     """
     whole = traced.graph
     first, second = whole.instructions[: traced.mark], whole.instructions[traced.mark :]
     written = {v.block for i in first for v in i.writes if v.block.is_local}
     needed = dict.fromkeys(v.block for i in second for v in i.reads if v.block in written)
     needed |= dict.fromkeys(v.block for v in traced.gradients if v is not None and v.block in written)
+    if fuse and not traced.shares:
+        again, made = recomputed(first, list(needed), whole)
+        second = [*again, *second]
+        needed = {b: None for b in needed if b not in made}
     passed = [Value(b, 0, Layout((b.nbytes,), dtypes.uint8)) for b in needed]
     forward = replace(
         whole,

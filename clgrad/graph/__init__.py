@@ -11,6 +11,7 @@ module              holds
 ``hoisting``        takes out what does not change from replay to replay
 ``fusion``          formulas of elementwise launches, put into each other
 ``merging``         makes one launch of several
+``recomputation``   what gradients compute again rather than be given
 ``optimize``        all of that
 ``lifetimes``       when arrays are needed
 ``arena``           where the arrays lie that live only within a replay

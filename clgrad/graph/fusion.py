@@ -57,6 +57,16 @@ class Formulas:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def is_cheap(self) -> bool:
+        """Whether to compute it again takes no longer than to store and load it."""
+        return expr.functions_of(e for e, _ in self.results) <= expr.CHEAP
+
+    @property
+    def bytes_read(self) -> int:
+        """What is read, each array counted once."""
+        return sum({v: v.layout.nbytes for v in self.reads}.values())
+
+    @property
     def numbers_change(self) -> bool:
         """Whether some number is other at each replay."""
         return any(isinstance(n, Number) for _, n in self.numbers)

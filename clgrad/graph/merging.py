@@ -38,6 +38,7 @@ def fused(graph: Graph, stream: Stream) -> Graph:
     work = _Work([formulas_of(i) or i for i in graph.instructions], graph, stream)
     work.finish_products()
     work.merge()
+    work.repeat()
     work.begin_reductions()
     return graph.with_instructions(
         [n.launch(stream.device) if isinstance(n, Formulas) else n for n in work.nodes]
@@ -109,6 +110,51 @@ class _Work:
         results = [e for e, _ in joint.results]
         return joint if fits(joint.operands, results, joint.numbers) else None
 
+    def repeat(self) -> None:
+        """Compute in a launch what another one stores for it, where that takes no more reading.
+
+        So it is with what gradients read of a forward pass: they read what it was made of anyway.
+        """
+        for at, node in enumerate(self.nodes):
+            while isinstance(node, Formulas):
+                found = self._repeated(node, at)
+                if found is None:
+                    break
+                node = self.nodes[at] = found
+        self.nodes = [self._pruned(n) for n in self.nodes]
+        self.nodes = [n for n in self.nodes if n is not _NOTHING]
+
+    def _repeated(self, node: Formulas, at: int) -> Formulas | None:
+        for read in node.reads:
+            found = self._writer(read, at)
+            producer = None if found is None else self.nodes[found[0]]
+            if found is None or not isinstance(producer, Formulas) or producer.size != node.size:
+                continue
+            where, value = found
+            producer = producer.only(functools.partial(operator.eq, value))
+            if not producer.is_cheap or not self._is_untouched(producer, where, at):
+                continue
+            joint = merged(producer, node)
+            if joint is None:
+                continue
+            joint = joint.only(functools.partial(operator.contains, node.writes))
+            results = [e for e, _ in joint.results]
+            if joint.bytes_read < node.bytes_read and fits(joint.operands, results, joint.numbers):
+                return joint
+        return None
+
+    def _is_untouched(self, producer: Formulas, where: int, at: int) -> bool:
+        """Whether what formulas at one place read is the same at a later one."""
+        between = self.nodes[where:at]
+        return not any(w.overlaps(r) for n in between for w in n.writes for r in producer.reads)
+
+    def _pruned(self, node: Node) -> Node:
+        """Without results that nobody needs any more."""
+        if not isinstance(node, Formulas) or all(self._needed(v, (node,)) for v in node.writes):
+            return node
+        lean = node.only(lambda v: self._needed(v, (node,)))
+        return lean if lean.results else _NOTHING
+
     # Reductions
 
     def begin_reductions(self) -> None:
@@ -136,8 +182,7 @@ class _Work:
             producer = self.nodes[where]
             if not isinstance(producer, Formulas) or self._needed(value, (node,)):
                 continue
-            between = [producer, *self.nodes[where + 1 : at]]
-            if any(w.overlaps(r) for n in between for w in n.writes for r in producer.reads):
+            if not self._is_untouched(producer, where, at):
                 continue
             reduction = _with_prologue(self._stream, node, producer, value)
             if reduction is not None:

@@ -75,6 +75,17 @@ EXTRAS = frozenset(["gelu_slope", "ndtr", "softplus"])
 ELEMENTARY = EXTRAS | OWN_BUILTINS
 
 
+#: Functions that take no longer than to store and load an array.
+CHEAP = frozenset(
+    [
+        *("input", "scalar", "const", "cast", "where", "add", "sub", "mul", "div", "neg"),
+        *("eq", "ne", "lt", "le", "gt", "ge", "fabs", "floor", "ceil", "rint"),
+        *("exp", "exp2", "log", "log2", "expm1", "log1p", "sqrt", "rsqrt"),
+        *("tanh", "erf", "ndtr", "softplus"),
+    ]
+)
+
+
 class Expr:
     """A node: an operand (``input``, ``scalar``), a ``const``, or a function of other nodes."""
 

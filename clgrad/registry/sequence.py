@@ -19,16 +19,6 @@ REPEATS = 2
 #: In the place of that number, of a kernel that the device refuses.
 NEVER = -(1 << 62)
 
-#: Functions that take no longer than to store and load an array.
-CHEAP = frozenset(
-    [
-        *("input", "scalar", "const", "cast", "where", "add", "sub", "mul", "div", "neg"),
-        *("eq", "ne", "lt", "le", "gt", "ge", "fabs", "floor", "ceil", "rint"),
-        *("exp", "exp2", "log", "log2", "expm1", "log1p", "sqrt", "rsqrt"),
-        *("tanh", "erf", "ndtr", "softplus"),
-    ]
-)
-
 
 class Formula(Protocol):
     """An op that computes element by element (see :class:`clgrad.registry.Elementwise`)."""
@@ -135,7 +125,7 @@ class Sequel:
         if self._cheap is None:
             leaves = {r: expr.operand(r, dtypes.float32) for r in self.leaves()}
             values, _ = self.values(leaves, 0)
-            self._cheap = expr.functions_of(values) <= CHEAP
+            self._cheap = expr.functions_of(values) <= expr.CHEAP
         return self._cheap
 
     def _kernel(self, stream: Stream, stored: Sequence[bool], layouts: Sequence[Layout]) -> Kernel:
