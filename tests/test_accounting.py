@@ -44,6 +44,7 @@ def test_the_guide_is_right():
     assert results.failed == 0
 
 
+@pytest.mark.once
 class TestStatistics:
     def test_bytes_buffers_and_ops(self):
         before = mx.memory_stats()
@@ -119,7 +120,6 @@ class TestStatistics:
         after = mx.memory_stats()
         assert (after.threads, after.in_use) == (before.threads, before.in_use)
 
-    @pytest.mark.once
     def test_reads_as_a_mapping_and_as_a_table(self):
         x = mx.nd.ones((1000,))
         stats = mx.memory_stats()
@@ -138,7 +138,6 @@ class TestStatistics:
         (taken,) = mx.Context.taken
         assert taken(ctx.device) >= x.size * 4
 
-    @pytest.mark.once
     def test_limit_of_the_environment(self, monkeypatch, ctx):
         limited = ctx.device.capabilities.limited({"memory": 1 << 20})
         assert (limited.global_memory, limited.max_allocation) == (1 << 20, 1 << 20)
@@ -258,6 +257,7 @@ class TestOutOfMemory:
             np.testing.assert_array_equal(array.grad.asnumpy(), np.full(array.shape, 4))
             np.testing.assert_array_equal(array.asnumpy(), np.full(array.shape, 2))
 
+    @pytest.mark.once
     def test_any_allocation_may_fail(self, monkeypatch):
         """In the forward pass, in what is launched later, in backward: no gradient is stored, and the next
         step is right."""

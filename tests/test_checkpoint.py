@@ -11,6 +11,8 @@ import clgrad as mx
 from clgrad import memory, tape
 from clgrad.errors import AutogradError
 
+pytestmark = pytest.mark.once  # what is called again, and with what; kernels have tests of their own
+
 checkpoint = mx.autograd.checkpoint
 
 _factor = 2
@@ -617,7 +619,6 @@ class TestMemory:
         assert storage() is None
 
 
-@pytest.mark.once
 def test_is_a_node_of_the_tape(capsys):
     x, w = marked([1, 2]), marked([3, 4])
 

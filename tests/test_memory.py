@@ -241,6 +241,7 @@ class TestLoopsDoNotGrow:
 
         self.assert_steady(step)
 
+    @pytest.mark.once
     def test_of_large_arrays(self):
         """Whose launches wait to be merged."""
         w = mx.nd.ones((1 << 15,))
@@ -254,6 +255,7 @@ class TestLoopsDoNotGrow:
 
         self.assert_steady(step)
 
+    @pytest.mark.once
     def test_of_ever_other_shapes(self, monkeypatch):
         """Plans are forgotten, and pooled memory of sizes that do not come again is given back."""
         monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 32)
