@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pyopencl as cl
@@ -17,9 +18,10 @@ from clgrad.cli.main import main
 from clgrad.device import current_context
 from clgrad.errors import MXNetError, OperatorError
 from clgrad.kernels import peaks
-from clgrad.profiler import streams
+from clgrad.profiler import streams, summary
 from clgrad.profiler.clock import Clock, Reading
-from clgrad.profiler.launches import Idleness, Kind, Work
+from clgrad.profiler.host import HostRange
+from clgrad.profiler.launches import Gap, Idleness, Kind, Work
 from clgrad.profiler.streams import Kinds, StreamLog
 from clgrad.ranges import Range
 
@@ -508,6 +510,23 @@ def test_idle_time_is_the_programs_or_the_drivers(stream):
     assert log.idleness == Idleness(busy=10 + 4 + 10 + 1, host=7, latency=6 + 3)
     assert log.idleness.total == 51 - 10
     assert sorted((gap.duration, gap.host) for gap in log.gaps) == [(6, 0), (10, 7)]
+
+
+@pytest.mark.once
+def test_gaps_say_what_the_device_waited_for(stream):
+    """The program, the driver, or kernels that were built meanwhile."""
+    before, after = (Kind(Work(op, op, "", 0), stream.device, "") for op in ("dot", "exp"))
+    build = HostRange("build exp", "build", 0, 0, started=10_000, ended=90_000)
+    profile = SimpleNamespace(ranges=[build])
+    times = [(0, 100_000), (45_000, 0), (60_000, 99_000)]
+    gaps = [Gap(at, at + 100_000, host, before, after) for at, host in times]
+    texts = summary.gap_texts(profile, gaps)
+    assert [re.search(r", (.*):", text)[1] for text in texts] == [
+        "waiting for kernels to be built",
+        "starting the launch",
+        "waiting for the program",
+    ]
+    assert texts[0] == "100 us, waiting for kernels to be built: after dot, before exp"
 
 
 @pytest.mark.once

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Launches of each queue that are drawn: a browser is to stay quick.
 _DRAWN = 50_000
+#: Gaps in the list.
+_GAPS = 12
 #: Dots in the roofline plot.
 _DOTS = 40
 
@@ -129,8 +131,14 @@ def _data(profile: "Profile") -> dict[str, Any]:
         "markers": [[i.name, i.at] for i in profile.instants if i.value is None][:_DRAWN],
         "counters": _counters(profile),
         "tables": {group: [_row(row) for row in summary.rows(profile, group)] for group in GROUPS},
-        "gaps": [[gap.started, gap.ended, summary.gap_text(gap)] for gap in profile.gaps[:12]],
+        "gaps": _gaps(profile),
     }
+
+
+def _gaps(profile: "Profile") -> list[list]:
+    longest = profile.gaps[:_GAPS]
+    texts = summary.gap_texts(profile, longest)
+    return [[gap.started, gap.ended, text] for gap, text in zip(longest, texts, strict=True)]
 
 
 def _kinds(profile: "Profile") -> list[dict[str, Any]]:

@@ -187,7 +187,7 @@ def _notes(profile: "Profile") -> list[str]:
             f"{idleness.share(idleness.busy):.0%} busy, {idleness.share(idleness.host):.0%} waiting for "
             f"the program, {idleness.share(idleness.latency):.0%} starting launches"
         )
-    lines += [f"Gap of {gap_text(gap)}" for gap in profile.gaps[:_GAPS]]
+    lines += [f"Gap of {text}" for text in gap_texts(profile, profile.gaps[:_GAPS])]
     if profile.left_out:
         lines.append(
             f"The timeline had no room for {profile.left_out:,} launches and ranges (timeline=...)"
@@ -197,14 +197,21 @@ def _notes(profile: "Profile") -> list[str]:
     return lines
 
 
-def gap_text(gap: Gap) -> str:
-    """A gap in words."""
-    why = "waiting for the program" if gap.host > gap.duration / 2 else "starting the launch"
-    where = f" in {gap.after.scope}" if gap.after.scope else ""
-    return (
-        f"{duration(gap.duration)}, {why}: after {shortened(gap.before.work.op)}, before "
-        f"{shortened(gap.after.work.op)}{where}"
-    )
+def gap_texts(profile: "Profile", gaps: Sequence[Gap]) -> list[str]:
+    """Gaps in words."""
+    builds = [r for r in profile.ranges if r.category == "build"]
+    texts = []
+    for gap in gaps:
+        built = sum(max(0, min(r.ended, gap.ended) - max(r.started, gap.started)) for r in builds)
+        why = "waiting for the program" if gap.host > gap.duration / 2 else "starting the launch"
+        if built > gap.duration / 2:
+            why = "waiting for kernels to be built"
+        where = f" in {gap.after.scope}" if gap.after.scope else ""
+        texts.append(
+            f"{duration(gap.duration)}, {why}: after {shortened(gap.before.work.op)}, before "
+            f"{shortened(gap.after.work.op)}{where}"
+        )
+    return texts
 
 
 def shortened(name: str) -> str:
