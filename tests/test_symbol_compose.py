@@ -140,6 +140,9 @@ def test_arguments_can_be_replaced(names):
         (lambda x: sym.var(3), "var: name is int; accepted: str"),
         (lambda x: sym.Group([x, 1]), "Group: a part is int; accepted: Symbol"),
         (lambda x: x.bind(), "Symbol.bind: MXNet's executors are not part of clgrad"),
+        (lambda x: sym.maximum(2, 3), "maximum: rhs is int; accepted: Symbol"),
+        (lambda x: sym.maximum(2), "maximum: rhs is NoneType; accepted: Symbol"),
+        (lambda x: sym.arctan2(x, 2), "arctan2: rhs is 2; accepted: Symbol"),
         (lambda x: sym.Custom(x), "own operators are written as autograd.Function"),
     ],
 )

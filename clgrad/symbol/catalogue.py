@@ -81,12 +81,18 @@ _SCALAR = {
     "_logical_or_scalar": ("logical_or", "rhs"),
     "_logical_xor_scalar": ("logical_xor", "rhs"),
 }
-#: The same by op and side.
-SCALAR_NAMES = {pair: name for name, pair in _SCALAR.items()} | {
-    (op, "lhs"): name
-    for name, (op, _) in _SCALAR.items()
-    if op in ("maximum", "minimum", "add", "multiply")
+#: Ops that are the same with their operands exchanged, and those that are others then: 1 < x is x > 1.
+_MIRRORED = {
+    **{op: op for op in ("add", "multiply", "maximum", "minimum", "hypot", "equal", "not_equal")},
+    **{op: op for op in ("logical_and", "logical_or", "logical_xor")},
+    "greater": "lesser",
+    "greater_equal": "lesser_equal",
+    "lesser": "greater",
+    "lesser_equal": "greater_equal",
 }
+#: Names of ops of an array and a number, by op and the side of the number.
+SCALAR_NAMES = {pair: name for name, pair in _SCALAR.items()}
+SCALAR_NAMES |= {(op, "lhs"): SCALAR_NAMES[mirrored, "rhs"] for op, mirrored in _MIRRORED.items()}
 #: Other names that MXNet writes, and ours.
 _RENAMED = {
     "_copy": "identity",

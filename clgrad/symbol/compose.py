@@ -92,35 +92,16 @@ def apply(op: str, *args: Any, **kwargs: Any) -> Symbol:
     AbsentError
         The op cannot be part of a graph.
     """
-    given, chosen = dict(kwargs), kwargs.get("name")
-    for hidden in ("name", "attr"):
-        given.pop(hidden, None)
+    given = dict(kwargs)
+    chosen, _ = given.pop("name", None), given.pop("attr", None)
     kind = catalogue.find(catalogue.graph_name(op))
-    label = name.current().get(chosen, op.rpartition(".")[2].lower().replace("_scalar", "scalar"))
+    label = name.current().get(chosen, op.rpartition(".")[2].lower())
     if kind.variadic is not None:
         return _apply_to_all(kind, label, args, given)
-    order = kind.order
-    if len(args) > len(order):
-        raise OperatorTypeError(
-            f"{op}: {len(args)} positional arguments given; accepted: {', '.join(order)}"
-        )
-    for parameter, value in zip(order, args, strict=False):
-        if parameter in given:
-            raise OperatorTypeError(f"{op}: argument {parameter!r} is given twice")
-        given[parameter] = value
-    for parameter in given:
-        if parameter not in order:
-            raise OperatorTypeError(f"{op}: unknown argument {parameter!r}; accepted: {', '.join(order)}")
-    if kind.arrays == ("lhs", "rhs") and (scalar := _with_number(kind, given)):
-        side, number = scalar
-        array = "rhs" if side == "lhs" else "lhs"
-        own = catalogue.SCALAR_NAMES.get((kind.key, side))
-        if own is None:  # x < 1 is 1 > x
-            own = catalogue.SCALAR_NAMES[_MIRRORED[kind.key], "rhs"]
-        return _call(
-            catalogue.find(own), label, (array,), [_entry(op, array, given[array])], {"scalar": number}
-        )
-    arrays = [k for k in kind.arrays if not isinstance(given.get(k), numbers.Real)]
+    given = _bound(op, kind.order, args, given)
+    if kind.arrays == ("lhs", "rhs") and any(map(_is_number, given.values())):
+        return _with_number(op, kind, label, given)
+    arrays = [k for k in kind.arrays if not _is_number(given.get(k))]
     attributes = {k: _plain(op, k, v) for k, v in given.items() if v is not None and k not in arrays}
     parameters, inputs = [], []
     for parameter in arrays:
@@ -132,6 +113,34 @@ def apply(op: str, *args: Any, **kwargs: Any) -> Symbol:
         parameters.append(parameter)
         inputs.append(_entry(op, parameter, value))
     return _call(kind, label, parameters, inputs, attributes)
+
+
+def _with_number(op: str, kind: catalogue.Kind, label: str, given: dict[str, Any]) -> Symbol:
+    """A call of an op of two operands, one of which is a number."""
+    side, array = ("lhs", "rhs") if _is_number(given.get("lhs")) else ("rhs", "lhs")
+    entry = _entry(op, array, given.get(array))
+    own = catalogue.SCALAR_NAMES.get((kind.key, side))
+    if own is None:
+        raise argument_error(op, side, given[side], "Symbol: MXNet's graphs have no numbers there")
+    return _call(catalogue.find(own), label, (array,), [entry], {"scalar": _plain(op, side, given[side])})
+
+
+def _bound(op: str, order: Sequence[str], args: tuple, given: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name."""
+    if len(args) > len(order):
+        accepted = ", ".join(order)
+        raise OperatorTypeError(f"{op}: {len(args)} positional arguments given; accepted: {accepted}")
+    for parameter in given:
+        if parameter not in order:
+            raise OperatorTypeError(f"{op}: unknown argument {parameter!r}; accepted: {', '.join(order)}")
+    for parameter in order[: len(args)]:
+        if parameter in given:
+            raise OperatorTypeError(f"{op}: argument {parameter!r} is given twice")
+    return {**dict(zip(order, args, strict=False)), **given}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | np.bool_)
 
 
 def split_v2(ary: Symbol, indices_or_sections, axis=0, squeeze_axis=False, name=None) -> Symbol:
@@ -158,30 +167,6 @@ def _call(kind, label: str, parameters, inputs: list[Entry], attributes: dict[st
     count = kind.outputs(attributes)
     node = Call(label, kind.op_name, parameters, attributes, inputs, None, count)
     return Symbol([(node, index) for index in range(count)])
-
-
-def _with_number(kind: catalogue.Kind, given: dict[str, Any]) -> tuple[str, Any] | None:
-    """Which of two operands is a number, and the number."""
-    for side in ("lhs", "rhs"):
-        value = given.get(side)
-        if isinstance(value, numbers.Real | np.bool_):
-            return side, value.item() if isinstance(value, np.generic) else value
-    return None
-
-
-#: Comparisons with their sides exchanged.
-_MIRRORED = {
-    "equal": "equal",
-    "not_equal": "not_equal",
-    "greater": "lesser",
-    "greater_equal": "lesser_equal",
-    "lesser": "greater",
-    "lesser_equal": "greater_equal",
-    "hypot": "hypot",
-    "logical_and": "logical_and",
-    "logical_or": "logical_or",
-    "logical_xor": "logical_xor",
-}
 
 
 def _is_needed(kind: catalogue.Kind, parameter: str, attributes: dict[str, Any]) -> bool:
