@@ -33,6 +33,7 @@ from clgrad.deferred import host
 from clgrad.device import (
     Context,
     cpu,
+    cpu_pinned,
     current_context,
     device,
     gpu,
@@ -56,6 +57,7 @@ __all__ = [
     "capture",
     "context",
     "cpu",
+    "cpu_pinned",
     "current_context",
     "device",
     "empty_cache",

@@ -9,7 +9,7 @@ import pytest
 
 import clgrad as mx
 from clgrad import memory, tape
-from clgrad.errors import AutogradError
+from clgrad.errors import AutogradError, OperatorTypeError
 
 pytestmark = pytest.mark.once  # what is called again, and with what; kernels have tests of their own
 
@@ -416,6 +416,10 @@ class TestWhatTheFunctionFinds:
 
 
 class TestRefusals:
+    def test_what_cannot_be_called(self):
+        with pytest.raises(OperatorTypeError, match="checkpoint: function is NDArray float32"):
+            checkpoint(marked([1, 2]), mx.nd.exp)
+
     @pytest.mark.parametrize("name", ["a closed-over array", r"args\[0\]", "shift"])
     def test_arrays_written_since(self, name):
         """Also of what no gradient rule reads, since the function is called again."""

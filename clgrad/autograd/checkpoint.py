@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, cast
 from clgrad import memory, tape
 from clgrad.array import NDArray
 from clgrad.autograd.bindings import Bindings
+from clgrad.autograd.gradients import described
 from clgrad.autograd.scopes import Scope, pause
 from clgrad.autograd.sweep import Sweep
-from clgrad.errors import AutogradError
+from clgrad.errors import AutogradError, OperatorTypeError
 from clgrad.memory import View
 from clgrad.ops.generator import Draws, generator
 from clgrad.registry import table
@@ -46,6 +47,8 @@ def checkpoint(function: Callable, *args, **kwargs):
 
     Raises
     ------
+    OperatorTypeError
+        The function is none.
     AutogradError
         By backward, where gradients would be wrong: an array that the function reads was written to since,
         or the function read, drew or returned something else than in the forward pass.
@@ -68,6 +71,10 @@ def checkpoint(function: Callable, *args, **kwargs):
     Griewank and Walther, "Algorithm 799: revolve", ACM TOMS 26 (2000); Chen, Xu, Zhang and Guestrin,
     "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016).
     """
+    if not callable(function):
+        raise OperatorTypeError(
+            f"checkpoint: function is {described(function)}; accepted: something to call"
+        )
     if not state.recording:
         return function(*args, **kwargs)
     given = _map((args, kwargs), lambda a: NDArray(a._view, a._entry))

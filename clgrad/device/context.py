@@ -192,6 +192,31 @@ def cpu(device_id: int = 0) -> Context:
     return Context("cpu", device_id)
 
 
+def cpu_pinned(device_id: int = 0) -> Context:
+    """The context of a CPU, as :func:`cpu`: host memory needs no pinning by hand here.
+
+    Parameters
+    ----------
+    device_id : int, default 0
+        As of :func:`cpu`.
+
+    Returns
+    -------
+    Context
+
+    Raises
+    ------
+    DeviceError
+        ``device_id`` is not a number that a device can have.
+
+    Example
+    -------
+    >>> cpu_pinned()
+    cpu(0)
+    """
+    return Context("cpu_pinned", device_id)
+
+
 def gpu(device_id: int = 0) -> Context:
     """The context of a GPU, or of another accelerator; the same object at each call.
 
