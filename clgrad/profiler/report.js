@@ -230,10 +230,11 @@ function drawSlices(context, lane) {
     const slice = lane.slices[i];
     if (slice.start > view[1]) break;
     const left = Math.max(toX(slice.start), LABEL), right = toX(slice.end);
-    if (right < covered + 0.5 && slice !== selected) continue; // hidden by the one before
+    const found = wanted && slice.match.includes(wanted);
+    if (right < covered + 0.5 && slice !== selected && !found) continue; // hidden by the one before
     const wide = Math.max(right - left, 0.7);
     covered = left + wide;
-    context.globalAlpha = wanted && !slice.match.includes(wanted) ? 0.18 : 1;
+    context.globalAlpha = wanted && !found ? 0.18 : 1;
     context.fillStyle = slice.fill;
     context.fillRect(left, lane.y + 1, wide > 3 ? wide - 0.6 : wide, lane.height - 2);
     if (slice === selected || slice === hovered) {
