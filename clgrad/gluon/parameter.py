@@ -1,56 +1,20 @@
 """Parameters of blocks: arrays that learn, on one device or several, made once their shapes are known."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from clgrad import dtypes, initializer, nd, symbol
 from clgrad.array import NDArray
 from clgrad.autograd import mark_variables, pause
 from clgrad.autograd.variables import GRAD_REQS
-from clgrad.device import Context, as_context, current_context
+from clgrad.device import Context, current_context
 from clgrad.errors import AbsentError, MXNetError, OperatorError, argument_error
+from clgrad.gluon.initialisation import Deferred, Shape, as_contexts, as_shape, is_known
 from clgrad.ops.generator import generator
-
-Shape = tuple[int, ...]
 
 
 class DeferredInitializationError(MXNetError):
     """A parameter is asked for before the first forward pass has told its shape."""
-
-
-class Deferred(NamedTuple):
-    """What to do once the shape is known."""
-
-    init: Any
-    contexts: list[Context]
-    default_init: Any
-    data: NDArray | None
-
-
-def as_contexts(ctx: Any) -> list[Context]:
-    """The contexts that an argument ``ctx`` names, each once; the current one for None."""
-    given = ctx if isinstance(ctx, list | tuple) else [ctx]
-    contexts = [as_context(c) for c in given]
-    if not contexts or len(set(contexts)) < len(contexts):
-        raise argument_error("initialize", "ctx", repr(ctx), "one context, or a list of different ones")
-    return contexts
-
-
-def is_known(shape: Shape | None) -> bool:
-    """Whether a shape says the size of every axis: 0 and -1 stand for unknown ones."""
-    return shape is not None and len(shape) > 0 and all(n > 0 for n in shape)
-
-
-def _as_shape(name: str, shape: int | Sequence[int] | None) -> Shape | None:
-    if shape is None:
-        return None
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if not all(isinstance(n, int | np.integer) and n >= -1 for n in sizes):
-        raise argument_error(f"Parameter {name}", "shape", repr(shape), "sizes; 0 or -1 where unknown")
-    return tuple(int(n) for n in sizes)
 
 
 class Parameter:
@@ -120,7 +84,7 @@ class Parameter:
         self._differentiable = differentiable
         self._allow_deferred_init = allow_deferred_init
         self.name = name
-        self._shape = _as_shape(name, shape)
+        self._shape = as_shape(name, shape)
         self._dtype = dtypes.resolve(dtype, f"Parameter {name}")
         self.lr_mult = lr_mult
         self.wd_mult = wd_mult
@@ -165,7 +129,7 @@ class Parameter:
 
     @shape.setter
     def shape(self, shape) -> None:
-        new = _as_shape(self.name, shape)
+        new = as_shape(self.name, shape)
         if not self._accepts(new):
             raise self._error(f"shape is {new}; accepted: {self._shape}, with any size for 0 and -1")
         if new != self._shape:
