@@ -1,4 +1,4 @@
-"""Names, parameters and defaults of what trains are MXNet's."""
+"""Names, parameters and defaults of blocks, of what trains them, and of what draws them are MXNet's."""
 
 import pytest
 from golden.training import recorded, signatures
@@ -24,9 +24,27 @@ ABSENT = {
     "kv.KVStore.kv_registry": "for stores of other libraries",
     "kv.KVStore.register": "for stores of other libraries",
     "kv.KVStoreServer": "needs other processes",
+    "util.c_str": "of MXNet's own machinery",
+    "util.check_call": "of MXNet's own machinery",
+    "util.get_cuda_compute_capability": "of CUDA",
+    "util.np_ufunc_legal_option": "of MXNet's numpy interface",
+    "util.py_str": "of MXNet's own machinery",
+    "util.set_module": "of MXNet's own machinery",
+    "util.wrap_np_binary_func": "of MXNet's numpy interface",
+    "util.wrap_np_unary_func": "of MXNet's numpy interface",
 }
 #: Parameters that MXNet does not show, takes as *args, or that are handles of its library.
-OTHERS = {"init.create", "optimizer.Test", "optimizer.ccSGD", "kv.KVStore"}
+OTHERS = {"init.create", "optimizer.Test", "optimizer.ccSGD", "kv.KVStore", "viz.Symbol"}
+#: Defaults that MXNet makes once, for all calls; and arguments that may be left out here.
+OTHERS |= {
+    f"gluon.{owner}.initialize" for owner in ("Block", "HybridBlock", "SymbolBlock", "ParameterDict")
+}
+OTHERS |= {
+    f"gluon.{owner}.{name}" for owner in ("Parameter", "Constant") for name in ("initialize", "reset_ctx")
+}
+OTHERS |= {"gluon.ParameterDict.reset_ctx", "viz.plot_network", "viz.print_summary"}
+#: What raises AbsentError.
+OTHERS |= {"gluon.HybridBlock.optimize_for", "gluon.SymbolBlock.optimize_for"}
 
 
 def test_signatures():

@@ -1,11 +1,22 @@
 """Names and parameters of the classes and functions that train, by module."""
 
 import inspect
+import re
 from operator import attrgetter
 
 import numpy as np
 
-MODULES = ["init", "optimizer", "lr_scheduler", "metric", "kv", "gluon.loss", "gluon.utils"]
+MODULES = [
+    "init",
+    "optimizer",
+    "lr_scheduler",
+    "metric",
+    "kv",
+    "gluon.loss",
+    "gluon.utils",
+    "viz",
+    "util",
+]
 #: Classes whose methods are listed as well.
 METHODS = [
     "init.Initializer",
@@ -17,6 +28,12 @@ METHODS = [
     "metric.CompositeEvalMetric",
     "kv.KVStore",
     "gluon.Trainer",
+    "gluon.Block",
+    "gluon.HybridBlock",
+    "gluon.SymbolBlock",
+    "gluon.Parameter",
+    "gluon.Constant",
+    "gluon.ParameterDict",
 ]
 
 
@@ -27,7 +44,8 @@ def signature(value) -> str:
     except (TypeError, ValueError):
         return ""
     named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != "self"]
-    return ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in named)
+    text = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in named)
+    return re.sub(r" object at 0x\w+", "", text)
 
 
 def answers(mx) -> dict[str, np.ndarray]:
