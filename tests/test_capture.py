@@ -120,6 +120,21 @@ def test_an_argument_that_the_function_reaches_by_itself():
     assert captured(held).asnumpy()[0] == 2 * held.asnumpy()[0]
 
 
+def test_an_argument_that_turns_out_to_be_reached():
+    """A recording of other arguments, whose launches were merged, does not fit it."""
+    held = nd.array([1, 2, 3])
+
+    def f(x):
+        nd.multiply(held, 2, out=held)
+        return x + held
+
+    captured = mx.capture(f)
+    for expected in (3, 5, 9, 17):
+        assert captured(nd.ones(3)).asnumpy()[0] == expected
+    for expected in (64, 128, 256, 512):
+        assert captured(held).asnumpy()[0] == expected
+
+
 def test_gradients_of_arguments():
     def f(x):
         with autograd.record():

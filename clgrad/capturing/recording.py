@@ -32,9 +32,12 @@ class Recording:
         self._result = traced.result
         #: Whether an array that the function reaches by itself has other gradients since, or none.
         self._is_lost = False
+        #: What the function reaches by itself: no argument, unless the recording is of one that is.
+        self._reached: set[int] = set()
         for block in traced.graph.blocks():
             if block.storage is not None:
                 watch(block.storage, self)
+                self._reached.add(block.storage.serial)
         #: Arguments that the function reaches by itself as well: they must be the same ones.
         self._pinned = [weakref.ref(a._view.storage) for a in call.arrays] if traced.shares else []
 
@@ -59,6 +62,10 @@ class Recording:
         if self._pinned:
             for reference, array in zip(self._pinned, call.arrays, strict=False):
                 if reference() is not array._view.storage:
+                    return False
+        else:
+            for array in call.arrays:
+                if array._view.storage.serial in self._reached:
                     return False
         return self.numbers.holds(call.numbers)
 
