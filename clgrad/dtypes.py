@@ -66,6 +66,14 @@ def supported() -> tuple[np.dtype, ...]:
     return tuple(_TABLE)
 
 
+_NAMES = {dtype: dtype.name for dtype in _TABLE}
+
+
+def name_of(dtype: np.dtype) -> str:
+    """The name of a dtype that arrays can have: numpy puts it together each time that it is asked."""
+    return _NAMES[dtype]
+
+
 def describe(dtype: np.dtype) -> DType:
     """OpenCL description of a numpy dtype that :func:`resolve` has accepted."""
     return _TABLE[dtype]

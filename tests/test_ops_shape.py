@@ -14,7 +14,7 @@ COVERS = {
     "flatten": (),
     "expand_dims": (),
     "squeeze": (),
-    "slice": ("_leading_slice", "_strided_slice", "_slice_grad"),
+    "slice": ("_leading_slice", "_row", "_strided_slice", "_slice_grad"),
     "slice_axis": (),
     "slice_like": (),
     "flip": (),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.device import Context
 from clgrad.registry import table
@@ -28,9 +29,10 @@ def described(value) -> str:
 
 def filled(like: NDArray, value: float) -> NDArray:
     """An array of one value, like another."""
-    return table["_full"].create(like.context, shape=like.shape, dtype=like._view.dtype.name, value=value)
+    name = dtypes.name_of(like._view.dtype)
+    return table["_full"].create(like.context, shape=like.shape, dtype=name, value=value)
 
 
 def zeros(context: Context, shape: tuple[int, ...], dtype: np.dtype, out=None) -> NDArray:
     """Zeros on a device; where no gradient flows."""
-    return table["_full"].create(context, out=out, shape=shape, dtype=dtype.name, value=0)
+    return table["_full"].create(context, out=out, shape=shape, dtype=dtypes.name_of(dtype), value=0)

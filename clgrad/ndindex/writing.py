@@ -21,6 +21,9 @@ def write(data: NDArray, key, value) -> None:
 
     Where index arrays name an element twice, the last value in C order stays, and it alone gets a gradient.
     """
+    if type(key) is slice and key == _WHOLE and data.ndim:
+        _fill(data, value)
+        return
     parsed = parse(data.shape, key)
     value = _as_array(data, value)
     if isinstance(parsed, Basic):
@@ -36,21 +39,45 @@ def write(data: NDArray, key, value) -> None:
     write_at(value, region.positions, shape=data.shape, size=region.shape, **region.attributes, out=data)
 
 
+#: What stands between the brackets of ``x[:] = value``.
+_WHOLE = slice(None)
+
+
+def _fill(data: NDArray, value) -> None:
+    """``data[:] = value``: in one launch, also of a number."""
+    if isinstance(value, _NUMBER):
+        _number(data, value, data.shape, out=data)
+        return
+    value = _fit(_as_array(data, value), data.shape)
+    if value.shape == data.shape:
+        identity(value, out=data)
+    else:
+        expand_to(value, shape=data.shape, out=data)
+
+
+def _number(data: NDArray, value, shape: tuple[int, ...], out: NDArray | None = None) -> NDArray:
+    """A number in an array's dtype: by a launch, since a transfer would wait for the device."""
+    dtype = dtypes.name_of(data._view.dtype)
+    try:
+        return _full.create(data.context, out=out, shape=shape, dtype=dtype, value=value)
+    except OperatorError:
+        raise argument_error("indexing", "value", value, f"a number within {dtype}") from None
+
+
+_NUMBER = numbers.Real | np.bool_
+
+
 def _as_array(data: NDArray, value) -> NDArray:
     """The value on the device, in the dtype, and outside the memory of the array that it is written to."""
-    if isinstance(value, numbers.Real | np.bool_):  # by a launch: a transfer would wait for the device
-        dtype = data._view.dtype.name
-        try:
-            return _full.create(data.context, shape=(), dtype=dtype, value=value)
-        except OperatorError:
-            raise argument_error("indexing", "value", value, f"a number within {dtype}") from None
+    if isinstance(value, _NUMBER):
+        return _number(data, value, ())
     if isinstance(value, np.ndarray | list | tuple):
         value = array.from_host(_host(value), data._view.dtype, data.context)
     elif not isinstance(value, NDArray):
         raise OperatorError(
             f"indexing: value is {type(value).__name__}; accepted: a number, a numpy array or an NDArray"
         )
-    if value.context != data.context:
+    if value._view.device is not data._view.device:
         value = value.as_in_context(data.context)
     if value._view.dtype != data._view.dtype:
         value = astype(value, data._view.dtype)

@@ -20,7 +20,7 @@ def cast(call: Call, data: Spec, *, dtype):
     return map.plan(call.device, call.kernel(f"{data.dtype}_{target}"), data.shape, outputs, operands)
 
 
-cast.gradient(data=lambda dy, data_dtype: cast(dy, dtype=data_dtype.name))
+cast.gradient(data=lambda dy, data_dtype: cast(dy, dtype=dtypes.name_of(data_dtype)))
 
 
 def astype(data: NDArray, dtype, copy: bool = True) -> NDArray:
@@ -28,7 +28,7 @@ def astype(data: NDArray, dtype, copy: bool = True) -> NDArray:
     target = dtypes.resolve(dtype, "astype")
     if not copy and target == data._view.dtype:
         return data
-    return cast(data, dtype=target.name)
+    return cast(data, dtype=dtypes.name_of(target))
 
 
 class _Transfer(Operator):

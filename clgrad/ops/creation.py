@@ -116,7 +116,7 @@ def ones_like(data):
 @composite()
 def full_like(data, fill_value, dtype=None):
     """An array of one value, of the shape and device of data, and of its dtype unless one is given."""
-    name = data._view.dtype.name if dtype is None else dtypes.resolve(dtype, "full_like").name
+    name = dtypes.name_of(data._view.dtype if dtype is None else dtypes.resolve(dtype, "full_like"))
     return _full.create(data.context, shape=data.shape, dtype=name, value=fill_value)
 
 
@@ -223,7 +223,7 @@ def _filled(op: str, shape, value: float, ctx, dtype, out) -> NDArray:
     if out is not None:
         ctx, dtype = out.context, out._view.dtype if dtype is None else dtypes.resolve(dtype, op)
         checked_out(op, out, [(shape_of(op, shape), dtype)], ctx.device)
-    name = dtypes.resolve("float32" if dtype is None else dtype, op).name
+    name = dtypes.name_of(dtypes.float32 if dtype is None else dtypes.resolve(dtype, op))
     return _full.create(ctx, out=out, shape=shape_of(op, shape), dtype=name, value=value)
 
 

@@ -227,6 +227,22 @@ _leading_slice.gradient(
 )
 
 
+@relabel(name="_row", label="indexing")
+def row(call: RelabelCall, data: Spec, *, index):
+    """One row, without its axis, sharing memory."""
+    return data.shape[1:], index * math.prod(data.shape[1:])
+
+
+row.gradient(
+    data=lambda dy, data_shape, index: _slice_grad(
+        with_shape(dy, shape=(1, *data_shape[1:])),
+        shape=data_shape,
+        begin=(index,) + (0,) * (len(data_shape) - 1),
+        step=(1,) * len(data_shape),
+    )
+)
+
+
 # Strided reads and writes
 
 

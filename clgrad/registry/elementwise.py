@@ -83,16 +83,17 @@ class Elementwise(Operator):
             return self.apply(self.arguments, args, {}, out)
         if self.synonyms and kwargs:
             kwargs = self._by_own_names(kwargs)
-        given = dict(self.attributes)
-        given.update(zip(self._call_order, args, strict=False))
-        given.update(kwargs)
-        missing = any(value is inspect.Parameter.empty for value in given.values())
-        twice = not kwargs.keys().isdisjoint(self._call_order[: len(args)])
+        given = {**self.attributes, **dict(zip(self._call_order, args)), **kwargs}  # noqa: B905
+        missing = is_symbolic = False
+        for value in given.values():
+            if value is inspect.Parameter.empty:
+                missing = True
+            elif isinstance(value, Expr):
+                is_symbolic = True
+        twice = bool(kwargs) and not kwargs.keys().isdisjoint(self._call_order[: len(args)])
         if missing or twice or len(args) > len(self._call_order) or given.keys() != self._call_set:
             self.bind(args, kwargs)  # raises, naming the argument
-        if any(isinstance(v, Expr) for v in given.values()):
-            return self.function(**given)
-        return self.apply_mixed(given, out)
+        return self.function(**given) if is_symbolic else self.apply_mixed(given, out)
 
     def _by_own_names(self, kwargs: dict) -> dict:
         own: dict = {}

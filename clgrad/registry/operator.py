@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clgrad import array, memory, tape
+from clgrad import array, dtypes, memory, tape
 from clgrad.array import NDArray
 from clgrad.device import Device
 from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
@@ -199,8 +199,10 @@ class Operator:
             if self._required <= kwargs.keys() <= self.attributes.keys() and list not in map(
                 type, kwargs.values()
             ):
-                read = read_all(self.label, self._kinds, kwargs)
-                return names, args, {**self.attributes, **kwargs, **read}
+                attributes = {**self.attributes, **kwargs}
+                if self._kinds:
+                    attributes.update(read_all(self.label, self._kinds, kwargs))
+                return names, args, attributes
         given = dict(zip(self._call_order, args, strict=False))
         if len(args) > len(self._call_order):
             raise OperatorTypeError(
@@ -437,7 +439,7 @@ class Operator:
         if isinstance(value, NDArray):
             return value
         shape, dtype = node.input_meta(i)
-        return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=value)
+        return table["_full"].create(node.context, shape=shape, dtype=dtypes.name_of(dtype), value=value)
 
     def _rules(self, names: tuple[str, ...]) -> list[tuple[int, Rule, list[Callable]]]:
         """For each input that has a rule: its number, the rule, and how to find what that needs."""
@@ -493,7 +495,7 @@ def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
     if gradient is not None:
         return gradient
     shape, dtype = node.outputs[j]
-    return table["_full"].create(node.context, shape=shape, dtype=dtype.name, value=0)
+    return table["_full"].create(node.context, shape=shape, dtype=dtypes.name_of(dtype), value=0)
 
 
 def _position(names: Sequence[str], name: str) -> int | None:
