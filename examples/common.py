@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import clgrad as mx
-from clgrad import nd
+from clgrad import gluon, nd
 
 RIGHT, WRONG, LINE = "#2a7f3f", "#c0392b", "#2b5c8a"
 
@@ -81,13 +81,29 @@ class Batches:
                 yield nd.array(self.images[chosen]), nd.array(self.labels[chosen])
 
 
+class Epochs:
+    """The batches that a data loader gives in some epochs."""
+
+    def __init__(self, loader: gluon.data.DataLoader, size: int, epochs: int):
+        if not len(loader):
+            sys.exit(f"--batch-size is {size}, more than there are to train on")
+        self.loader, self.size, self.epochs = loader, size, epochs
+
+    def __len__(self) -> int:
+        return self.epochs * len(self.loader)
+
+    def __iter__(self):
+        for _ in range(self.epochs):
+            yield from self.loader
+
+
 class Progress:
     """A progress bar over training steps that also keeps the losses."""
 
     # Reading a value waits for the device, so losses are read some at a time.
     EVERY = 10
 
-    def __init__(self, batches: Batches):
+    def __init__(self, batches: "Batches | Epochs"):
         self.losses: list[float] = []
         self._batches = batches
         self._pending: list[nd.NDArray] = []

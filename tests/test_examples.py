@@ -1,7 +1,6 @@
-"""The examples: short runs as a user starts them, and what the reader of idx files refuses."""
+"""The examples: short runs as a user starts them."""
 
 import gzip
-import importlib
 import os
 import subprocess
 import sys
@@ -19,12 +18,6 @@ def run_example(name: str, *arguments) -> subprocess.CompletedProcess:
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-@pytest.fixture
-def fashion_mnist(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("fashion_mnist")
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -81,52 +74,50 @@ def test_fashion_mnist(tmp_path, rng):
 def test_fashion_mnist_without_data(tmp_path):
     done = run_example("fashion_mnist.py", "--data", tmp_path)
     assert done.returncode == 1
-    assert str(tmp_path / "train-images-idx3-ubyte.gz") in done.stderr
+    assert f"train-images-idx3-ubyte.gz (or the same without .gz) is missing in {tmp_path}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_fashion_mnist_reads_files(fashion_mnist, tmp_path, rng, suffix):
-    write_dataset(tmp_path, rng, suffix)
-    images, labels = fashion_mnist.load(tmp_path, "train")
-    assert images.shape == (200, 1, 28, 28)
-    assert images.dtype == np.float32
-    assert 0 <= images.min() < images.max() == 1
-    np.testing.assert_array_equal(images[:, 0].sum(axis=2).argmax(axis=1), 5 + 2 * labels.astype(int))
+@pytest.mark.once
+@pytest.mark.slow
+def test_vae(tmp_path, rng):
+    write_dataset(tmp_path, rng)
+    figure = tmp_path / "figure.png"
+    done = run_example(
+        "vae.py",
+        *("--data", tmp_path, "--epochs", 6, "--batch-size", 20, "--hidden", 50, "--code", 4),
+        *("--out", figure, "--require-bound", 500),  # 543 for images that are grey all over
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nats per held-back image" in done.stdout
+    assert figure.exists()
+    assert run_example("vae.py", "--data", tmp_path / "none").returncode == 1
 
 
-@pytest.mark.parametrize(
-    ("suffix", "change", "complaint"),
-    [
-        (".gz", lambda content: content[:100], "cannot be unpacked"),
-        (".gz", lambda content: b"<html>" + content, "cannot be unpacked"),
-        (".gz", lambda content: content[:99] + b"\0" * 8 + content[107:], "cannot be unpacked"),
-        ("", lambda content: content[:-1], "156,815 bytes, but its header tells of 156,816"),
-        ("", lambda content: content + b"\0", "156,817 bytes, but its header tells of 156,816"),
-        ("", lambda content: content[:6], "its header tells of"),
-        ("", lambda content: b"<html>" + content, "not an idx file of bytes"),
-        ("", lambda content: b"", "not an idx file of bytes"),
-    ],
-)
-def test_fashion_mnist_refuses_corrupt_images(fashion_mnist, tmp_path, rng, suffix, change, complaint):
-    write_dataset(tmp_path, rng, suffix)
-    path = tmp_path / f"train-images-idx3-ubyte{suffix}"
-    path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(fashion_mnist.DataError, match=complaint) as error:
-        fashion_mnist.load(tmp_path, "train")
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("train-images-idx3-ubyte", np.zeros((200, 8, 8))),
-        ("train-labels-idx1-ubyte", np.zeros(199)),
-        ("train-labels-idx1-ubyte", np.full(200, 10)),
-    ],
-)
-def test_fashion_mnist_refuses_files_that_do_not_belong_together(fashion_mnist, tmp_path, rng, name, array):
-    write_dataset(tmp_path, rng, suffix="")
-    write_idx(tmp_path / name, array)
-    with pytest.raises(fashion_mnist.DataError, match=name):
-        fashion_mnist.load(tmp_path, "train")
+@pytest.mark.once
+@pytest.mark.slow
+def test_char_lstm(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 300)
+    figure = tmp_path / "figure.png"
+    arguments = (
+        "--text",
+        text,
+        "--epochs",
+        4,
+        "--steps",
+        22,
+        "--size",
+        32,
+        "--batch-size",
+        16,
+        "--out",
+        figure,
+    )
+    done = run_example("char_lstm.py", *arguments, "--require-bits", 2)  # 4.4 by frequencies alone
+    assert done.returncode == 0, done.stderr
+    assert "by frequencies alone" in done.stdout
+    assert figure.exists()
+    done = run_example("char_lstm.py", *arguments, "--letters", 300)
+    assert done.returncode == 1
+    assert "a text of 300 letters is too short" in done.stderr
