@@ -2,27 +2,29 @@
 
 Values are read when they are asked for, not at import, so that tests and programs can set them late.
 
-=========================  =========================================================================
-variable                   meaning
-=========================  =========================================================================
-``CLGRAD_DEVICE``          default device: ``gpu``, ``cpu:1``, part of a platform or device name
-                           (``intel``), or ``platform:device`` indices (``0:1``)
-``CLGRAD_CACHE_DIR``       folder of the on-disk kernel cache (PoCL, which has its own, keeps it in ``pocl``
-                           there, unless ``POCL_CACHE_DIR`` says otherwise; what holds at the first call
-                           counts); empty string: no disk cache
-``CLGRAD_DUMP_KERNELS``    folder that receives the source of every kernel that is built
-``CLGRAD_TUNING``          file of the user's own tuned parameters, in the place of
-                           ``~/.config/clgrad/tuning.json`` (or ``XDG_CONFIG_HOME`` for ``~/.config``);
-                           ``off``: neither these nor those that clgrad brings along (docs/tuning.md)
-``CLGRAD_ALLOW_TF32``      ``1``: tensor cores may make products of float32, of numbers rounded to 10 bits
-                           behind the point (``clgrad.allow_tf32`` overrules it)
-``CLGRAD_LIMITS``          lower the capabilities that devices report, for tests: ``strict``, or
-                           ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``;
-                           ``memory=1000000`` lets arrays have so many bytes
-``MXNET_HOME``             folder of MXNet's data, in the place of ``~/.mxnet``; its folder ``datasets`` has
-                           one for each dataset
-``DMLC_NUM_WORKER``        set by MXNet's launcher: how many processes train together (clgrad: 1)
-=========================  =========================================================================
+==========================  =========================================================================
+variable                    meaning
+==========================  =========================================================================
+``CLGRAD_DEVICE``           default device: ``gpu``, ``cpu:1``, part of a platform or device name
+                            (``intel``), or ``platform:device`` indices (``0:1``)
+``CLGRAD_CACHE_DIR``        folder of the on-disk kernel cache (PoCL, which has its own, keeps it in
+                            ``pocl`` there, unless ``POCL_CACHE_DIR`` says otherwise; what holds at the
+                            first call counts); empty string: no disk cache
+``CLGRAD_DUMP_KERNELS``     folder that receives the source of every kernel that is built
+``CLGRAD_TUNING``           file of the user's own tuned parameters, in the place of
+                            ``~/.config/clgrad/tuning.json`` (or ``XDG_CONFIG_HOME`` for ``~/.config``);
+                            ``off``: neither these nor those that clgrad brings along (docs/tuning.md)
+``CLGRAD_ALLOW_TF32``       ``1``: tensor cores may make products of float32, of numbers rounded to 10 bits
+                            behind the point (``clgrad.allow_tf32`` overrules it)
+``CLGRAD_COMMAND_BUFFERS``  ``1``: captured functions are replayed by command buffers where the device has
+                            them; ``0``: never; default: where they are not known to be slower
+``CLGRAD_LIMITS``           lower the capabilities that devices report, for tests: ``strict``, or
+                            ``key=value`` pairs such as ``work_group=64,local_memory=16384,fp64=0``;
+                            ``memory=1000000`` lets arrays have so many bytes
+``MXNET_HOME``              folder of MXNet's data, in the place of ``~/.mxnet``; its folder ``datasets``
+                            has one for each dataset
+``DMLC_NUM_WORKER``         set by MXNet's launcher: how many processes train together (clgrad: 1)
+==========================  =========================================================================
 """
 
 import os
@@ -80,6 +82,14 @@ def allow_tf32() -> bool:
     if configured not in ("", "0", "1"):
         raise DeviceError(f"CLGRAD_ALLOW_TF32: cannot read {configured!r}; accepted are '0' and '1'")
     return configured == "1"
+
+
+def command_buffers() -> bool | None:
+    """Whether the user wants command buffers, or None when the choice is left to clgrad."""
+    configured = os.environ.get("CLGRAD_COMMAND_BUFFERS", "")
+    if configured not in ("", "0", "1"):
+        raise DeviceError(f"CLGRAD_COMMAND_BUFFERS: cannot read {configured!r}; accepted are '0' and '1'")
+    return configured == "1" if configured else None
 
 
 def limits() -> dict[str, int]:

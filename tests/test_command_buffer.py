@@ -1,6 +1,5 @@
 """Replays by command buffers: the same bits as launch by launch, whatever changes in between."""
 
-import dataclasses
 import gc
 import logging
 import threading
@@ -11,13 +10,19 @@ import pyopencl as cl
 import pytest
 
 import clgrad as mx
-from clgrad import autograd, nd
+from clgrad import autograd, config, nd
 from clgrad.device import current_context, extensions
 from clgrad.errors import DeviceError
 from clgrad.graph import command_buffer
 from clgrad.graph.command_buffer import LONGEST, SHORTEST, CommandBuffer, runs
 
 needs = pytest.mark.requires("command_buffers")
+
+
+@pytest.fixture(autouse=True)
+def by_command_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where launches one by one are faster."""
+    monkeypatch.setenv("CLGRAD_COMMAND_BUFFERS", "1")
 
 
 class Spy:
@@ -75,11 +80,8 @@ def train(steps: int, fuse: bool = True, between=lambda number, step, x: None) -
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch, *args, **options) -> list[np.ndarray]:
     """The same without command buffers."""
-    device = current_context().device
     with monkeypatch.context() as patch:
-        patch.setattr(
-            device, "capabilities", dataclasses.replace(device.capabilities, command_buffers=False)
-        )
+        patch.setenv("CLGRAD_COMMAND_BUFFERS", "0")
         return train(*args, **options)
 
 
@@ -217,6 +219,26 @@ def test_versions_of_the_extension(versions, expected):
     assert extensions.has_command_buffers(Device()) == expected  # type: ignore[arg-type]
     Device.extensions = "cl_khr_fp16"
     assert not extensions.has_command_buffers(Device())  # type: ignore[arg-type]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("setting", ["", "0", "1"])
+@pytest.mark.parametrize("is_slow", [False, True])
+@pytest.mark.parametrize("has", [False, True])
+def test_when_they_are_used(monkeypatch, setting, is_slow, has):
+    monkeypatch.setenv("CLGRAD_COMMAND_BUFFERS", setting)
+    device = SimpleNamespace(
+        capabilities=SimpleNamespace(command_buffers=has),
+        quirks=SimpleNamespace(slow_command_buffers=is_slow),
+    )
+    assert command_buffer.wanted(device) == (has and {"": not is_slow, "0": False, "1": True}[setting])
+
+
+@pytest.mark.once
+def test_a_setting_that_cannot_be_read(monkeypatch):
+    monkeypatch.setenv("CLGRAD_COMMAND_BUFFERS", "yes")
+    with pytest.raises(DeviceError, match="CLGRAD_COMMAND_BUFFERS: cannot read 'yes'; accepted are"):
+        config.command_buffers()
 
 
 @pytest.mark.once

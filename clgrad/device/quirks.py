@@ -53,6 +53,8 @@ class Quirks:
     target_cpu: str = ""
     #: Whether the runtime itself keeps what it builds on disk, so that clgrad need not.
     caches_programs: bool = False
+    #: Whether launches cost more in a command buffer than one by one.
+    slow_command_buffers: bool = False
 
 
 def quirks_of(cl_device: cl.Device) -> Quirks:
@@ -99,6 +101,9 @@ def _intel_cpu(driver_version: str) -> Quirks:
     92-102 GB/s from the cache instead of 40-83, add 180-250 instead of 64-145. It has half
     arithmetic, sub-groups and float atomics as well. PoCL builds faster, but only from its cache.
 
+    In a command buffer, launches are submitted in half the time, but take up to 1.4 times as long until
+    they are done (docs/performance.md).
+
     It does not report fused multiply-add, and yet compiles ``fma`` to one instruction (measured as
     fast as a contracted ``a * b + c``), which takes a CPU that has it.
 
@@ -108,7 +113,7 @@ def _intel_cpu(driver_version: str) -> Quirks:
     known_right = tuple(map(int, re.findall(r"\d+", driver_version)[:2])) >= (2025, 19)
     rank = _RANK_INTEL if known_right else _RANK_WRONG
     overrides = {"fast_fma": "fma" in cpu_flags(), "own_functions": _INTEL_OWN_FUNCTIONS}
-    return Quirks(rank, overrides)
+    return Quirks(rank, overrides, slow_command_buffers=True)
 
 
 def _pocl_wheel(cl_device: cl.Device) -> Quirks:

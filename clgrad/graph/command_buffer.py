@@ -12,17 +12,25 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pyopencl as cl
 
+from clgrad import config
 from clgrad.device import Device
 from clgrad.device.extensions import command_buffer_functions
 from clgrad.errors import DeviceError
 from clgrad.graph.binding import Bound, Work
 
-#: Launches from which on a command buffer costs less than they do one by one: to enqueue it takes some 3 us
-#: on Intel's CPU runtime, and then half of what each launch takes alone.
+#: Launches from which on a command buffer may pay: to enqueue it takes some 3 us on Intel's CPU runtime.
 SHORTEST = 3
 
 #: Launches in one command buffer, at most: what is in flight is bounded by counting it.
 LONGEST = 128
+
+
+def wanted(device: Device) -> bool:
+    """Whether replays use command buffers: a device has them, and they pay, or the user wants them."""
+    if not device.capabilities.command_buffers:
+        return False
+    chosen = config.command_buffers()
+    return not device.quirks.slow_command_buffers if chosen is None else chosen
 
 
 class CommandBuffer:

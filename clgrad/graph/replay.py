@@ -17,7 +17,7 @@ from clgrad import memory
 from clgrad.errors import DeviceError
 from clgrad.graph import arena
 from clgrad.graph.binding import Binder, Bound, BoundCopy, Home, Work, binder
-from clgrad.graph.command_buffer import LONGEST, CommandBuffer, runs
+from clgrad.graph.command_buffer import LONGEST, CommandBuffer, runs, wanted
 from clgrad.graph.ir import Graph, Launch
 from clgrad.graph.lifetimes import lives
 from clgrad.kernels.launch import enqueue
@@ -82,7 +82,7 @@ class Replay:
         self._foreign: set[Stream] = set()
         self._plain = self._segments = _segments(self._work)
         self._queue: cl.CommandQueue | None = None
-        may = stream.device.capabilities.command_buffers and any(fits for fits, _ in runs(self._work))
+        may = wanted(stream.device) and any(fits for fits, _ in runs(self._work))
         #: Replays without a change to wait for before command buffers are made, and how many are left of
         #: them; 0 where none are made.
         self._patience = self._left = int(may)
