@@ -1,6 +1,7 @@
 """MXNet's names that clgrad lacks, and why: asking for one raises NotImplementedError, not AttributeError.
 
-The table lists what MXNet 1.9.1 has below ``mx.nd`` and clgrad has not; a test holds it against both.
+The table lists what MXNet 1.9.1 has below ``mx.nd``, and in the modules of data, and clgrad has not; a test
+holds it against both.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,9 @@ _NUMPY = "MXNet's numpy interface is not part of clgrad"
 _LEGACY = "it is an older version of an op, kept by MXNet for old models"
 _SPARSE = "clgrad stores arrays densely, but for csr_matrix"
 _IMAGES = "images are read by mx.image, and prepared by gluon.data.vision.transforms"
+_RECORDS = "files of records and other formats of MXNet's are not read; see gluon.data"
+_AUGMENTERS = "pictures are prepared by gluon.data.vision.transforms"
+_ROTATION = "pictures are not rotated; nd.BilinearSampler can do it"
 _QUANTISED = "quantised arithmetic is not part of clgrad"
 _GRAPHS = "ops of the Deep Graph Library need sparse storage"
 _DETECTION = "ops of object detectors are not part of clgrad"
@@ -67,6 +71,24 @@ _TABLE: dict[str, dict[str, str]] = {
         _OWN: "current_context numeric_types",
     },
     "linalg": {},
+    "mx.io": {
+        _RECORDS: """CSVIter ImageDetRecordIter ImageRecordInt8Iter ImageRecordIter ImageRecordIter_v1
+            ImageRecordUInt8Iter ImageRecordUInt8Iter_v1 LibSVMIter MNISTIter MXDataIter""",
+        "gluon.data.DataLoader(prefetch=...) reads ahead": "PrefetchingIter",
+        "itertools.islice and cycle do that": "ResizeIter",
+    },
+    "mx.image": {
+        _AUGMENTERS: """Augmenter BrightnessJitterAug CastAug CenterCropAug ColorJitterAug ColorNormalizeAug
+            ContrastJitterAug CreateAugmenter ForceResizeAug HorizontalFlipAug HueJitterAug ImageIter
+            LightingAug RandomCropAug RandomGrayAug RandomOrderAug RandomSizedCropAug ResizeAug
+            SaturationJitterAug SequentialAug copyMakeBorder""",
+        _DETECTION: """CreateDetAugmenter CreateMultiRandCropAugmenter DetAugmenter DetBorrowAug
+            DetHorizontalFlipAug DetRandomCropAug DetRandomPadAug DetRandomSelectAug ImageDetIter""",
+        _ROTATION: "imrotate random_rotate",
+    },
+    "gluon.data": {_RECORDS: "RecordFileDataset"},
+    "gluon.data.vision": {_RECORDS: "ImageRecordDataset"},
+    "gluon.data.vision.transforms": {_ROTATION: "RandomRotation Rotate"},
 }
 
 #: Why each name is absent, by namespace.
@@ -87,7 +109,7 @@ def getter(space: str, module: str) -> Callable[[str], object]:
     ...
     clgrad.errors.AbsentError: nd.contrib.quantize: quantised arithmetic is not part of clgrad
     """
-    path = "nd" if space == "nd" else f"nd.{space}"
+    path = space if space == "nd" or "." in space else f"nd.{space}"
 
     def find(name: str) -> object:
         reason = REASONS[space].get(name)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from clgrad import absent as _absent
 from clgrad import host_random, nd
 from clgrad.array import NDArray
 from clgrad.errors import AbsentError, MXNetError, OperatorTypeError, argument_error
@@ -24,6 +25,8 @@ try:
 except ImportError:  # pragma: no cover (an extra)
     Image = None  # type: ignore[assignment]
     _Unidentified = OSError  # type: ignore[assignment, misc]
+
+__getattr__ = _absent.getter("mx.image", __name__)
 
 __all__ = [
     "center_crop",

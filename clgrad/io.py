@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from clgrad import absent as _absent
 from clgrad import nd
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
+
+__getattr__ = _absent.getter("mx.io", __name__)
 
 __all__ = ["DataBatch", "DataDesc", "DataIter", "NDArrayIter"]
 

@@ -283,3 +283,51 @@ def test_cifar(tmp_path, rng):
         CIFAR10(tmp_path, train=False)
     with pytest.raises(MXNetError, match=r"data_batch_1.bin, or cifar-10-binary.tar.gz, is missing in"):
         CIFAR10(tmp_path)
+
+
+#: What MXNet 1.9.1 has in these modules, without what it imports there.
+NAMES = {
+    "io": """
+        CSVIter DataBatch DataDesc DataIter ImageDetRecordIter ImageRecordInt8Iter
+        ImageRecordIter ImageRecordIter_v1 ImageRecordUInt8Iter ImageRecordUInt8Iter_v1
+        LibSVMIter MNISTIter MXDataIter NDArrayIter PrefetchingIter ResizeIter
+    """,
+    "image": """
+        Augmenter BrightnessJitterAug CastAug CenterCropAug ColorJitterAug
+        ColorNormalizeAug ContrastJitterAug CreateAugmenter CreateDetAugmenter
+        CreateMultiRandCropAugmenter DetAugmenter DetBorrowAug DetHorizontalFlipAug
+        DetRandomCropAug DetRandomPadAug DetRandomSelectAug ForceResizeAug
+        HorizontalFlipAug HueJitterAug ImageDetIter ImageIter LightingAug RandomCropAug
+        RandomGrayAug RandomOrderAug RandomSizedCropAug ResizeAug SaturationJitterAug
+        SequentialAug center_crop color_normalize copyMakeBorder fixed_crop imdecode
+        imread imresize imrotate random_crop random_rotate random_size_crop resize_short
+        scale_down
+    """,
+    "gluon.data": """
+        ArrayDataset BatchSampler DataLoader Dataset FilterSampler RandomSampler
+        RecordFileDataset Sampler SequentialSampler SimpleDataset
+    """,
+    "gluon.data.vision": """
+        CIFAR10 CIFAR100 FashionMNIST ImageFolderDataset ImageRecordDataset MNIST
+    """,
+    "gluon.data.vision.transforms": """
+        Cast CenterCrop Compose CropResize Normalize RandomApply RandomBrightness
+        RandomColorJitter RandomContrast RandomFlipLeftRight RandomFlipTopBottom RandomHue
+        RandomLighting RandomResizedCrop RandomRotation RandomSaturation Resize Rotate
+        ToTensor
+    """,
+    "gluon.contrib.data": "IntervalSampler",
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("space", NAMES)
+def test_names_are_there_or_say_why_not(space):
+    module = mx
+    for part in space.split("."):
+        module = getattr(module, part)
+    for name in set(NAMES[space].split()) - set(dir(module)):
+        with pytest.raises(AbsentError, match=rf"{space}\.{name}: "):
+            getattr(module, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018

@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +198,15 @@ def test_random_states():
     for damaged in ({}, {"seed": 1, "devices": {"cpu": [1]}}, {"seed": "x", "devices": {}}, None):
         with pytest.raises(OperatorError, match="state is damaged"):
             mx.random.set_state(damaged)
+
+
+@pytest.mark.once
+def test_the_page_of_the_documentation_runs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    page = Path(__file__).parents[1] / "docs" / "data.md"
+    first, second = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.M)
+    names: dict = {"__name__": "data_page"}
+    exec(compile(first, str(page), "exec"), names)
+    assert capsys.readouterr().out.startswith("(16, 1, 28, 28) (16,)")
+    exec(compile(second, str(page), "exec"), names)
+    assert names["checkpoint"].load() == {"epoch": 2, "step": 10}

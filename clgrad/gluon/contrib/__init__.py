@@ -1,5 +1,5 @@
 """What MXNet calls experimental (``mx.gluon.contrib``)."""
 
-from clgrad.gluon.contrib import nn
+from clgrad.gluon.contrib import data, nn
 
-__all__ = ["nn"]
+__all__ = ["data", "nn"]

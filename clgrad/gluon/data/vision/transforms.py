@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from clgrad import absent as _absent
 from clgrad import dtypes, host_random, image, nd
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.gluon.block import Block
 from clgrad.gluon.nn import Sequential
 from clgrad.image import saturated
+
+__getattr__ = _absent.getter("gluon.data.vision.transforms", __name__)
 
 #: Shares of red, green and blue in brightness (ITU-R BT.601).
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
