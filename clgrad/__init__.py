@@ -3,6 +3,7 @@
 ``import clgrad as mx`` runs MXNet programs. Importing starts no OpenCL; the first array does.
 """
 
+from clgrad import absent as _absent
 from clgrad import (
     autograd,
     base,
@@ -41,11 +42,22 @@ from clgrad.device import (
 )
 from clgrad.errors import MXNetError
 from clgrad.kernels.matmul_tensor import allow_tf32
+from clgrad.util import (
+    is_np_array,
+    is_np_shape,
+    np_array,
+    np_shape,
+    set_np_shape,
+    use_np,
+    use_np_array,
+    use_np_shape,
+)
 
 __version__ = "0.1.0"
 ndarray = nd
 init, kv = initializer, kvstore
-sym = symbol
+sym, img, rnd, visualization = symbol, image, random, viz
+__getattr__ = _absent.getter("mx", __name__)
 
 __all__ = [
     "Context",
@@ -67,9 +79,12 @@ __all__ = [
     "graph",
     "host",
     "image",
+    "img",
     "init",
     "initializer",
     "io",
+    "is_np_array",
+    "is_np_shape",
     "kv",
     "kvstore",
     "lr_scheduler",
@@ -78,15 +93,23 @@ __all__ = [
     "name",
     "nd",
     "ndarray",
+    "np_array",
+    "np_shape",
     "num_gpus",
     "optimizer",
     "profiler",
     "random",
     "reset_peak",
+    "rnd",
+    "set_np_shape",
     "sym",
     "symbol",
     "tape",
     "test_utils",
+    "use_np",
+    "use_np_array",
+    "use_np_shape",
     "util",
+    "visualization",
     "viz",
 ]

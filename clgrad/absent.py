@@ -1,7 +1,7 @@
 """MXNet's names that clgrad lacks, and why: asking for one raises NotImplementedError, not AttributeError.
 
 The table lists what MXNet 1.9.1 has below ``mx.nd``, and in the modules of data, and clgrad has not; a test
-holds it against both.
+holds it against both. Of ``mx`` itself it names the modules that programs use.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,18 @@ _RARE = "it is an experiment of MXNet that its documentation hardly mentions"
 _FOURIER = "Fourier transforms are not part of clgrad; MXNet has them on CUDA devices only"
 
 _TABLE: dict[str, dict[str, str]] = {
+    "mx": {
+        _NUMPY: "np npx np_symbol numpy numpy_extension",
+        "MXNet's modules and executors are not part of clgrad; nets are gluon's": """AttrScope attribute
+            callback executor executor_manager mod model module mon monitor""",
+        "recurrent layers and cells are in gluon.rnn": "rnn",
+        "experiments of MXNet's are in nd.contrib and gluon.contrib": "contrib",
+        "own operators are written as autograd.Function": "library operator rtc",
+        "files of image records are not part of clgrad": "recordio",
+        "clgrad does not read or write ONNX": "onnx",
+        "arrays go to other libraries by DLPack": "th torch",
+        "it is about MXNet's own library; `clgrad doctor` tells of drivers": "libinfo runtime",
+    },
     "nd": {
         _OWN: """CachedOp IdentityAttachKLSparseReg gen__internal gen_contrib gen_image gen_linalg gen_op
             gen_sparse get_indexing_dispatch_code get_oshape_of_gather_nd_op
@@ -109,7 +121,7 @@ def getter(space: str, module: str) -> Callable[[str], object]:
     ...
     clgrad.errors.AbsentError: nd.contrib.quantize: quantised arithmetic is not part of clgrad
     """
-    path = space if space == "nd" or "." in space else f"nd.{space}"
+    path = space if space in ("mx", "nd") or "." in space else f"nd.{space}"
 
     def find(name: str) -> object:
         reason = REASONS[space].get(name)

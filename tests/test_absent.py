@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import re
 
 import pytest
 from golden.record_files import FOLDER
 
+import clgrad as mx
 from clgrad import absent, nd
 from clgrad.errors import AbsentError, MXNetError
 
@@ -40,8 +42,16 @@ def test_reasons_are_about_names_that_are_missing(space, key):
     assert absent.REASONS[key].keys() == set(NAMES[space]) - set(PRESENT[space])
 
 
+@pytest.mark.parametrize("name", sorted(absent.REASONS["mx"]))
+def test_missing_modules(name):
+    with pytest.raises(AbsentError, match=rf"^mx\.{name}: {re.escape(absent.REASONS['mx'][name])}$"):
+        getattr(mx, name)
+    assert name not in dir(mx)
+
+
 def test_other_names_are_attribute_errors():
     assert not hasattr(nd, "nonsense")
+    assert not hasattr(mx, "nonsense")
     for module in (nd, nd.contrib, nd.sparse, nd.image, nd.random, nd.linalg):
         with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nonsense'"):
             module.nonsense  # noqa: B018
