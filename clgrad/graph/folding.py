@@ -8,7 +8,7 @@ long as nobody writes to these arrays, s W and s b + t are made once (hoisting.p
 from dataclasses import replace
 
 from clgrad import dtypes
-from clgrad.graph.fusion import Formulas, formulas_of, is_dense
+from clgrad.graph.fusion import Formulas, formulas_of, is_dense, joint_label
 from clgrad.graph.hoisting import steady_launches
 from clgrad.graph.ir import Block, Graph, Instruction, Launch, Value
 from clgrad.kernels import expr, layout
@@ -156,7 +156,7 @@ def _made(
     vector = Layout(along, dtype)
     s, t = (Value(Block("local", vector.nbytes), 0, vector) for _ in range(2))
     moments = Formulas(
-        along, tuple(operands), ((scale, s), (shift, t)), formulas.numbers, formulas.names, formulas.line
+        along, tuple(operands), ((scale, s), (shift, t)), formulas.numbers, formulas.labels, formulas.line
     )
     weights = product.reads[affine.weights]
     shape = weights.layout.shape
@@ -165,10 +165,10 @@ def _made(
     dense = Operand(dtype, layout.contiguous_strides(shape))
     both = expr.operand(0, dtype) * expr.operand(1, dtype)
     weighting = Formulas(
-        shape, ((dense, weights), (by_channel, s)), ((both, scaled),), (), (product.name,), product.line
+        shape, ((dense, weights), (by_channel, s)), ((both, scaled),), (), (product.label,), product.line
     )
     reads = [scaled if i == affine.weights else v for i, v in enumerate(product.reads[:2])]
     plan = affine.with_bias()
-    plan.label = f"{product.plan.label}, {formulas.names[0].rsplit('_forward_', 1)[0]}"
+    plan.label = joint_label([product.label, *formulas.labels])
     launch = replace(product, plan=plan, reads=(*reads, t), writes=formulas.writes)
     return [moments.launch(device), weighting.launch(device), launch]

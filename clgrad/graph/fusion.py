@@ -38,15 +38,15 @@ class Formulas:
     results : tuple of (Expr, Value)
         Written C-contiguously over the space.
     numbers : tuple of (dtype, number)
-    names : tuple of str
-        Kernels that it stands for.
+    labels : tuple of str
+        The ops that they do the work of.
     """
 
     shape: tuple[int, ...]
     operands: tuple[tuple[Operand, Value | None], ...]
     results: tuple[tuple[Expr, Value], ...]
     numbers: tuple[tuple[np.dtype, Any], ...]
-    names: tuple[str, ...]
+    labels: tuple[str, ...]
     line: str
     #: The launch that they were found in, as long as they are the same.
     launched: Launch | None = None
@@ -112,8 +112,8 @@ class Formulas:
         ]
         operands = [o for o, _ in self.operands]
         scalars = [dtype for dtype, _ in self.numbers]
-        plan = map.plan(device, joint_name(self.names), self.shape, outputs, operands, scalars)
-        plan.label = labels_of(self.names)
+        plan = map.plan(device, joint_name(self.labels), self.shape, outputs, operands, scalars)
+        plan.label = joint_label(self.labels)
         numbers = tuple([n for _, n in self.numbers])
         return Launch(plan, self.reads, self.writes, numbers, self.line)
 
@@ -126,18 +126,16 @@ def is_dense(operand: Operand, shape: Sequence[int]) -> bool:
     )
 
 
-def joint_name(names: Sequence[str]) -> str:
-    """What a kernel that does the work of several is called: an identifier of C."""
-    labels = list(dict.fromkeys(re.split(r"_forward_| ", name)[0] for name in names))
-    if len(labels) == 1:
-        return f"{labels[0]}_fused"
-    rest = f"_and_{len(labels) - 4}_more" if len(labels) > 4 else ""
-    return "_".join(label[:40] for label in labels[:4]) + f"{rest}_fused"
-
-
-def labels_of(names: Sequence[str]) -> str:
+def joint_label(labels: Sequence[str]) -> str:
     """What profiles call a launch that does the work of several."""
-    return ", ".join(dict.fromkeys(re.split(r"_forward_| ", name)[0] for name in names))
+    return ", ".join(dict.fromkeys(part for label in labels for part in label.split(", ")))
+
+
+def joint_name(labels: Sequence[str]) -> str:
+    """What its kernel is called: an identifier of C."""
+    parts = [re.sub(r"\W+", "_", part) for part in joint_label(labels).split(", ")]
+    rest = f"_and_{len(parts) - 4}_more" if len(parts) > 4 else ""
+    return f"{'_'.join(part[:40] for part in parts[:4])}{rest}_fused"
 
 
 def _renumbered(slots: dict[int, int], scalars: dict[int, int], numbers: Sequence[tuple]) -> Callable:
@@ -167,7 +165,7 @@ def formulas_of(instruction: Instruction) -> Formulas | None:
         _with_arrays(formula.operands, instruction.reads),
         tuple(results),
         tuple(zip(formula.scalars, instruction.numbers, strict=True)),
-        (instruction.name,),
+        (instruction.label,),
         instruction.line,
         instruction,
     )
@@ -288,8 +286,8 @@ def merged(one: Formulas, other: Formulas) -> Formulas | None:
     if expressions is None:
         return None
     results = (*one.results, *zip(expressions, other.writes, strict=True))
-    names = (*one.names, *other.names)
-    return Formulas(one.shape, tuple(kernel.operands), results, tuple(kernel.numbers), names, one.line)
+    labels = (*one.labels, *other.labels)
+    return Formulas(one.shape, tuple(kernel.operands), results, tuple(kernel.numbers), labels, one.line)
 
 
 def in_place(value: Value, operands: Sequence[tuple], shape: Sequence[int]) -> bool:

@@ -104,6 +104,11 @@ class Launch:
         return " + ".join(step.kernel for step in self.plan.steps)
 
     @property
+    def label(self) -> str:
+        """The ops that it does the work of."""
+        return self.plan.label or self.name
+
+    @property
     def launches(self) -> int:
         """How many launches it takes."""
         return self.plan.launches
@@ -116,7 +121,7 @@ class Copy:
     source: Value
     target: Value
     line: str = ""
-    name = "copy"
+    name = label = "copy"
     launches = 1
     numbers = ()
 

@@ -13,8 +13,8 @@ from clgrad.graph.fusion import (
     fits,
     formulas_of,
     is_dense,
+    joint_label,
     joint_name,
-    labels_of,
     merged,
     stored,
 )
@@ -296,8 +296,7 @@ class _Ending:
         product = self._product
         formula: matmul.Formula = product.plan.formula
         plan = formula.plan(self._stream.device, replace(formula.product, epilogue=epilogue))
-        plan.label = labels_of([product.name, *(name for node in self.taken for name in node.names)])
-        plan.label = ", ".join([product.plan.label, *[labels_of(node.names) for node in self.taken]])
+        plan.label = joint_label([product.label, *(x for node in self.taken for x in node.labels)])
         return Launch(
             plan,
             (*product.reads, *arrays),
@@ -334,7 +333,7 @@ def _with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Valu
     if not fits(used, values, kernel.numbers):
         return None
     reductions = [replace(r, value=v) for r, v in zip(formula.reductions, values, strict=True)]
-    name = joint_name((*producer.names, *[step.kernel for step in node.plan.steps[:1]]))
+    name = joint_name((*producer.labels, node.label))
     scalars = [dtype for dtype, _ in kernel.numbers]
     plan = reduce.plan(
         stream.device,
@@ -346,6 +345,6 @@ def _with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Valu
         scalars,
         formula.out_shape,
     )
-    plan.label = f"{labels_of(producer.names)}, {node.plan.label}"
+    plan.label = joint_label([*producer.labels, node.label])
     arrays = tuple([v for _, v in kernel.operands if v is not None])
     return Launch(plan, arrays, node.writes, tuple([n for _, n in kernel.numbers]), node.line)

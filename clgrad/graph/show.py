@@ -43,7 +43,7 @@ def show(step: Any, file: TextIO | None = None, details: bool = True) -> None:
       bytes read and written       644   132
       bytes at one time            256     0
     <BLANKLINE>
-      exp_add_sum_fused
+      exp, add, sum
           x0 (4, 8) float32  ->  y0 (1,) float32
     """
     file = sys.stdout if file is None else file
@@ -79,7 +79,7 @@ def _described(title: str, before: Graph, after: Graph, details: bool) -> Iterat
         yield ""
         names = _names(after)
         for instruction in after.instructions:
-            yield f"  {instruction.name}"
+            yield f"  {instruction.label}"
             yield f"      {_arrays(instruction.reads, names)}  ->  {_arrays(instruction.writes, names)}"
 
 
