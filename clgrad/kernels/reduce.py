@@ -236,7 +236,8 @@ class _Space:
         small = self.terms < 4 * PANEL_ROWS or self.outputs * self.terms < PANEL_ELEMENTS
         if self.gpu or self.order == "rows" or self.deviates or small or not self._ascending():
             return 0
-        if self.kept_sizes[-1] <= min(self.unroll, PANEL_VECTORS) * self.width:
+        operations = PANEL_ROWS * expr.size(v for r in reductions for v in r.values)
+        if self.kept_sizes[-1] <= min(self.unroll, PANEL_VECTORS) * self.width or operations > OPERATIONS:
             return 0
         room = min(PANEL_BYTES, self.device.capabilities.local_memory)
         each = 2 * sum(r.dtype_of(state).itemsize for r in reductions for state in r.states)
