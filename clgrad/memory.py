@@ -586,6 +586,8 @@ def copy(stream: Stream, source: View, target: View) -> None:
                 dst_offset=target.offset * target.dtype.itemsize,
                 byte_count=source.nbytes,
             )
+            if stream.recorder is not None:
+                stream.recorder.copied(source, target)
             if stream.observer is not None:
                 stream.observer.copied(stream, "copy", source, event)
 

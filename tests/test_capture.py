@@ -135,6 +135,28 @@ def test_an_argument_that_turns_out_to_be_reached():
         assert captured(held).asnumpy()[0] == expected
 
 
+@pytest.mark.parametrize("fuse", [False, True])
+def test_results_that_are_written_over_what_they_are_made_of(rng, fuse):
+    """In place where an op can, and else beside it, to be copied."""
+    w = nd.array(rng.standard_normal((4, 4)))
+    w[:] = nd.dot(w, w) / 8
+    start = w.asnumpy()
+
+    def f(x):
+        nd.elemwise_add(w[:3], x[1:], out=w[1:])
+        nd.dot(w, x, out=w)
+        nd.softmax(w, axis=0, out=w)
+        return w * 1
+
+    def calls():
+        w[:] = nd.array(start)
+        return [(nd.array(start + i),) for i in range(5)]
+
+    plain, caught = several(f, calls, fuse)
+    for a, b in zip(plain, caught, strict=True):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-5)
+
+
 def test_gradients_of_arguments():
     def f(x):
         with autograd.record():

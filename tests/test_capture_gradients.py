@@ -216,3 +216,62 @@ def test_a_hybridized_net_sees_what_changes():
     assert net(nd.ones(3, dtype="float16")).asnumpy()[0] == 20
     net.hybridize(False)
     assert net(nd.ones(3, dtype="float16")).asnumpy()[0] == 20
+
+
+def differentiated(function, wrap, arrays):
+    """Results and gradients of the first of them, of calls with other arguments."""
+    function, found = wrap(function), []
+    for number in range(5):
+        x = nd.array(np.linspace(-1 - number, 1, 12).reshape(3, 4))
+        x.attach_grad()
+        with autograd.record():
+            results = function(x)
+        results[0].backward()
+        found += [a.asnumpy() for a in (*results, x.grad, *[a.grad for a in arrays])]
+    return found
+
+
+def test_gradients_that_compute_again_what_is_made_of_results(rng):
+    """Which they need for nothing else."""
+    w = nd.array(rng.standard_normal((4, 4)))
+    w.attach_grad()
+
+    def f(x):
+        h = nd.dot(x, w)
+        return nd.relu(h * 2 - 1).sum(), h
+
+    def g(x):
+        mask = nd.dot(x, w).detach()
+        return nd.square(x * (mask * 2 - 1)).sum(), mask
+
+    def h(x):
+        state = nd.zeros((3, 4))
+        with autograd.pause():
+            state += nd.dot(x, w).detach()
+        y = nd.square(x * (state + 1)).sum()
+        with autograd.pause():
+            state += 1
+        return y + nd.sum(w), state
+
+    for function in (f, g, h):
+        expected = differentiated(function, lambda f: f, [w])
+        for a, b in zip(expected, differentiated(function, mx.capture, [w]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_result_that_is_written_to_before_backward_reads_it():
+    """One outside of the graph, too."""
+
+    def f(x):
+        mask = nd.exp(nd.dot(x, x, transpose_b=True)).detach()
+        return nd.dot(mask, x), mask
+
+    captured = mx.capture(f)
+    for _ in range(4):
+        x = nd.ones((2, 2))
+        x.attach_grad()
+        with autograd.record():
+            y, mask = captured(x)
+        mask[:] = 0
+        with pytest.raises(AutogradError, match="written in place"):
+            y.backward()

@@ -214,6 +214,24 @@ def test_norms_are_folded_in_prediction(rng):
     assert after.prelude.instructions
 
 
+def test_a_norm_whose_product_is_of_what_was_written_since(rng):
+    """The product cannot be made where the norm is."""
+    w, state, start = (nd.array(rng.standard_normal((4, 4))) for _ in range(3))
+    moments = [nd.array(rng.uniform(0.5, 2, 4)) for _ in range(4)]
+
+    def f(x):
+        y = nd.FullyConnected(state, w, no_bias=True, num_hidden=4)
+        state[:] = state + x
+        return nd.BatchNorm(y, *moments, fix_gamma=False, use_global_stats=True)
+
+    captured, found = mx.capture(f), []
+    for function in (f, captured):
+        state[:] = start
+        found.append([function(nd.ones((4, 4))).asnumpy() for _ in range(4)])
+    assert captured.graphs()
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
 def test_what_does_not_change_is_made_once(arrays, launches):
     w, x = arrays((16, 16), (16, 16))
     captured = mx.capture(lambda x: nd.dot(x, nd.softmax(w)))

@@ -20,7 +20,7 @@ from clgrad.capturing.reads import Guard
 from clgrad.capturing.recording import Recording, prepared
 from clgrad.capturing.tracing import Call, Trace, Tracing, plain, template
 from clgrad.errors import AutogradError
-from clgrad.graph.ir import Block, Graph, Value, moved
+from clgrad.graph.ir import Block, Graph, Instruction, Value, moved
 from clgrad.graph.recomputation import recomputed
 from clgrad.graph.recorder import Recorder
 from clgrad.graph.replay import Replay
@@ -30,6 +30,9 @@ from clgrad.tape import Node, Saved, state
 
 #: Where an array is in the graph: ``("head", k)``, ``("argument", j)``, or an entry of the tape.
 Origin = tuple[Any, int] | None
+
+#: What errors call an array that was written to before backward.
+_GIVEN = "an array that the captured function reads or returns"
 
 
 @dataclass
@@ -232,7 +235,7 @@ class Differentiated(Recording):
         inputs = tuple([_entry_of(t, call.arrays) for t in self._targets])
         kept = _Kept(
             call,
-            residuals,
+            [Saved(view) for view in residuals],
             arguments,
             numbers,
             _draws(returned),
@@ -282,12 +285,12 @@ def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
     whole = traced.graph
     first, second = whole.instructions[: traced.mark], whole.instructions[traced.mark :]
     written = {v.block for i in first for v in i.writes if v.block.is_local}
-    needed = dict.fromkeys(v.block for i in second for v in i.reads if v.block in written)
-    needed |= dict.fromkeys(v.block for v in traced.gradients if v is not None and v.block in written)
+    gradients = [v for v in traced.gradients if v is not None]
+    needed = _needed(second, gradients, written)
     if fuse and not traced.shares:
-        again, made = recomputed(first, list(needed), whole)
+        again = recomputed(first, needed, whole)
         second = [*again, *second]
-        needed = {b: None for b in needed if b not in made}
+        needed = _needed(second, gradients, written - {v.block for i in again for v in i.writes})
     passed = [Value(b, 0, Layout((b.nbytes,), dtypes.uint8)) for b in needed]
     forward = replace(
         whole,
@@ -295,13 +298,18 @@ def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
         instructions=first,
         outputs=whole.outputs + passed,
     )
-    gradients = [v for v in traced.gradients if v is not None]
     backward = replace(whole, arguments=list(whole.arguments), instructions=second, outputs=gradients)
     for block in needed:
         argument = Block("argument", block.nbytes, len(backward.arguments))
         backward = moved(backward, block, argument, 0)
         backward.arguments.append(argument)
     return forward, backward
+
+
+def _needed(work: Sequence[Instruction], results: Sequence[Value], among: set[Block]) -> list[Block]:
+    """Which of some blocks are read, or handed out."""
+    read = dict.fromkeys(v.block for i in work for v in i.reads)
+    return [b for b in read | dict.fromkeys(v.block for v in results) if b in among]
 
 
 def _read(graph: Graph, arguments: int) -> list[Block]:
@@ -323,7 +331,7 @@ class _Kept:
     """What the tape keeps of a call until backward has come."""
 
     call: Call
-    residuals: Sequence[View]
+    residuals: list[Saved]
     arguments: Sequence[View]
     numbers: Sequence
     draws: Draws
@@ -351,10 +359,11 @@ class _Gradient:
         if create_graph:
             return self._again(node, kept, dys, wanted)
         for saved in (*kept.of_gradients, *kept.heads):
-            saved.load(node, "an array that the captured function reads or returns")
+            saved.load(node, _GIVEN)
+        residuals = [saved.load(node, _GIVEN) for saved in kept.residuals]
         recording = self._recording
         given = [_zeros(node, k) if dy is None else dy for k, dy in enumerate(dys)]
-        views = [*kept.arguments, *[dy._view for dy in given], *kept.residuals]
+        views = [*kept.arguments, *[dy._view for dy in given], *residuals]
         made = recording.backward.run(views, kept.numbers)
         gradients = {i: NDArray(view) for i, view in zip(recording.reached, made, strict=True)}
         return {i: g for i, g in gradients.items() if wanted[i]}
@@ -362,7 +371,7 @@ class _Gradient:
     def _again(self, node: Node, kept: _Kept, dys, wanted) -> dict[int, NDArray]:
         """Call the function, recorded op by op, with the arguments in their places in the graph."""
         for saved in (*kept.of_results, *kept.heads):
-            saved.load(node, "an array that the captured function reads or returns")
+            saved.load(node, _GIVEN)
         recording = self._recording
         since = tape.next_order()
         with _unchanged(recording.written), Scope(True, recording.training), generator.repeated(kept.draws):

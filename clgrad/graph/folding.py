@@ -78,7 +78,9 @@ def _product(
         (maker,) = before
         if isinstance(maker, Launch) and maker.plan.affine is not None and maker.writes == (value,):
             same = value.layout.shape == formulas.shape
-            if same and value.layout.dtype == dtypes.float32 and not maker.numbers:
+            between = work[work.index(maker) + 1 : at]
+            moves = not any(w.overlaps(r) for i in between for w in i.writes for r in maker.reads)
+            if same and moves and value.layout.dtype == dtypes.float32 and not maker.numbers:
                 return maker, slot
     return None
 

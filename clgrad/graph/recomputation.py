@@ -13,16 +13,17 @@ from clgrad.graph.ir import Block, Graph, Instruction
 
 def recomputed(
     forward: Sequence[Instruction], needed: Sequence[Block], whole: Graph
-) -> tuple[list[Instruction], set[Block]]:
-    """What to compute again, in order, and the blocks that it makes, which need not be kept.
+) -> list[Instruction]:
+    """What to compute again, in order: what it makes need not be kept.
 
-    ``needed`` are blocks that ``forward``, the first part of ``whole``, makes for the second part.
+    ``needed`` are blocks that ``forward``, the first part of ``whole``, makes for the second part. What is
+    computed again may read others of them, and outputs.
     """
     written: dict[Block, int] = {}
     for instruction in whole.instructions:
         for value in instruction.writes:
             written[value.block] = written.get(value.block, 0) + 1
-    handed = {v.block for v in whole.outputs}
+    handed = {v.block for v in whole.outputs if written.get(v.block) == 1}
     there = {b for b in whole.blocks() if not b.is_local and b not in written} | handed
     makers: dict[Block, Instruction] = {}
     for instruction in forward:
@@ -32,15 +33,14 @@ def recomputed(
                 makers[value.block] = instruction
         kept = [v.block for v in instruction.writes if v.block in needed and v.block not in makers]
         there.update(b for b in kept if written[b] == 1)
-    again = [b for b in needed if b in makers and b not in handed]
     wanted: set[Block] = set()
-    stack = list(again)
+    stack = [b for b in needed if b in makers and b not in handed]
     while stack:
         block = stack.pop()
         if block not in wanted:
             wanted.add(block)
             stack += [v.block for v in makers[block].reads if v.block in makers and v.block not in there]
-    return [i for i in forward if i in [makers[b] for b in wanted]], set(again)
+    return [i for i in forward if i in [makers[b] for b in wanted]]
 
 
 def _is_cheap(instruction: Instruction) -> bool:
