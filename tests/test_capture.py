@@ -618,3 +618,23 @@ def test_a_gradient_as_an_argument_beside_its_array():
         assert replayed(captured) == 1
         for second in (other, recorded):
             np.testing.assert_array_equal(captured(x, second).asnumpy(), 2 + 3 * second.asnumpy())
+
+
+def test_metrics_add_up_on_the_device(rng):
+    metric, plain = mx.metric.create(["acc", "mse"]), mx.metric.create(["acc", "mse"])
+
+    @mx.capture
+    def step(label, scores):
+        metric.update([label], [scores])
+        return scores * 1
+
+    for number in range(7):
+        label, scores = nd.array(rng.integers(0, 3, 8)), nd.array(rng.random((8, 3)))
+        if number == 5:
+            metric.reset()
+            plain.reset()
+        step(label, scores)
+        plain.update([label], [scores])
+        if number in (2, 4, 6):
+            np.testing.assert_allclose(metric.get()[1], plain.get()[1], rtol=1e-6)
+    assert replayed(step)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy
 
-from clgrad import nd
+from clgrad import deferred, nd
 from clgrad.array import NDArray
+from clgrad.device import Context, current_context
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.factory import Factory
 
@@ -118,6 +119,8 @@ class EvalMetric:
         self._kwargs = kwargs
         #: Sums and numbers of instances, either of which may still be on the device.
         self._pending: list[tuple[Any, Any]] = []
+        #: What captured functions have added up on each device.
+        self._running: dict[Context, NDArray] = {}
         self._sum_metric = self._global_sum_metric = 0.0
         self._num_inst = self._global_num_inst = 0
         self.reset()
@@ -148,12 +151,30 @@ class EvalMetric:
 
     def _add(self, total, count) -> None:
         """Add a sum over instances; either may be an array of one element, which is read later."""
+        if deferred.current() is not None:
+            self._accumulate(total, count)
+            return
         self._pending.append((total, count))
         if len(self._pending) >= MOST_PENDING:
             self._fold()
 
+    def _accumulate(self, total, count) -> None:
+        """Add on the device, in an array that stays: for captured functions, which keep no other."""
+        context = next((v.context for v in (total, count) if isinstance(v, NDArray)), current_context())
+        dtype = "float64" if context.device.capabilities.fp64 else "float32"
+        if context not in self._running:
+            self._running[context] = nd.zeros((2,), ctx=context, dtype=dtype)
+        running = self._running[context]
+        for place, value in enumerate((total, count)):
+            added = value.reshape((1,)).astype(dtype) if isinstance(value, NDArray) else value
+            running[place : place + 1] = running[place : place + 1] + added
+
     def _fold(self) -> None:
         """Take in what waits on the device."""
+        for running in self._running.values():
+            total, count = running.asnumpy().tolist()
+            self._pending.append((total, int(count)))
+            running[:] = 0
         pending, self._pending = self._pending, []
         for total, count in pending:
             total, count = (v.asscalar().item() if isinstance(v, NDArray) else v for v in (total, count))
