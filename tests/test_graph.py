@@ -170,6 +170,16 @@ def test_memory_is_shared_by_what_is_not_needed_at_once(arrays):
     assert peak(before) == 2 * 16 * 16 * 4
 
 
+def test_elementwise_results_take_over_the_room_of_what_they_read(arrays):
+    def chain(x):
+        for _ in range(5):
+            x = nd.tanh(x) + 1
+        return x.sum()
+
+    before, _ = graphs(chain, *arrays((16, 16)))
+    assert peak(before) == 16 * 16 * 4
+
+
 @hypothesis.given(
     st.lists(st.tuples(st.integers(1, 2000), st.integers(0, 20), st.integers(0, 20)), max_size=30),
     st.sampled_from([1024, 1 << 20]),

@@ -89,12 +89,15 @@ class Replay:
 
     def _place(self) -> list[Storage]:
         """Provide memory for local blocks."""
-        found = lives(self.graph)
+        found, heirs = lives(self.graph)
         places, sizes = arena.plan(list(found.values()), self._stream.device.capabilities.max_allocation)
         pieces = [Storage(self._stream, size, "captured") for size in sizes]
         for block, (piece, start) in zip(found, places, strict=True):
             home = self._homes[block]
             home.buffer, home.start = pieces[piece].buffer, start
+        for block, owner in heirs.items():
+            home, room = self._homes[block], self._homes[owner]
+            home.buffer, home.start = room.buffer, room.start
         return pieces
 
     def _provide_scratch(self) -> list[Storage]:
