@@ -65,7 +65,7 @@ def step(
     itemsize = source.dtype.itemsize
     nbytes = math.prod(sizes) * itemsize if nbytes is None else nbytes
     width = min(MAX_WIDTH, device.capabilities.vector_bytes // itemsize)
-    streams = width * itemsize == LINE_BYTES and map.streams(device, nbytes)
+    streams = streams_lines(device, width * itemsize, nbytes)
     short = sizes[-1] * itemsize < LONG_ROW
     if streams and short:
         streams = all(n * itemsize % LINE_BYTES == 0 for n in (sizes[-1], target.base, *targets[:-1]))
@@ -93,6 +93,11 @@ def step(
     pieces = math.prod(sizes[:-1]) * -(-sizes[-1] // PIECE)
     touches = {Out(0): layout.footprint(target, shape), In(argument): layout.footprint(source, shape)}
     return Step(name, text, *ranges(device, pieces, math.prod(sizes)), signature.args, touches=touches)
+
+
+def streams_lines(device: Device, vector_bytes: int, nbytes: int) -> bool:
+    """Whether a result of so many bytes is stored past the caches: by vectors that are whole lines only."""
+    return vector_bytes == LINE_BYTES and map.streams(device, nbytes)
 
 
 def _as_read(sizes, targets, sources) -> tuple:

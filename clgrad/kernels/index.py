@@ -62,8 +62,8 @@ def plan_take(
     take.signature.array("y", dtype, Out(0))
     take.sizes()
     take.group = min(GROUP, take.outer)
-    whole_lines = take.width * dtype.itemsize == copy.LINE_BYTES
-    take.streams = whole_lines and map.streams(device, math.prod(out_shape) * dtype.itemsize)
+    nbytes = math.prod(out_shape) * dtype.itemsize
+    take.streams = copy.streams_lines(device, take.width * dtype.itemsize, nbytes)
     take.abreast = take.streams and take.inner % take.width == 0
     rows = take.outer * take.taken
     sizes = ranges(device, rows * -(-take.inner // take.width), rows * take.inner)

@@ -110,8 +110,9 @@ def _step(device: Device, name: str, order: _Order, operand: Operand, wide: bool
     outer = signature.axes("n", [sizes[a] for a in order.others])
     signature.axes("y_s", [order.targets[a] for a in order.others])
     signature.axes("x_s", [order.sources[a] for a in order.others])
-    whole_lines = width * operand.dtype.itemsize == copy.LINE_BYTES
-    depth, tile = (LINE_TILE if whole_lines else CPU_TILE) if device.kind == "cpu" else GPU_TILE
+    vector_bytes = width * operand.dtype.itemsize
+    cpu_tile = LINE_TILE if vector_bytes == copy.LINE_BYTES else CPU_TILE
+    depth, tile = cpu_tile if device.kind == "cpu" else GPU_TILE
     matrices = math.prod(sizes[a] for a in order.others)
     signature.sizes(matrices=matrices)
     tiles = matrices * -(-sizes[order.rows] // depth) * -(-sizes[order.columns] // tile)
@@ -121,7 +122,7 @@ def _step(device: Device, name: str, order: _Order, operand: Operand, wide: bool
         group = min(GPU_GROUP, device.capabilities.max_work_group_size) // tile * tile
         groups = min(tiles, tuning.of(device, MapGpu).groups_per_unit * device.capabilities.compute_units)
         global_size, local_size = (groups * group,), (group,)
-    streams = whole_lines and map.streams(device, math.prod(sizes) * operand.dtype.itemsize)
+    streams = copy.streams_lines(device, vector_bytes, math.prod(sizes) * operand.dtype.itemsize)
     source = template.render(
         "transpose",
         name=name,
