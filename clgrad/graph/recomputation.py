@@ -11,9 +11,7 @@ from clgrad.graph.fusion import formulas_of
 from clgrad.graph.ir import Block, Graph, Instruction
 
 
-def recomputed(
-    forward: Sequence[Instruction], needed: Sequence[Block], whole: Graph
-) -> list[Instruction]:
+def recomputed(forward: Sequence[Instruction], needed: Sequence[Block], whole: Graph) -> list[Instruction]:
     """What to compute again, in order: what it makes need not be kept.
 
     ``needed`` are blocks that ``forward``, the first part of ``whole``, makes for the second part. What is
