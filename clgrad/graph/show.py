@@ -41,7 +41,7 @@ def show(step: Any, file: TextIO | None = None, details: bool = True) -> None:
     recording 1               recorded  runs
       launches and copies            3     1
       bytes read and written       644   132
-      bytes at one time            256     0
+      bytes at one time            128     0
     <BLANKLINE>
       exp, add, sum
           x0 (4, 8) float32  ->  y0 (1,) float32
