@@ -164,7 +164,7 @@ def _key(call: Call) -> tuple:
         state.recording,
         tuple(shape),
         *[None if a._entry is None else _role(a) for a in arrays],
-        _shared(arrays),
+        () if len(arrays) == 1 and arrays[0]._entry is None else _shared(arrays),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import pyopencl as cl
 
 from clgrad import memory
-from clgrad.errors import DeviceError
+from clgrad.errors import CaptureError, DeviceError
 from clgrad.graph import arena
 from clgrad.graph.binding import Binder, Bound, BoundCopy, Home, Work, binder
 from clgrad.graph.command_buffer import LONGEST, CommandBuffer, runs, wanted
@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 #: Replays without a change to wait for before command buffers are made anew, at most.
 PATIENCE = 64
+
+
+class LostError(CaptureError):
+    """An array that a graph works on is gone."""
 
 
 class Replay:
@@ -112,11 +116,15 @@ class Replay:
                 sizes = [max(pair) for pair in itertools.zip_longest(sizes, own, fillvalue=0)]
         return [Storage(self._stream, size, "captured") for size in sizes]
 
-    def _lose(self, reference: weakref.ref) -> None:
+    def _lose(self, reference: weakref.ref | None = None) -> None:
+        """Give up, and give the memory back: also that of the array, which kernels have as an argument."""
         self.is_lost = True
+        self.arena, self._work, self._bound, self._numbered = [], [], [], []
+        self._plain = self._segments = []
+        self._homes, self._copied, self._bind = {}, [], None
 
     def run(self, arguments: Sequence[View], numbers: Sequence) -> list[View]:
-        """Enqueue the graph, which must not be lost.
+        """Enqueue the graph.
 
         Parameters
         ----------
@@ -137,10 +145,15 @@ class Replay:
             There is no memory for the results; nothing has been enqueued.
         KernelError
             The device refused a launch.
+        LostError
+            An outer array is gone; nothing has been enqueued.
         """
         stream = self._stream
         if self._prelude is not None:
-            self._prelude.run()
+            if self._prelude.replay.is_lost:
+                self._lose()
+            else:
+                self._prelude.run()
         outer = self._hold()
         if self._bind is None:
             self._bind = self._binder(arguments)
@@ -168,7 +181,8 @@ class Replay:
     def _hold(self) -> list[Storage]:
         """The outer arrays: memory that was freed meanwhile could become that of a result."""
         held = [storage for reference in self._references if (storage := reference()) is not None]
-        assert len(held) == len(self._outer), "whoever replays has looked whether the graph is lost"
+        if self.is_lost or len(held) < len(self._outer):
+            raise LostError("an array that the captured function reaches by itself is gone")
         return held
 
     def _binder(self, arguments: Sequence[View]) -> Binder:
