@@ -96,6 +96,21 @@ def test_vae(tmp_path, rng):
 
 @pytest.mark.once
 @pytest.mark.slow
+def test_dcgan(tmp_path, rng):
+    write_dataset(tmp_path, rng)
+    figure = tmp_path / "figure.png"
+    done = run_example(
+        "dcgan.py",
+        *("--data", tmp_path, "--epochs", 1, "--batch-size", 25, "--channels", 4, "--code", 8),
+        *("--out", figure, "--require-distance", 20),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Fréchet distance" in done.stdout
+    assert figure.exists()
+
+
+@pytest.mark.once
+@pytest.mark.slow
 def test_char_lstm(tmp_path):
     text = tmp_path / "text"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 300)

@@ -155,7 +155,8 @@ class Pool:
             number, batch = shared.receive(incoming)
         except (EOFError, OSError) as error:
             raise DataLoaderError(f"DataLoader: {self._named(worker)} {_end_of(process)}") from error
-        assert number == self._tasks.pop(0).number
+        asked = self._tasks.pop(0)
+        assert number == asked.number
         if isinstance(batch, Failure):
             raise batch.raised(self._named(worker))
         return batch

@@ -232,9 +232,10 @@ class CIFAR10(_Pictures):
         try:
             with tarfile.open(archive) as packed:
                 member = packed.extractfile(f"{self._inside}/{name}")
-                assert member is not None
+                if member is None:
+                    raise KeyError(f"{name} is no file")
                 return member.read()
-        except (tarfile.TarError, KeyError, AssertionError, EOFError, OSError, zlib.error) as error:
+        except (tarfile.TarError, KeyError, EOFError, OSError, zlib.error) as error:
             raise MXNetError(f"{archive}: {self._inside}/{name} cannot be read: {error}") from error
 
 
