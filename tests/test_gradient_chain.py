@@ -109,6 +109,34 @@ def test_gradients_have_memory_of_their_own(rng, launches):
     np.testing.assert_array_equal(head.asnumpy(), kept)
 
 
+def test_adding_to_a_gradient_takes_no_launch(rng, launches):
+    x, y = variables(rng, (3, 7), (3, 7))
+    x.attach_grad("add")
+    y.attach_grad("add")
+    seen = x.grad
+    expected = np.zeros((3, 7), "float32")
+    for _ in range(3):
+        with autograd.record():
+            z = nd.exp(x) * y
+        del launches[:]
+        z.backward(nd.ones((3, 7)))
+        assert sum("grad" in name for name, _ in launches) == 1
+        assert len(launches) == 2, launches  # the other is that of ones
+        expected += np.exp(x.asnumpy()) * y.asnumpy()
+        np.testing.assert_allclose(seen.asnumpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(x.grad.asnumpy(), expected, rtol=1e-5)
+
+
+def test_two_variables_that_add_to_one_array(rng):
+    x, y = variables(rng, (3, 7), (3, 7))
+    both = nd.ones((3, 7))
+    autograd.mark_variables([x, y], [both, both], "add")
+    with autograd.record():
+        z = x * 2 + y * 3
+    z.backward()
+    np.testing.assert_allclose(both.asnumpy(), np.full((3, 7), 6), rtol=1e-6)
+
+
 def test_a_gradient_of_this_sweep_alone_is_not_copied(rng, launches):
     x, y = variables(rng, (3, 5), (5, 2))
     with autograd.record():

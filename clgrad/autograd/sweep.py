@@ -138,6 +138,8 @@ class Sweep:
         #: None where every marked variable is a target.
         self._leading = None if targets is None else self._lead_to_targets()
         self._gradients: dict[tuple, NDArray] = {}
+        #: Variables whose gradients here hold what they held before as well.
+        self._started: set[Variable] = set()
         #: Serials of memory that others may hold: head gradients, and what user code saw.
         self._foreign: set[int] = set()
         #: Gradients of elementwise ops that wait to be computed together.
@@ -189,6 +191,8 @@ class Sweep:
     def run(self, retain_graph: bool, create_graph: bool) -> None:
         """Visit the nodes from the newest to the oldest, and let go of what each has kept."""
         with scope(bool(create_graph), bool(self._train_mode)):
+            if self._leading is None:
+                self._start_from_known()
             for i, entry in enumerate(self._entries):
                 head, seed = self._heads[i], self._seeds[i]
                 gradient = _ones(head) if seed is None else seed
@@ -203,6 +207,15 @@ class Sweep:
                 if not retain_graph:
                     node.saved = None
             self._end_chain()
+
+    def _start_from_known(self) -> None:
+        """Let gradients that are to be added to begin with what is there: the last launch adds it."""
+        adding = [variable for variable in self._variables if variable.grad_req == "add"]
+        serials = [variable.grad._view.storage.serial for variable in adding]
+        for variable, serial in zip(adding, serials, strict=True):
+            if serials.count(serial) == 1:  # else one would be handed over, and the other one lost
+                self._gradients[variable, 0] = variable.grad
+                self._started.add(variable)
 
     def _visit(self, node: Node, create_graph: bool) -> None:
         self._end_chain()
@@ -326,9 +339,12 @@ class Sweep:
         for variable, gradient in whole:
             if gradient is None:
                 _store_zero(variable)
-                continue
-            ours = self._owns(gradient) and serials.count(gradient._view.storage.serial) <= 1
-            _store(variable, gradient, ours)
+            elif variable.grad_req == "add" and variable not in self._started:
+                with pause():
+                    table["add"](variable.grad, gradient, out=variable.grad)
+            elif gradient is not variable.grad:  # else nothing was added
+                ours = self._owns(gradient) and serials.count(gradient._view.storage.serial) <= 1
+                _store(variable.grad, gradient, ours)
 
 
 def _mark_fresh(variables: Sequence[Variable]) -> None:
@@ -360,13 +376,9 @@ def _store_zero(variable: Variable) -> None:
             zeros(target.context, target.shape, target._view.dtype, out=target)
 
 
-def _store(variable: Variable, gradient: NDArray, ours: bool) -> None:
-    """Write or add a gradient; memory that only this pass knows is handed over, not copied."""
-    target = variable.grad
-    if variable.grad_req == "add":
-        with pause():
-            table["add"](target, gradient, out=target)
-    elif not (ours and _hand_over(gradient._view, target._view)):
+def _store(target: NDArray, gradient: NDArray, ours: bool) -> None:
+    """Write a gradient; memory that only this pass knows is handed over, not copied."""
+    if not (ours and _hand_over(gradient._view, target._view)):
         with pause():
             table["identity"](gradient, out=target)
 
