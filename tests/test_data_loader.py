@@ -353,3 +353,27 @@ def test_a_loader_goes_on_where_another_was(way, last_batch):
                 rest += hosts([batch])
                 np.random.uniform()
         same(rest, whole[position:])
+
+
+def test_a_batch_may_be_let_go_of_while_it_is_worked_on(rng):
+    """Its memory is no stream's: it must stay until the launches that read it have run."""
+    x = rng.standard_normal((60, 128, 64)).astype(np.float32)
+    for way in WAYS:
+        results = []
+        for batch in data.DataLoader(x, 2, **way):
+            y = nd.batch_dot(batch, batch, transpose_b=True)
+            for _ in range(4):
+                y = nd.batch_dot(y, y) * 1e-2
+                y = nd.tanh(y)
+            results.append(y.sum(axis=(1, 2)))
+            del batch, y
+        found = np.concatenate([r.asnumpy() for r in results])
+        expected = np.concatenate([r.asnumpy() for r in map(_worked_on, x.reshape(30, 2, 128, 64))])
+        np.testing.assert_array_equal(found, expected)
+
+
+def _worked_on(host: np.ndarray) -> nd.NDArray:
+    y = nd.batch_dot(nd.array(host), nd.array(host), transpose_b=True)
+    for _ in range(4):
+        y = nd.tanh(nd.batch_dot(y, y) * 1e-2)
+    return y.sum(axis=(1, 2))
