@@ -48,7 +48,8 @@ def test_signature(name):
 
 
 def test_every_name_is_exported():
-    assert {name.partition(".")[0] for name in SIGNATURES} == set(autograd.__all__)
+    of_clgrad = {"checkpoint"}
+    assert {name.partition(".")[0] for name in SIGNATURES} == set(autograd.__all__) - of_clgrad
 
 
 # Interactive examples
