@@ -10,6 +10,8 @@ module              holds
 ``folding``         folds normalisations by fixed moments into products
 ``hoisting``        takes out what does not change from replay to replay
 ``fusion``          formulas of elementwise launches, put into each other
+``endings``         what products do with their elements
+``prologues``       what reductions compute of what they read
 ``merging``         makes one launch of several
 ``recomputation``   what gradients compute again rather than be given
 ``optimize``        all of that

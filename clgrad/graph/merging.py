@@ -2,25 +2,19 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 
 from clgrad.dtypes import compute_type
+from clgrad.graph.endings import Ending, is_product
 from clgrad.graph.fusion import (
     Formulas,
-    Kernel,
-    find,
     fits,
     formulas_of,
-    is_dense,
-    joint_label,
-    joint_name,
     merged,
-    stored,
 )
 from clgrad.graph.ir import Copy, Graph, Launch, Value, depends
-from clgrad.kernels import expr, matmul, reduce
-from clgrad.kernels.epilogue import Epilogue
+from clgrad.graph.prologues import with_prologue
+from clgrad.kernels import reduce
 from clgrad.memory import Stream
 
 #: How far apart in the graph two launches may be that are made one.
@@ -184,7 +178,7 @@ class _Work:
                 continue
             if not self._is_untouched(producer, where, at):
                 continue
-            reduction = _with_prologue(self._stream, node, producer, value)
+            reduction = with_prologue(self._stream, node, producer, value)
             if reduction is not None:
                 rest = producer.only(functools.partial(operator.ne, value))
                 return where, rest if rest.results else None, reduction
@@ -205,7 +199,7 @@ class _Work:
         at = 0
         while at < len(self.nodes):
             node = self.nodes[at]
-            if isinstance(node, Launch) and node.plan.finishes and _is_product(node):
+            if isinstance(node, Launch) and node.plan.finishes and is_product(node):
                 self._finish(node, at)
             at += 1
 
@@ -214,14 +208,14 @@ class _Work:
         dtype = value.layout.dtype
         if compute_type(dtype) != dtype:
             return
-        ending = _Ending(self._stream, product, value)
+        ending = Ending(self._stream, product, value)
         while (found := self._follower(ending, at)) is not None:
             ending.take(self.nodes.pop(found))
         if ending.taken:
             self.nodes[at] = product  # what reads its result now is the ending itself
             self.nodes[at] = ending.launch(lambda v: self._needed(v, ()))
 
-    def _follower(self, ending: "_Ending", at: int) -> int | None:
+    def _follower(self, ending: Ending, at: int) -> int | None:
         """Where formulas are that read what the product's kernel makes, and can be computed there."""
         for i in range(at + 1, min(len(self.nodes), at + 1 + REACH)):
             node = self.nodes[i]
@@ -233,118 +227,3 @@ class _Work:
 
 
 _NOTHING = Formulas((), (), (), (), (), "")
-
-
-def _is_product(node: Launch) -> bool:
-    return isinstance(node.plan.formula, matmul.Formula)
-
-
-class _Ending:
-    """What a product's kernel does with its elements."""
-
-    def __init__(self, stream: Stream, product: Launch, value: Value):
-        self._stream = stream
-        self._product = product
-        self._value = value
-        self._dtype = value.layout.dtype
-        element = expr.operand(0, self._dtype)
-        self._kernel = Kernel([(None, value)])
-        self._made = {value: element}
-        self.taken: list[Formulas] = []
-
-    def accepts(self, node: Formulas) -> bool:
-        """Whether the formulas can be computed from the elements, one by one."""
-        others = [v for v in node.reads if find(self._made, v) is None]
-        size = self._value.layout.size
-        if len(others) == len(node.reads) or node.size != size or not node.is_flat:
-            return False
-        if any(v.layout.dtype != self._dtype for v in node.writes):
-            return False
-        if self._stream.device.kind == "cpu" and others:
-            return False  # tiles are pieces of rows, which no prefetcher follows: another array costs more
-        if any(v.layout.size != size or compute_type(v.layout.dtype) != v.layout.dtype for v in others):
-            return False
-        touched = (*self._product.reads, *node.reads)
-        if any(w.overlaps(t) for w in node.writes for t in touched):
-            return False
-        return len(self._made) + len(node.results) <= 6 and len(self._kernel.operands) + len(others) <= 8
-
-    def take(self, node: object) -> None:
-        """Take formulas in that were accepted."""
-        assert isinstance(node, Formulas)
-        own = [e for e, _ in node.results]
-        made = self._kernel.take(own, node.operands, node.numbers, node.shape, self._made)
-        assert made is not None, "it reads elements only"
-        for expression, value in zip(made, node.writes, strict=True):
-            back = stored(expression, value)
-            assert back is not None, "elements are computed in their own dtype"
-            self._made[value] = back
-        self.taken.append(node)
-
-    def launch(self, needed: Callable[[Value], bool]) -> Launch:
-        """The product's launch with its ending."""
-        results = [(e, v) for v, e in self._made.items() if needed(v)]
-        results = results or list(zip(self._made.values(), self._made, strict=True))[-1:]
-        arrays = [v for _, v in self._kernel.operands[1:]]
-        numbers = self._kernel.numbers
-        epilogue = Epilogue(
-            tuple([e for e, _ in results]),
-            tuple([v.layout.dtype for v in arrays]),
-            tuple([dtype for dtype, _ in numbers]),
-            self._stream.device.capabilities.own_functions,
-        )
-        product = self._product
-        formula: matmul.Formula = product.plan.formula
-        plan = formula.plan(self._stream.device, replace(formula.product, epilogue=epilogue))
-        plan.label = joint_label([product.label, *(x for node in self.taken for x in node.labels)])
-        return Launch(
-            plan,
-            (*product.reads, *arrays),
-            tuple([v for _, v in results]),
-            tuple([n for _, n in numbers]),
-            product.line,
-        )
-
-
-def _with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value) -> Launch | None:
-    """A reduction that computes one of the arrays that it reads; None where it cannot."""
-    formula: reduce.Formula = node.plan.formula
-    producer = producer.only(functools.partial(operator.eq, value))
-    if producer.shape != formula.shape:
-        if not producer.is_flat:
-            return None
-        producer = producer.shaped(formula.shape)
-    reads = iter(node.reads)
-    operands = [(o, None if o.dtype is None else next(reads)) for o in formula.operands]
-    if any(v and v.is_same_memory(value) and not is_dense(o, formula.shape) for o, v in operands):
-        return None
-    # The reduction's own numbers keep their slots: what finishes it may name them.
-    kernel = Kernel(numbers=list(zip(formula.scalars, node.numbers, strict=True)))
-    wanted = [e for e, _ in producer.results]
-    made = kernel.take(wanted, producer.operands, producer.numbers, producer.shape, {})
-    back = None if made is None else stored(made[0], value)
-    if back is None:
-        return None
-    own = list(zip(formula.scalars, node.numbers, strict=True))
-    values = kernel.take([r.value for r in formula.reductions], operands, own, formula.shape, {value: back})
-    if values is None:
-        return None
-    used = expr.inputs_of(values)
-    if not fits(used, values, kernel.numbers):
-        return None
-    reductions = [replace(r, value=v) for r, v in zip(formula.reductions, values, strict=True)]
-    name = joint_name((*producer.labels, node.label))
-    scalars = [dtype for dtype, _ in kernel.numbers]
-    plan = reduce.plan(
-        stream.device,
-        name,
-        formula.shape,
-        formula.axes,
-        reductions,
-        [o for o, _ in kernel.operands],
-        scalars,
-        formula.out_shape,
-    )
-    plan.label = joint_label([*producer.labels, node.label])
-    arrays = tuple([v for _, v in kernel.operands if v is not None])
-    return Launch(plan, arrays, node.writes, tuple([n for _, n in kernel.numbers]), node.line)
