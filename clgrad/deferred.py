@@ -41,8 +41,10 @@ def host(function: Callable[..., Any], *args: Any) -> Any:
     Parameters
     ----------
     function : callable
-        Returns a number, or None; or tuples, lists and dicts of these. Called with ``args`` each time; if
-        it returns None, perhaps twice, where a replay finds that the captured function must run after all.
+        Returns a number, or None; or tuples, lists and dicts of these. Called with ``args`` each time, at a
+        replay before the device is given anything to do; so it must not work on arrays. If it returns
+        None, it is perhaps called twice, where a replay finds that the captured function must run after
+        all.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def host(function: Callable[..., Any], *args: Any) -> Any:
     Raises
     ------
     CaptureError
-        While capturing, the function returned something else.
+        While capturing, the function returned something else, or worked on arrays.
 
     Examples
     --------
@@ -111,6 +113,12 @@ class Number:
 
     def __reduce__(self) -> tuple:
         return type(self.value), (self.known(),)
+
+    def __divmod__(self, other: Any) -> tuple:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple:
+        return other // self, other % self
 
     def is_integer(self) -> bool:
         """Whether the value is whole."""
@@ -235,13 +243,13 @@ class Numbers:
         if call < len(self._returned) and self._returned[call] is not None:
             result = self._returned[call]
         else:
-            _state.numbers = None  # arrays that the function makes are no part of what is captured
+            _state.numbers = None  # what the function does is no part of what is captured
             try:
-                result = function(*args)
+                result = function(*_replaced(args, _value))
             finally:
                 _state.numbers = self
             self._returned[call:] = [result, *self._returned[call + 1 :]]
-        self._calls.append((function, args))
+        self._calls.append((function, _replaced(args, _placed)))
 
         def taken_apart(value: Any, keys: tuple) -> Any:
             if value is None:
@@ -266,21 +274,44 @@ class Numbers:
         if not self._conditions[False]:
             return True
         values = self._evaluated(arguments, None)
-        return _hold(self._conditions[False], values)
+        return values is not None and _hold(self._conditions[False], values)
 
-    def call_host(self) -> list:
+    def call_host(self, arguments: Sequence[float]) -> list:
         """Call the functions on the host, in order; what they return."""
-        return [function(*args) for function, args in self._calls]
+        returned: list = []
+
+        def found(operand: Any) -> Any:
+            if type(operand) is not _Place:
+                return operand
+            if operand < self._arguments:
+                return arguments[operand]
+            function, operands = self._steps[operand]
+            if type(function) is _Returned:
+                return function.of(returned)
+            return function(*[found(o) for o in operands])
+
+        for function, args in self._calls:
+            returned.append(function(*_replaced(args, found)))
+        return returned
 
     def values(self, arguments: Sequence[float], returned: Sequence) -> list | None:
-        """All numbers, by place; None if a condition fails."""
+        """All numbers, by place; None if a condition fails, or a step (a division by zero)."""
         if not self._steps:
             return []
         values = self._evaluated(arguments, returned)
-        return values if _hold(self._conditions[True], values) else None
+        return values if values is not None and _hold(self._conditions[True], values) else None
 
-    def _evaluated(self, arguments: Sequence[float], returned: Sequence | None) -> list:
-        """The numbers; without what was returned, those that depend on it stay None."""
+    def _evaluated(self, arguments: Sequence[float], returned: Sequence | None) -> list | None:
+        """The numbers, unless a step fails: run again, the function may not come there.
+
+        Without what was returned, those that depend on it stay None.
+        """
+        try:
+            return self._computed(arguments, returned)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
+
+    def _computed(self, arguments: Sequence[float], returned: Sequence | None) -> list:
         values: list = list(arguments)
         for place in range(self._arguments, len(self._steps)):
             function, operands = self._steps[place]
@@ -300,6 +331,11 @@ class Numbers:
     def same_as(self, other: "Numbers") -> bool:
         """Whether the numbers of another call are computed by the same steps."""
         return self._steps == other._steps and self._conditions == other._conditions
+
+    @property
+    def host_functions(self) -> list[Callable]:
+        """What is called at each replay."""
+        return [function for function, _ in self._calls]
 
     @property
     def open(self) -> bool:
@@ -337,8 +373,25 @@ def _placed(operand: Any) -> Any:
     return _Place(operand.place) if isinstance(operand, Number) else operand
 
 
+def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Nested tuples, lists and dicts with others in the place of what is in them."""
+    if type(value) in (tuple, list):
+        return type(value)([_replaced(v, replace) for v in value])
+    if type(value) is dict:
+        return {key: _replaced(v, replace) for key, v in value.items()}
+    return replace(value)
+
+
 def _hold(conditions: Sequence, values: Sequence) -> bool:
     for function, operands, answer in conditions:
-        if function(*[values[o] if type(o) is _Place else o for o in operands]) != answer:
+        found = function(*[values[o] if type(o) is _Place else o for o in operands])
+        if not is_same(found, answer):
             return False
     return True
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two numbers cannot be told apart: zeros have signs, and nan is like nan."""
+    if one == other:
+        return one != 0 or math.copysign(1, one) == math.copysign(1, other)
+    return one != one and other != other

@@ -1,5 +1,7 @@
 """Captured functions: the same as without capture, at every call, or an error that names the line."""
 
+import collections
+import functools
 import gc
 import threading
 
@@ -255,6 +257,134 @@ def test_what_the_function_reads_besides_its_arguments():
     bias = nd.zeros(1)
     assert [captured(nd.ones(1)).asscalar() for _ in range(3)] == [40, 40, 40]
     del factor
+
+
+class Settings:
+    scale = 2.0
+
+
+class Slots:
+    __slots__ = ("scale",)
+
+
+class Model:
+    """Names what it multiplies by in all the ways there are."""
+
+    scale = 2.0
+
+    def __init__(self):
+        self.settings, self.slots, self.hidden = Settings(), Slots(), 2.0
+        self.slots.scale = 2.0
+        self.net = Scaled()
+        self.inner = mx.capture(lambda x: x * SETTINGS.scale)
+
+    @property
+    def shown(self):
+        return self.hidden
+
+
+class Scaled(mx.gluon.HybridBlock):
+    def __init__(self):
+        super().__init__()
+        self.scale = 2.0
+
+    def hybrid_forward(self, F, x):  # noqa: N803
+        return x * self.scale
+
+
+SETTINGS = Settings()
+
+
+def scaled(x, factor):
+    return x * SETTINGS.scale * factor
+
+
+@pytest.mark.parametrize(
+    ("what", "owner", "name", "function"),
+    [
+        ("an attribute of its class", lambda m: m, "scale", lambda m, x: x * m.scale),
+        ("an attribute of an attribute", lambda m: m.settings, "scale", lambda m, x: x * m.settings.scale),
+        ("a slot", lambda m: m.slots, "scale", lambda m, x: x * m.slots.scale),
+        ("what a property reads", lambda m: m, "hidden", lambda m, x: x * m.shown),
+        ("what a net reads", lambda m: m.net, "scale", lambda m, x: m.net(x)),
+        ("what a captured function reads", lambda m: SETTINGS, "scale", lambda m, x: m.inner(x)),
+        ("a part of a class", lambda m: Settings, "scale", lambda m, x: x * Settings.scale),
+        ("a partial function", lambda m: SETTINGS, "scale", lambda m, x: functools.partial(scaled, x)(1)),
+    ],
+)
+@pytest.mark.once
+def test_what_lies_deeper_is_seen(monkeypatch, what, owner, name, function):
+    """Of an object that the function reaches by itself, and of one that it is given."""
+    for given in (False, True):
+        model, runs = Model(), []
+
+        def f(model, x, runs=runs):
+            runs.append(1)
+            return function(model, x)
+
+        captured = mx.capture(f if given else lambda x, f=f, model=model: f(model, x))
+        for value in (2.0, 5.0):
+            monkeypatch.setattr(owner(model), name, value)
+            for _ in range(4):
+                assert captured(*((model,) if given else ()), nd.ones(1)).asscalar() == value
+        assert len(runs) == 4
+        monkeypatch.undo()
+
+
+@pytest.mark.once
+def test_steps_that_a_replay_cannot_take():
+    """A condition kept the function from dividing by zero: it must keep a replay as well."""
+
+    def f(x, a):
+        return x * (1 / a if a > 0 else divmod(a, 2)[1])
+
+    plain, caught = several(f, lambda: [(nd.ones(1), a) for a in (2.0, 2.0, 2.0, 4.0, 0.0, -1.0, -1.5)])
+    assert [a.asscalar() for a in plain] == [a.asscalar() for a in caught]
+    captured = mx.capture(lambda x, a: x * (1 / a))
+    for _ in range(3):
+        captured(nd.ones(1), 2.0)
+    with pytest.raises(ZeroDivisionError):
+        captured(nd.ones(1), 0.0)
+
+
+@pytest.mark.once
+def test_numbers_that_are_told_apart():
+    """Zeros by their signs; nan is like itself."""
+    plain, caught = several(
+        lambda x, a: (x / float(a), x * float("nan"), x / 0.0 - x / -0.0),
+        lambda: [(nd.ones(1), a) for a in (0.0, 0.0, 0.0, -0.0, -0.0, 0.0)],
+    )
+    for a, b in zip(plain, caught, strict=True):
+        np.testing.assert_array_equal([x.asscalar() for x in a], [x.asscalar() for x in b])
+
+
+@pytest.mark.once
+def test_other_tuples_lists_and_dictionaries():
+    pair, several = collections.namedtuple("Pair", "x rate"), type("Several", (list,), {})
+    captured = mx.capture(lambda p, o, s: (pair(p.x * p.rate, o["x"]), collections.OrderedDict(s=s[0] + 1)))
+    for i in range(5):
+        x = nd.full(1, i)
+        first, second = captured(pair(x, i / 2), collections.OrderedDict(x=x), several([x]))
+        assert (first.x.asscalar(), first.rate.asscalar(), second["s"].asscalar()) == (i * i / 2, i, i + 1)
+        assert type(second) is collections.OrderedDict
+    assert replayed(captured) == 1
+
+
+@pytest.mark.once
+def test_host_functions_are_given_numbers_and_no_arrays():
+    def f(x, rate):
+        half = mx.host(lambda r, more: {"half": r / more[0]}, rate, [2])
+        return x * mx.host(round, half["half"] + rate)
+
+    rates = [2.0, 2.0, 2.0, 4.0, 6.0]
+    plain, caught = several(f, lambda: [(nd.ones(1), r) for r in rates])
+    assert [a.asscalar() for a in caught] == [a.asscalar() for a in plain] == [3, 3, 3, 6, 9]
+    count, inner = nd.zeros(1), mx.capture(lambda: count + 1)
+    inner(), inner()
+    for function in (lambda: count.__iadd__(1) and None, inner, count.asscalar, lambda: nd.array([1])):
+        captured = mx.capture(lambda: mx.host(function))  # noqa: B023
+        with pytest.raises(CaptureError, match=r"handed to clgrad\.host works on arrays"):
+            captured()
 
 
 def test_host_work_is_done_at_each_call():
@@ -539,6 +669,33 @@ def test_steps_of_a_trainer(rng, name):
     for a, b in zip(plain[1], caught[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert plain[2] == caught[2] == 7
+
+
+@pytest.mark.parametrize("name", ["sgd", "lamb", "groupadagrad"])
+@pytest.mark.once
+def test_numbers_of_an_optimizer_that_change(rng, name):
+    x = nd.array(rng.standard_normal((4, 3)))
+
+    def train(wrap):
+        net = mx.gluon.nn.Dense(2, in_units=3, use_bias=False)
+        net.initialize(mx.init.One())
+        trainer = mx.gluon.Trainer(net.collect_params(), name, {"learning_rate": 0.1})
+
+        def step():
+            with autograd.record():
+                loss = (net(x) ** 2).sum()
+            loss.backward()
+            trainer.step(4)
+            return loss
+
+        captured, losses = wrap(step), []
+        for number in range(9):
+            trainer.optimizer.clip_gradient = 0.01 if 3 < number < 6 else None
+            trainer.set_learning_rate(0.2 if number == 7 else 0.1)
+            losses.append(float((step if number == 6 else captured)().asscalar()))
+        return losses
+
+    np.testing.assert_allclose(train(mx.capture), train(lambda f: f), rtol=1e-5)
 
 
 def test_a_trainer_after_a_captured_backward(rng):

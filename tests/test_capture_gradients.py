@@ -5,7 +5,7 @@ import pytest
 
 import clgrad as mx
 from clgrad import autograd, gluon, nd
-from clgrad.errors import AutogradError
+from clgrad.errors import AutogradError, CaptureError
 from clgrad.gluon import nn
 
 
@@ -275,3 +275,58 @@ def test_a_result_that_is_written_to_before_backward_reads_it():
         mask[:] = 0
         with pytest.raises(AutogradError, match="written in place"):
             y.backward()
+
+
+def test_an_array_that_is_kept_beside_those_of_user_code():
+    kept = []
+
+    class Double(autograd.Function):
+        def forward(self, x):
+            self.save_for_backward(x)
+            self.other = [x + 1]
+            return x * 2
+
+        def backward(self, dy):
+            return dy * 2
+
+    def f(x, keep):
+        y = Double()(x)
+        if keep:
+            kept[:] = [y + 1]
+        return y * y
+
+    captured = mx.capture(f)
+    for keep in (False, True):
+        for number in range(6):
+            x = nd.full(2, number)
+            x.attach_grad()
+            with autograd.record():
+                if keep and number == 4:
+                    with pytest.raises(CaptureError, match="keeps an array"):
+                        captured(x, keep)
+                    break
+                y = captured(x, keep)
+            y.backward()
+            assert x.grad.asnumpy()[0] == 8 * number
+    assert captured.graphs()
+
+
+def test_backward_of_a_captured_call_within_another():
+    """There is no replay then: what it does is recorded."""
+    f = mx.capture(nd.tanh)
+    for _ in range(3):
+        x = nd.array([0.1, 0.2])
+        x.attach_grad()
+        with autograd.record():
+            y = f(x)
+        y.backward(retain_graph=True)
+    slope = x.grad.asnumpy()
+
+    def back(dy):
+        y.backward(dy, retain_graph=True)
+        return x.grad * 1
+
+    captured = mx.capture(back)
+    for number in range(5):
+        np.testing.assert_allclose(captured(nd.full(2, number)).asnumpy(), number * slope, rtol=1e-6)
+    assert captured.graphs()

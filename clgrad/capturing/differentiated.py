@@ -6,11 +6,12 @@ that graph. For gradients of gradients the function runs again, recorded op by o
 
 import contextlib
 import gc
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clgrad import dtypes, memory, tape
+from clgrad import deferred, dtypes, memory, tape
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import zeros
 from clgrad.autograd.scopes import Scope
@@ -160,12 +161,33 @@ def _record_gradients(
 def _kept(recorder: Recorder, views: Sequence[View], heads: Sequence[NDArray], since: int) -> list[str]:
     """Where arrays were made that are held by somebody else than the caller and the tape."""
     nodes = tape.walk([h._entry for h in heads if h._entry is not None], since)
-    if any(node.op.is_user_code or not hasattr(node.op, "gradients") for node in nodes):
-        return []  # what such nodes hold is not known
-    held = [s.view for node in nodes for s in (node.saved or {}).values()]
-    handed = [*views, *[v for v in held if v is not None]]
+    handed = [*views, *_held(nodes)]
     kept = recorder.kept_outside(handed)
     return recorder.kept_outside(handed) if kept and gc.collect() else kept
+
+
+def _held(nodes: Iterable[Node]) -> list[View]:
+    """The arrays that nodes of the tape hold: for gradient rules, or wherever user code has put them."""
+    found: list[View] = []
+    stack: list[Any] = []
+    for node in nodes:
+        if node.op.is_user_code or not hasattr(node.op, "gradients"):
+            stack += [node.op, node.saved, node.attributes]
+        else:
+            found += [s.view for s in (node.saved or {}).values() if s.view is not None]
+    seen: set[int] = set()
+    while stack:
+        held = stack.pop()
+        if id(held) in seen or isinstance(held, type | types.ModuleType | types.CodeType | Stream | Node):
+            continue
+        seen.add(id(held))
+        if isinstance(held, View):
+            found.append(held)
+        elif isinstance(held, types.FunctionType):
+            stack += held.__closure__ or ()
+        else:
+            stack += gc.get_referents(held)
+    return found
 
 
 class Differentiated(Recording):
@@ -356,7 +378,7 @@ class _Gradient:
         """Replay the graph of gradients; or for gradients of those, go back through the function itself."""
         assert node.saved is not None
         kept: _Kept = node.saved[0]  # type: ignore[assignment]
-        if create_graph:
+        if create_graph or deferred.current() is not None:  # a replay is not recorded
             return self._again(node, kept, dys, wanted)
         for saved in (*kept.of_gradients, *kept.heads):
             saved.load(node, _GIVEN)

@@ -8,7 +8,7 @@ from typing import Any
 from clgrad import tape
 from clgrad.array import NDArray
 from clgrad.capturing import trees
-from clgrad.deferred import Number, Numbers
+from clgrad.deferred import Number, Numbers, is_same
 from clgrad.errors import CaptureError
 from clgrad.graph.ir import Copy, Graph, Instruction, Value
 from clgrad.graph.recorder import Recorder
@@ -106,12 +106,15 @@ def _same(a: Instruction, b: Instruction) -> bool:
     return (
         a.plan is b.plan
         and _same_values((*a.reads, *a.writes), (*b.reads, *b.writes))
-        and [_known(n) for n in a.numbers] == [_known(n) for n in b.numbers]
+        and len(a.numbers) == len(b.numbers)
+        and all(_are_same(one, other) for one, other in zip(a.numbers, b.numbers, strict=True))
     )
 
 
-def _known(number: Any) -> tuple:
-    return ("place", number.place) if isinstance(number, Number) else ("value", number)
+def _are_same(one: Any, other: Any) -> bool:
+    if isinstance(one, Number) or isinstance(other, Number):
+        return type(one) is type(other) and one.place == other.place
+    return is_same(one, other)
 
 
 def _same_values(some: Sequence[Value], others: Sequence[Value]) -> bool:

@@ -1,5 +1,6 @@
 """Arguments and results taken apart: arrays and numbers, which may change, and what must stay."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,10 +71,10 @@ def take_apart(value: Any, arrays: list[NDArray], numbers: list[float]) -> Any:
         return (slice, value.start, value.stop, value.step)
     if isinstance(value, PLAIN):
         return (kind, value)
-    if kind in (list, tuple):
+    if isinstance(value, list | tuple):
         return (kind, *[take_apart(v, arrays, numbers) for v in value])
-    if kind is dict:
-        return (dict, *[(k, take_apart(v, arrays, numbers)) for k, v in value.items()])
+    if isinstance(value, dict):
+        return (kind, *[(k, take_apart(v, arrays, numbers)) for k, v in value.items()])
     if isinstance(value, np.ndarray):
         raise CaptureError(
             "capture: an argument is a numpy array, which lies on the host; accepted: NDArray (mx.nd.array)"
@@ -91,7 +92,12 @@ def put_together(value: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(value, list | tuple):
         return kind([put_together(v, replace) for v in value])
     if isinstance(value, dict):
-        return {k: put_together(v, replace) for k, v in value.items()}
+        members = {k: put_together(v, replace) for k, v in value.items()}
+        if kind is dict:
+            return members
+        made = copy.copy(value)
+        made.update(members)
+        return made
     return value
 
 

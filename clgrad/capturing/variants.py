@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad.capturing import reads
+from clgrad.capturing import reads, trees
 from clgrad.capturing.differentiated import Differentiated
 from clgrad.capturing.recording import Plain, Recording
 from clgrad.capturing.tracing import Call, Trace
@@ -43,6 +43,8 @@ class Variant:
 
     def __call__(self, call: Call) -> Any:
         """Replay a recording that fits; else run the function."""
+        if self._stream.recorder is not None:
+            self._stream.recorder.refuse_read()  # a function on the host, of one that is being captured
         for recording in self.recordings:
             if recording.is_lost:
                 self.recordings = [r for r in self.recordings if not r.is_lost]
@@ -53,7 +55,7 @@ class Variant:
     def _replay(self, recording: Recording, call: Call) -> Any:
         """Do what the host must do; then replay, unless what it said asks for something else."""
         numbers = recording.numbers
-        returned = numbers.call_host()
+        returned = numbers.call_host(call.numbers)
         values = numbers.values(call.numbers, returned)
         if values is not None:
             try:
@@ -84,7 +86,8 @@ class Variant:
         return result
 
     def _record(self, call: Call, traced: Trace) -> None:
-        guards = reads.guards_of(self._reads_of())
+        objects = trees.leaves((call.args, call.kwargs))
+        guards = reads.guards_of(self._reads_of(), objects, traced.graph.numbers.host_functions)
         if len(self.recordings) == RECORDINGS:
             changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
             _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)

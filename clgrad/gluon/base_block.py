@@ -153,6 +153,13 @@ class Block:
         fn(self)
         return self
 
+    def own_code(self) -> list[Callable]:
+        """What this block and all below it run when they are called: its code may read what changes."""
+        blocks: list[Block] = []
+        self.apply(blocks.append)
+        names = ("forward", "hybrid_forward")
+        return [getattr(b, name) for b in blocks for name in names if hasattr(b, name)]
+
     def collect_params(self, select: str | None = None) -> ParameterDict:
         """The parameters of the block and of all below it.
 

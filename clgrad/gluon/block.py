@@ -136,14 +136,8 @@ class HybridBlock(Block):
         if self._captured is None:
             if any(p._deferred is not None for p in self.collect_params().values()):
                 return self.forward(*args)
-            self._captured = Captured(self.forward, reads_of=self._own_code)
+            self._captured = Captured(self.forward, reads_of=self.own_code)
         return self._captured(*args)
-
-    def _own_code(self) -> list[Callable]:
-        """What the block and those below it compute: code that may read what changes."""
-        blocks: list[Block] = []
-        self.apply(blocks.append)
-        return [b.hybrid_forward for b in blocks if isinstance(b, HybridBlock)]
 
     def forward(self, x, *args):
         """Run :meth:`hybrid_forward` with the parameters on the input's device, or as symbols."""

@@ -177,8 +177,11 @@ class Trainer:
     def _begin(self, batch_size: float) -> None:
         if not batch_size > 0:
             raise argument_error("Trainer.step", "batch_size", batch_size, "a number above 0")
-        self._optimizer.rescale_grad = self._scale / batch_size
+        deferred.host(self._rescale, batch_size)
         self._prepare()
+
+    def _rescale(self, batch_size: float) -> None:
+        self._optimizer.rescale_grad = self._scale / batch_size
 
     def _fresh(self, ignore_stale_grad: bool) -> list[int]:
         """The parameters to step, which have gradients that backward has filled."""

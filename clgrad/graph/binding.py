@@ -227,7 +227,9 @@ def binder(
                 moved.append(f"        prepared_{kernel}.shifted = True")
     if moved:
         current = f"[{', '.join(f'a{i}.offset' for i in given)}]"
-        lines += [f"    if offsets != {current}:", *moved, f"        offsets[:] = {current}"]
+        # In between they are not known, should the thread be interrupted.
+        clear = "        offsets.clear()"
+        lines += [f"    if offsets != {current}:", clear, *moved, f"        offsets[:] = {current}"]
     copied = {v.block: None for w in work if isinstance(w, BoundCopy) for v in w.values}
     for number, block in enumerate(b for b in copied if b in names):
         scope[f"home{number}"] = homes[block]

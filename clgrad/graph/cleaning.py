@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from clgrad.deferred import Number
 from clgrad.graph.fusion import formulas_of, in_place
 from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, moved
 
@@ -88,7 +89,7 @@ def _reading(launch: Launch, old: Block, new: Block) -> Launch:
 def _what(launch: Launch, versions: dict[Block, int]) -> tuple:
     """What a launch computes: plan, values that are read, and numbers."""
     reads = [(v, versions.get(v.block, 0)) for v in launch.reads]
-    numbers = [n if isinstance(n, int | float) else id(n) for n in launch.numbers]
+    numbers = [id(n) if isinstance(n, Number) else repr(n) for n in launch.numbers]  # 0 and -0 differ
     return (launch.plan, *reads, *numbers)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clgrad import dtypes, memory
+from clgrad import deferred, dtypes, memory
 from clgrad.deferred import Number, Numbers
 from clgrad.errors import CaptureError
 from clgrad.graph.ir import Block, Copy, Graph, Launch, Value
@@ -69,6 +69,7 @@ class Recorder:
 
     def launched(self, plan: Plan, inputs: Sequence[View], outputs: Sequence[View], numbers) -> list:
         """Keep a plan's launches; the numbers as kernels take them."""
+        self._refuse_host()
         if plan.launches:
             reads = tuple([self.value(v) for v in inputs])
             writes = tuple([self.value(v) for v in outputs])
@@ -78,11 +79,13 @@ class Recorder:
 
     def copied(self, source: View, target: View) -> None:
         """Keep a copy."""
+        self._refuse_host()
         copy = Copy(self.value(source), self.value(target), users_line())
         self.graph.instructions.append(copy)
 
     def uploaded(self, host: np.ndarray, target: View) -> None:
         """Keep numbers from the host as an array of the graph's."""
+        self._refuse_host()
         constant = memory.empty(self._stream, *target.layout)
         with self.paused():
             memory.upload(self._stream, host, constant)
@@ -100,10 +103,18 @@ class Recorder:
 
     def refuse_read(self) -> None:
         """Raise: a replay does not wait for values."""
+        self._refuse_host()
         raise CaptureError(
             f"{users_line()}: a captured function reads a value on the host (asnumpy, asscalar, float, "
             "print, a condition, ...), which a replay cannot do; return the array, and read it outside"
         )
+
+    def _refuse_host(self) -> None:
+        if deferred.current() is not self.graph.numbers:
+            raise CaptureError(
+                f"{users_line()}: a function handed to clgrad.host works on arrays, while a replay "
+                "calls it before anything else; accepted: functions that work on the host alone"
+            )
 
     # Blocks
 

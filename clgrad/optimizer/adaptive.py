@@ -250,7 +250,7 @@ class GroupAdaGrad(Optimizer):
         self._update_count(index)
         if self._get_wd(index):
             raise argument_error("GroupAdaGrad", "wd", self._get_wd(index), "0: there is no weight decay")
-        numbers = {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient or -1.0}
+        numbers = self._of_gradients()
         lr, epsilon = self._get_lr(index), self.float_stable_eps
         nd.contrib.group_adagrad_update(weight, grad, state, lr=lr, epsilon=epsilon, out=weight, **numbers)
 

@@ -152,6 +152,13 @@ class Optimizer:
     def _decays(self, indices: Sequence) -> list[float]:
         return self._multiplied(self.wd, indices, "wd_mult")
 
+    def _of_gradients(self) -> dict[str, float]:
+        """What gradients are multiplied by, and their bound."""
+        return deferred.host(self._gradient_numbers)
+
+    def _gradient_numbers(self) -> dict[str, float]:
+        return {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient or -1.0}
+
     def _get_lr(self, index) -> float:
         return self._get_lrs([index])[0]
 
@@ -353,11 +360,7 @@ class Fused(Optimizer):
         self, method: str, weights, arrays, loaded, numbers: dict, copied: bool, kind: str = "multi"
     ) -> None:
         """Call the op of a method: arrays are those of each parameter, then what holds numbers."""
-        numbers = {
-            "rescale_grad": self.rescale_grad,
-            "clip_gradient": self.clip_gradient or -1.0,
-            **numbers,
-        }
+        numbers = self._of_gradients() | numbers
         flat = (a for parts in arrays for a in parts)
         _op(kind, method, copied)(*flat, *loaded, out=list(weights), **numbers)
 
