@@ -24,8 +24,11 @@ def with_folded_norms(graph: Graph, stream: Stream) -> Graph:
     written = {v.block for i in graph.instructions for v in i.writes}
     fixed = steady | {b for b in graph.blocks() if b.kind == "outer" and b not in written}
     work = list(graph.instructions)
+    products = {i.writes[0].block for i in work if isinstance(i, Launch) and i.plan.affine is not None}
     for instruction in graph.instructions:
-        formulas = formulas_of(instruction)
+        # First what is quickly seen of each, since nets may have hundreds of layers.
+        changing = [v.block for v in instruction.reads if v.block not in fixed]
+        formulas = formulas_of(instruction) if len(changing) == 1 and changing[0] in products else None
         if formulas is not None:
             _fold(graph, work, instruction, formulas, fixed, stream)
     return graph.with_instructions(work)
