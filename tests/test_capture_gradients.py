@@ -156,6 +156,20 @@ def test_a_parameter_that_is_marked_again():
                 assert w.grad.asnumpy()[0] == (3 * number if request == "add" else 3)
 
 
+@pytest.mark.once
+def test_a_net_that_gets_another_layer():
+    """Somewhere inside, which the net itself is not told."""
+    for wrap in (lambda net: net.hybridize() or net, lambda net: mx.capture(lambda x: net(x))):
+        inner, net = nn.HybridSequential(), nn.HybridSequential()
+        inner.add(nn.Activation("relu"))
+        net.add(inner)
+        called = wrap(net)
+        for layers in range(3):
+            for _ in range(4):
+                assert called(nd.ones(2)).asnumpy()[0] == 1 + layers
+            inner.add(nn.HybridLambda(lambda F, x: x + 1))  # noqa: N803
+
+
 def small_net():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Flatten())

@@ -30,12 +30,16 @@ def capture(function: Callable | None = None, *, fuse: bool = True, variants: in
     - arrays that it returns are new ones at each call, outside of any graph;
     - arguments of another shape, dtype or device, other values of whole numbers and strings, another mode
       (recording, training, context), and other values of what the function's code names (variables of
-      enclosing functions, globals, attributes) make it run and be recorded anew;
+      enclosing functions, globals, attributes) make it run and be recorded anew; but what changes within
+      lists, dictionaries and numpy arrays is not seen;
     - float arguments may change freely. What is computed from them in Python is computed anew; a condition
       on them that turns out otherwise makes the function run again;
     - random numbers are new ones at each call, the same as without capture;
     - what the host must do at each call is handed to :func:`clgrad.host`;
-    - a value cannot be read: return the array, and read it outside.
+    - a value cannot be read: return the array, and read it outside;
+    - called while recording, it is one op with several results: in backward, those that no gradient comes
+      to have one of zeros (which becomes nan where a derivative is infinite), and so have arguments that
+      only they depend on.
 
     Parameters
     ----------

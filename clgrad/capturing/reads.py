@@ -104,6 +104,7 @@ class _Finder:
         if isinstance(function, types.FunctionType):
             if owner is not None:
                 self._attributes(owner, _names(function.__code__), depth)
+                self._parts(owner)
             if not _is_settled(function.__module__):
                 self._variables(function, depth)
         elif isinstance(function, functools.partial):
@@ -119,6 +120,13 @@ class _Finder:
         inner = getattr(function, "__dict__", {}).get("__wrapped__")
         if inner is not None:
             self.visit(inner if owner is None else types.MethodType(inner, owner), depth - 1)
+
+    def _parts(self, owner: Any) -> None:
+        """Guard how many blocks a block is made of: others may be added."""
+        parts = getattr(owner, "_children", None)
+        if isinstance(parts, dict) and (parts or hasattr(owner, "__len__")):
+            what = f"the number of parts of {type(owner).__name__}"
+            self.found.setdefault(("parts", id(owner)), Guard(parts.__len__, len(parts), True, what))
 
     def _variables(self, function: types.FunctionType, depth: int) -> None:
         names = _names(function.__code__)
