@@ -109,7 +109,7 @@ class Stream(Pool):
         self.waiting: Waiting | None = None
         self.bulk_size: int = getattr(_threads, "bulk_size", BULK_SIZE)
         #: Keeps what is enqueued while a function is captured.
-        self.recorder: Recorder | None = None
+        self.recorder: Recorder | None = getattr(_threads, "elsewhere", None)
         self.lock = threading.RLock()
         #: Whoever is told of what is enqueued, if anybody is.
         self.observer: Observer | None = None
@@ -268,6 +268,13 @@ def set_bulk_size(size: int) -> int:
     for stream in _streams():
         stream.bulk_size = size
     return previous
+
+
+def set_recorder(stream: Stream, recorder: Recorder | None, elsewhere: Recorder | None) -> None:
+    """Tell a recorder what a stream of the calling thread enqueues, and another what all others do."""
+    _threads.elsewhere = elsewhere
+    for other in _streams():
+        other.recorder = recorder if other is stream else elsewhere
 
 
 def _streams() -> list[Stream]:

@@ -10,6 +10,7 @@ import pytest
 
 import clgrad as mx
 from clgrad import autograd, memory, nd
+from clgrad.device import devices
 from clgrad.errors import CaptureError, OperatorError
 
 
@@ -531,6 +532,43 @@ def test_reading_a_value_names_the_line(read):
 
     with pytest.raises(CaptureError, match=r"test_capture\.py:\d+: .*reads a value"):
         mx.capture(f)(nd.ones(1))
+
+
+@pytest.mark.once
+def test_work_on_another_device_is_refused():
+    contexts = [mx.Context(device.kind, device.index) for device in devices()[:2]]
+    if len(contexts) < 2:
+        pytest.skip("one device only")
+    x, other = (nd.ones((200, 200), ctx=context) for context in contexts)
+
+    def add():
+        other[:] = other + 1
+
+    for function in (
+        lambda x: add(),
+        lambda x: x * 2 + other.as_in_context(x.context),
+        lambda x: other * 2,
+    ):
+        with pytest.raises(CaptureError, match=r"test_capture\.py:\d+: .*works on another device"):
+            mx.capture(function)(x)
+    with contexts[1]:
+        captured = mx.capture(add)
+        before = other.asnumpy()
+        for _ in range(4):
+            captured()
+    np.testing.assert_array_equal(other.asnumpy(), before + 4)
+
+
+def test_launches_do_not_wait_while_they_are_recorded():
+    def f(x):
+        with mx.engine.bulk(10):
+            y = nd.exp(x) * 2
+        return y + 1
+
+    x = nd.ones((200, 200))
+    captured = mx.capture(f)
+    for number in range(4):
+        np.testing.assert_allclose(captured(x * number).asnumpy(), f(x * number).asnumpy(), rtol=1e-6)
 
 
 def test_an_array_that_is_kept_names_the_line():

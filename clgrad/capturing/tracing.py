@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clgrad import tape
+from clgrad import memory, tape
 from clgrad.array import NDArray
 from clgrad.capturing import trees
 from clgrad.deferred import Number, Numbers, is_same
 from clgrad.errors import CaptureError
 from clgrad.graph.ir import Copy, Graph, Instruction, Value
-from clgrad.graph.recorder import Recorder
+from clgrad.graph.recorder import Elsewhere, Recorder
 from clgrad.memory import Stream, Twin, View
 
 
@@ -185,16 +185,14 @@ class Tracing:
         return {id(g._view.storage) for a in self._call.arrays if (g := a.grad) is not None}
 
     def __enter__(self) -> "Tracing":
-        stream = self._stream
-        stream.flush()
-        self._bulk_size, stream.bulk_size = stream.bulk_size, 0
-        stream.recorder = self.recorder
+        memory.flush()
+        memory.set_recorder(self._stream, self.recorder, Elsewhere())
         self._numbers.__enter__()
         return self
 
     def __exit__(self, *exception) -> None:
         self._numbers.__exit__()
-        self._stream.recorder, self._stream.bulk_size = None, self._bulk_size
+        memory.set_recorder(self._stream, None, None)
 
     def outside(self, view: View) -> View:
         """An array by its own name."""

@@ -5,6 +5,7 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +164,19 @@ class Recorder:
             for reference, line in self._made
             if (storage := reference()) is not None and id(storage) not in handed
         ]
+
+
+class Elsewhere:
+    """Told of what a function that is being captured does on other devices: refuses it."""
+
+    def _refuse(self, *_) -> Any:
+        raise CaptureError(
+            f"{users_line()}: a captured function works on another device than that of its arguments (or, "
+            "without arguments, of the current context), while a replay is of one device; accepted: a call "
+            "for each device, within its context"
+        )
+
+    launched = copied = uploaded = swapped = refuse_read = _refuse
 
 
 def users_line() -> str:

@@ -66,7 +66,7 @@ def _may_wait(stream: Stream, plan: Plan, views: Sequence[View]) -> bool:
     if not plan.at_once and plan.cache.get("may wait") is None:
         plan.cache["may wait"] = plan.layouts[0].size >= FEWEST and _is_whole(plan, views)
         plan.at_once = not plan.cache["may wait"]
-    if plan.at_once or stream.bulk_size < 2:
+    if plan.at_once or stream.bulk_size < 2 or stream.recorder is not None:
         return False
     for view in views:  # noqa: SIM110 (all() of a generator takes thrice as long)
         if view.storage.stream is not stream:
