@@ -16,27 +16,35 @@ from clgrad import gluon, nd
 RIGHT, WRONG, LINE = "#2a7f3f", "#c0392b", "#2b5c8a"
 
 
-def options(description: str, *, epochs: int, batch_size: int, out: str) -> argparse.ArgumentParser:
+def parser(description: str, *, out: str) -> argparse.ArgumentParser:
+    """What every example can be told."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--epochs", type=_positive, default=epochs, help="passes over the images")
-    parser.add_argument("--batch-size", type=_positive, default=batch_size, help="images a step")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is random")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "output" / out, help="figure to write"
     )
-    parser.add_argument(
+    return parser
+
+
+def options(description: str, *, epochs: int, batch_size: int, out: str) -> argparse.ArgumentParser:
+    """Those of the classifiers of images."""
+    arguments = parser(description, out=out)
+    arguments.add_argument("--epochs", type=positive, default=epochs, help="passes over the images")
+    arguments.add_argument("--batch-size", type=positive, default=batch_size, help="images a step")
+    arguments.add_argument(
         "--require-accuracy",
         type=float,
         default=0.0,
         metavar="SHARE",
         help="exit with status 1 if fewer of the held-back images are recognised",
     )
-    return parser
+    return arguments
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The type of options that count something."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
@@ -47,6 +55,19 @@ def show_device() -> None:
     context = mx.current_context()
     device = context.device
     print(f"device: {context}, {device.name} on {device.platform_name} {device.driver_version}")
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    print(f"figure: {path}")
+
+
+def verdict(reached: bool, demand: str) -> int:
+    """The exit status, and the reason where it is not 0."""
+    if not reached:
+        print(f"failed: {demand}", file=sys.stderr)
+    return 0 if reached else 1
 
 
 def weight(outputs: int, *inputs: int) -> nd.NDArray:
@@ -153,11 +174,8 @@ def conclude(args, title, progress, images, labels, predicted, names) -> int:
     print(f"accuracy: {accuracy:.2%} of {len(labels)} held-back images")
     title = f"{title}: {accuracy:.1%} of {len(labels):,} held-back images recognised"
     draw(args.out, title, progress.losses, args.epochs, images, labels, predicted, names)
-    print(f"figure: {args.out}")
-    if accuracy < args.require_accuracy:
-        print(f"failed: an accuracy of {args.require_accuracy:.2%} is required", file=sys.stderr)
-        return 1
-    return 0
+    demand = f"an accuracy of {args.require_accuracy:.2%} is required"
+    return verdict(accuracy >= args.require_accuracy, demand)
 
 
 def draw(path: Path, title, losses, epochs, images, labels, predicted, names) -> None:
@@ -167,8 +185,7 @@ def draw(path: Path, title, losses, epochs, images, labels, predicted, names) ->
     left, right = figure.subfigures(1, 2)
     _draw_losses(left.add_subplot(), losses, epochs)
     _draw_predictions(right, images, labels.astype(int), predicted.astype(int), names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _draw_losses(axes, losses, epochs) -> None:

@@ -136,3 +136,27 @@ def test_char_lstm(tmp_path):
     done = run_example("char_lstm.py", *arguments, "--letters", 300)
     assert done.returncode == 1
     assert "a text of 300 letters is too short" in done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_regression(tmp_path):
+    figure = tmp_path / "figure.png"
+    done = run_example("regression.py", "--steps", 300, "--out", figure, "--require-gap", 1e-3)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("result: ") == 3
+    assert figure.exists()
+    done = run_example("regression.py", "--steps", 1, "--out", figure, "--require-gap", 1e-3)
+    assert done.returncode == 1
+    assert "losses within 0.001 of their minima are required" in done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_ode_fit(tmp_path):
+    figure = tmp_path / "figure.png"
+    arguments = ("--fits", 4, "--iterations", 60, "--steps-a-year", 4, "--out", figure)
+    done = run_example("ode_fit.py", *arguments, "--require-error", 0.5)
+    assert done.returncode == 0, done.stderr
+    assert "populations off by" in done.stdout
+    assert figure.exists()

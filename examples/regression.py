@@ -1,0 +1,194 @@
+"""Linear, logistic and softmax regression from scratch, on data that comes with scikit-learn.
+
+Each is a formula of nd, its gradient by autograd, and a few hundred steps of gradient descent. The losses
+are convex, so what they come to is known: least squares have a closed form, and scikit-learn finds the
+minimum of the other two with L-BFGS.
+"""
+
+import sys
+from dataclasses import dataclass, field
+
+import common
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+import clgrad as mx
+from clgrad import autograd, nd
+
+MOMENTUM = 0.95
+#: Half of it times the squared weights is added to the mean cross-entropy, which so has one minimum.
+PENALTY = 0.01
+
+
+def linear_loss(scores, targets):
+    """Half of the mean squared error."""
+    return ((scores.reshape((-1,)) - targets) ** 2).mean() / 2
+
+
+def logistic_loss(scores, targets):
+    """Mean cross-entropy of sigmoid(score), in a form that does not overflow: log(1 + exp(s)) - t s."""
+    scores = scores.reshape((-1,))
+    return (nd.relu(scores) + nd.log(1 + nd.exp(-nd.abs(scores))) - targets * scores).mean()
+
+
+def softmax_loss(scores, targets):
+    """Mean cross-entropy of softmax(scores): the logarithm of its denominator less the target's score."""
+    scores = scores - scores.max(axis=1, keepdims=True).detach()
+    return (nd.log(nd.exp(scores).sum(axis=1)) - nd.pick(scores, targets)).mean()
+
+
+@dataclass
+class Task:
+    """A regression: its data, split in two, and its loss."""
+
+    name: str
+    data: tuple[np.ndarray, np.ndarray]
+    loss: object
+    outputs: int
+    rate: float
+    penalty: float = PENALTY
+    losses: list[float] = field(default_factory=list)
+
+    def split(self, seed: int) -> None:
+        """Hold a quarter back; features get mean 0 and variance 1 on the rest."""
+        x, y = self.data
+        parts = train_test_split(x, y, random_state=seed, stratify=y if self.penalty else None)
+        scaler = StandardScaler().fit(parts[0])
+        self.x, self.x_test = (scaler.transform(part) for part in parts[:2])
+        self.y, self.y_test = parts[2:]
+
+    def objective(self, x, y, weight, bias):
+        total = self.loss(nd.dot(x, weight) + bias, y)
+        return total + self.penalty / 2 * (weight * weight).sum()
+
+    def fit(self, steps: int, bar: tqdm) -> None:
+        """Gradient descent with momentum, on all of the data at each step."""
+        x, y = nd.array(self.x), nd.array(self.y)
+        self.parameters = [nd.zeros((self.x.shape[1], self.outputs)), nd.zeros((self.outputs,))]
+        speeds = [nd.zeros_like(p) for p in self.parameters]
+        losses = []
+        for parameter in self.parameters:
+            parameter.attach_grad()
+        for _ in range(steps):
+            with autograd.record():
+                loss = self.objective(x, y, *self.parameters)
+            loss.backward()
+            for parameter, speed in zip(self.parameters, speeds, strict=True):
+                speed[:] = MOMENTUM * speed - self.rate * parameter.grad
+                parameter[:] = parameter + speed
+            losses.append(loss)
+            bar.update()
+        self.losses = [loss.asscalar() for loss in losses]
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        weight, bias = self.parameters
+        return (nd.dot(nd.array(x), weight) + bias).asnumpy()
+
+    def solve(self) -> tuple[float, np.ndarray]:
+        """The least loss there is, in float64, and the scores of held-back samples at it."""
+        if not self.penalty:
+            columns = [np.column_stack([x, np.ones(len(x))]) for x in (self.x, self.x_test)]
+            found = np.linalg.lstsq(columns[0], self.y, rcond=None)[0]
+            return float(np.mean((columns[0] @ found - self.y) ** 2)) / 2, columns[1] @ found
+        model = LogisticRegression(C=1 / (len(self.x) * self.penalty), tol=1e-10, max_iter=10_000)
+        model.fit(self.x, self.y)
+        likelihood = np.log(model.predict_proba(self.x)[np.arange(len(self.y)), self.y])
+        loss = self.penalty / 2 * (model.coef_**2).sum() - likelihood.mean()
+        return float(loss), model.decision_function(self.x_test)
+
+
+def tasks() -> list[Task]:
+    x, y = load_diabetes(return_X_y=True)
+    y = (y - y.mean()) / y.std()
+    return [
+        Task("linear: diabetes", (x, y), linear_loss, outputs=1, rate=0.05, penalty=0),
+        Task("logistic: breast cancer", load_breast_cancer(return_X_y=True), logistic_loss, 1, rate=0.05),
+        Task("softmax: digits", load_digits(return_X_y=True), softmax_loss, 10, rate=0.1),
+    ]
+
+
+def quality(task: Task, scores: np.ndarray) -> float:
+    """The share of held-back variance that is explained, or of classes that are right."""
+    y, scores = task.y_test, scores.squeeze()
+    if not task.penalty:
+        return 1 - float(np.mean((scores - y) ** 2) / np.var(y))
+    return float(np.mean((scores > 0 if task.outputs == 1 else scores.argmax(axis=1)) == y))
+
+
+def draw(done: list[Task], least: list[float], title: str) -> Figure:
+    figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    (upper_left, upper_right), (lower_left, lower_right) = figure.subfigures(2, 2)
+    axes = upper_left.add_subplot()
+    for task, minimum in zip(done, least, strict=True):
+        # Below some 1e-7 of the loss, float32 leaves nothing to see.
+        axes.semilogy(np.maximum(np.array(task.losses) - minimum, 1e-8), label=task.name)
+    axes.set(title="Loss above the least one there is", xlabel="step")
+    axes.legend()
+    linear, logistic, softmax = done
+    axes = upper_right.add_subplot()
+    axes.scatter(linear.y_test, linear.scores(linear.x_test), s=12, color=common.LINE)
+    ends = [linear.y_test.min(), linear.y_test.max()]
+    axes.plot(ends, ends, color="gray", linewidth=0.8)
+    axes.set(title=linear.name, xlabel="progress of the disease (standardised)", ylabel="foretold")
+    axes = lower_left.add_subplot()
+    chances = 1 / (1 + np.exp(-logistic.scores(logistic.x_test)[:, 0]))
+    shown = [chances[logistic.y_test == c] for c in (0, 1)]
+    axes.hist(
+        shown, bins=20, stacked=True, color=[common.WRONG, common.RIGHT], label=["malignant", "benign"]
+    )
+    axes.set(title=logistic.name, xlabel="foretold chance of being benign", ylabel="held-back patients")
+    axes.legend()
+    weight = softmax.parameters[0].asnumpy()
+    lower_right.suptitle(f"{softmax.name}, weights of each")
+    for digit, axes in enumerate(lower_right.subplots(2, 5).flat):
+        limit = np.abs(weight).max()
+        axes.imshow(weight[:, digit].reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set_axis_off()
+        axes.set_title(digit)
+    return figure
+
+
+def main() -> int:
+    parser = common.parser(__doc__.splitlines()[0], out="regression.png")
+    parser.add_argument("--steps", type=common.positive, default=2000, help="of gradient descent")
+    parser.add_argument(
+        "--require-gap",
+        type=float,
+        default=np.inf,
+        metavar="LOSS",
+        help="exit with status 1 if a loss stays farther above its minimum",
+    )
+    args = parser.parse_args()
+    common.show_device()
+    mx.random.seed(args.seed)
+    done, least, gaps, parts = tasks(), [], [], []
+    with tqdm(total=len(done) * args.steps, unit=" steps") as bar:
+        for task in done:
+            task.split(args.seed)
+            task.fit(args.steps, bar)
+    for task in done:
+        minimum, scores = task.solve()
+        least.append(minimum)
+        gaps.append(task.losses[-1] - minimum)
+        measure, source = ("accuracy", "scikit-learn") if task.penalty else ("R²", "closed form")
+        ours, theirs = quality(task, task.scores(task.x_test)), quality(task, scores)
+        print(
+            f"result: {task.name}: held-back {measure} {ours:.4f} ({source} {theirs:.4f}), "
+            f"loss {task.losses[-1]:.6f} ({minimum:.6f})"
+        )
+        parts.append(f"{task.name.split(':')[0]} {measure} {ours:.3f} ({theirs:.3f})")
+    title = ", ".join(parts) + "; in brackets by closed form or scikit-learn"
+    common.save(draw(done, least, title), args.out)
+    return common.verdict(
+        max(gaps) <= args.require_gap, f"losses within {args.require_gap} of their minima are required"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
