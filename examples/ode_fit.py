@@ -1,0 +1,172 @@
+"""Fit the predator-prey equations to the furs of hares and lynxes by gradients through an ODE solver.
+
+The model of Lotka and Volterra, u' = (a - b v) u for the prey and v' = (d u - c) v for the predators, has
+six unknowns: its rates and where it begins. The solver, fourth-order Runge-Kutta, is written in nd, so
+autograd goes back through all of its steps. Many fits that begin elsewhere are solved side by side, since
+the error has other minima than the best.
+"""
+
+import sys
+
+import common
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+import clgrad as mx
+from clgrad import autograd, gluon, nd
+
+#: Furs that the Hudson's Bay Company collected, in thousands (D. A. MacLulich, 1937; E. P. Odum, 1953), as
+#: tabulated by P. Howard: Modeling basics, 2009.
+YEARS = np.arange(1900, 1921)
+HARES = np.array([
+    30, 47.2, 70.2, 77.4, 36.3, 20.6, 18.1, 21.4, 22, 25.4, 27.1, 40.3, 57, 76.6, 52.3, 19.5, 11.2, 7.6,
+    14.6, 16.2, 24.7,
+])  # fmt: skip
+LYNXES = np.array([
+    4, 6.1, 9.8, 35.2, 59.4, 41.7, 19, 13, 8.3, 9.1, 7.4, 8, 12.3, 19.5, 45.7, 51.1, 29.7, 15.8, 9.7, 10.1,
+    8.6,
+])  # fmt: skip
+NAMES = [
+    "a (births of hares)",
+    "b (hares eaten)",
+    "c (deaths of lynxes)",
+    "d (lynxes fed)",
+    "u(1900)",
+    "v(1900)",
+]
+#: Where fits begin, and how far apart: logarithms are drawn from a normal distribution.
+GUESS, SPREAD = np.array([1.0, 0.03, 1.0, 0.03, 30.0, 4.0]), 0.3
+
+
+def slopes(hares, lynxes, a, b, c, d):
+    """The time derivatives of logarithms of the populations, which stay positive so."""
+    return a - b * nd.exp(lynxes), d * nd.exp(hares) - c
+
+
+def runge_kutta(state, rates, step: float):
+    """The state after a step of the classical fourth-order method."""
+
+    def moved(slope, share):
+        return [x + (step * share) * k for x, k in zip(state, slope, strict=True)]
+
+    k1 = slopes(*state, *rates)
+    k2 = slopes(*moved(k1, 0.5), *rates)
+    k3 = slopes(*moved(k2, 0.5), *rates)
+    k4 = slopes(*moved(k3, 1), *rates)
+    total = [p + 2 * (q + r) + s for p, q, r, s in zip(k1, k2, k3, k4, strict=True)]
+    return moved(total, 1 / 6)
+
+
+@mx.capture
+def advance(hares, lynxes, a, b, c, d, steps: int, time: float):
+    """The state behind some steps: hundreds of small ops, which are replayed as few launches."""
+    for _ in range(steps):
+        hares, lynxes = runge_kutta((hares, lynxes), (a, b, c, d), time / steps)
+    return hares, lynxes
+
+
+def solve(unknowns, years: int, steps_a_year: int, points_a_year: int):
+    """Logarithms of hares and of lynxes (times, fits), from (6, fits) logarithms of the unknowns."""
+    *rates, hares, lynxes = nd.split(unknowns, 6, axis=0, squeeze_axis=True)
+    rates = [nd.exp(rate) for rate in rates]
+    states = [(hares, lynxes)]
+    for _ in range(years * points_a_year):
+        hares, lynxes = advance(hares, lynxes, *rates, steps_a_year // points_a_year, 1 / points_a_year)
+        states.append((hares, lynxes))
+    return [nd.stack(*species, axis=0) for species in zip(*states, strict=True)]
+
+
+class Fits:
+    """Fits that begin at different places, and a step of Adam for all of them."""
+
+    def __init__(self, count: int, steps_a_year: int, iterations: int, rng: np.random.Generator):
+        self.steps_a_year = steps_a_year
+        begin = np.log(GUESS)[:, None] + SPREAD * rng.normal(size=(6, count))
+        self.unknowns = gluon.Parameter("unknowns", shape=begin.shape)
+        self.unknowns.initialize(mx.init.Constant(nd.array(begin)))
+        schedule = mx.lr_scheduler.CosineScheduler(iterations, base_lr=0.05, final_lr=0.001)
+        self.trainer = gluon.Trainer(
+            [self.unknowns], "adam", {"lr_scheduler": schedule, "learning_rate": 0.05}
+        )
+        self.data = [nd.array(np.log(species)[:, None]) for species in (HARES, LYNXES)]
+
+    def errors(self):
+        """The mean squared residual of the logarithms, for each fit."""
+        found = solve(self.unknowns.data(), len(YEARS) - 1, self.steps_a_year, points_a_year=1)
+        squares = [(x - y) ** 2 for x, y in zip(found, self.data, strict=True)]
+        return (squares[0] + squares[1]).mean(axis=0) / 2
+
+    def step(self):
+        with autograd.record():
+            errors = self.errors()
+        errors.backward()
+        self.trainer.step(1)
+        return errors
+
+
+def draw(best: np.ndarray, errors: np.ndarray, chosen: int, title: str) -> Figure:
+    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    parts = 20
+    curves = solve(nd.array(best[:, None]), len(YEARS) - 1, parts, parts)
+    times = YEARS[0] + np.arange(1 + parts * (len(YEARS) - 1)) / parts
+    rows = zip(("hares", "lynxes"), (HARES, LYNXES), curves, (common.LINE, common.WRONG), strict=True)
+    for name, counted, curve, colour in rows:
+        left.plot(times, np.exp(curve.asnumpy()[:, 0]), color=colour, label=f"{name}, fitted")
+        left.plot(YEARS, counted, "o", color=colour, markersize=4, label=f"{name}, counted")
+    left.set(xlabel="year", ylabel="thousands of furs", ylim=(0, 100), xticks=YEARS[::4])
+    left.legend(ncols=2)
+    right.semilogy(errors, color="gray", alpha=0.4, linewidth=0.7)
+    right.semilogy(errors[:, chosen], color=common.LINE, linewidth=2, label="the best fit")
+    right.set(
+        title=f"{errors.shape[1]} fits", xlabel="iteration", ylabel="mean squared error of logarithms"
+    )
+    right.legend()
+    return figure
+
+
+def main() -> int:
+    parser = common.parser(__doc__.splitlines()[0], out="ode_fit.png")
+    parser.add_argument("--fits", type=common.positive, default=32, help="that begin at different places")
+    parser.add_argument("--iterations", type=common.positive, default=400, help="steps of Adam")
+    parser.add_argument("--steps-a-year", type=common.positive, default=5, help="of the solver")
+    parser.add_argument(
+        "--require-error",
+        type=float,
+        default=np.inf,
+        metavar="SHARE",
+        help="exit with status 1 if the fit is off by more than this share of a population",
+    )
+    args = parser.parse_args()
+    common.show_device()
+    fits = Fits(args.fits, args.steps_a_year, args.iterations, np.random.default_rng(args.seed))
+    history = []
+    with tqdm(total=args.iterations, unit=" iterations") as bar:
+        for i in range(args.iterations):
+            history.append(fits.step())
+            if i % 10 == 9:  # reading a value waits for the device
+                bar.set_postfix(best=f"{float(history[-1].min()):.4f}")
+            bar.update()
+    final = fits.errors().asnumpy()
+    chosen = int(np.nanargmin(final))
+    best, error = fits.unknowns.data().asnumpy()[:, chosen], float(np.sqrt(final[chosen]))
+    for name, value in zip(NAMES, np.exp(best), strict=True):
+        print(f"  {name:<22}{value:8.4f}")
+    near = int((final < 1.02 * final[chosen]).sum())
+    agreed = "" if near == 1 else f" (as {near} of {args.fits} fits)"
+    result = f"populations off by {error:.1%}, root mean square of logarithms{agreed}"
+    print(f"result: {result}")
+    rates = ", ".join(
+        f"{name[0]} = {value:.3f}" for name, value in zip(NAMES[:4], np.exp(best), strict=False)
+    )
+    errors = np.stack([line.asnumpy() for line in history])
+    common.save(draw(best, errors, chosen, f"Lotka-Volterra, {rates}: {result}"), args.out)
+    return common.verdict(
+        error <= args.require_error, f"an error of at most {args.require_error:.1%} is required"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
