@@ -131,6 +131,21 @@ def test_launches_are_saved(arrays, what, function, shapes):
     assert launches(after) == 1 < launches(before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_places_of_extrema_of_formulas(rng, dtype):
+    """Whose position is an operand as well, behind those of the formula."""
+
+    def f(x, y):
+        return nd.argmax(x + y, axis=1), nd.argmin(x * y - x, axis=0)
+
+    captured = mx.capture(f)
+    for _ in range(4):
+        x, y = (nd.array(rng.integers(0, 99, (5, 37)), dtype=dtype) for _ in range(2))
+        for ours, plain in zip(captured(x, y), f(x, y), strict=True):
+            np.testing.assert_array_equal(ours.asnumpy(), plain.asnumpy())
+    assert launches(captured.graphs()[0][1]) == 2
+
+
 def test_heads_of_attention_are_read_in_place(arrays):
     """Axes (batch, time, head, depth) in the order (batch, head, time, depth)."""
 

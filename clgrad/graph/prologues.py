@@ -2,7 +2,6 @@
 
 import functools
 import operator
-from dataclasses import replace
 
 from clgrad.graph.fusion import Formulas, Kernel, fits, is_dense, joint_label, joint_name, stored
 from clgrad.graph.ir import Launch, Value
@@ -30,13 +29,15 @@ def with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value
     if back is None:
         return None
     own = list(zip(formula.scalars, node.numbers, strict=True))
-    values = kernel.take([r.value for r in formula.reductions], operands, own, formula.shape, {value: back})
+    read = [e for r in formula.reductions for e in r.values]
+    values = kernel.take(read, operands, own, formula.shape, {value: back})
     if values is None:
         return None
     used = expr.inputs_of(values)
     if not fits(used, values, kernel.numbers):
         return None
-    reductions = [replace(r, value=v) for r, v in zip(formula.reductions, values, strict=True)]
+    rest = iter(values)
+    reductions = [r.reading([next(rest) for _ in r.values]) for r in formula.reductions]
     name = joint_name((*producer.labels, node.label))
     scalars = [dtype for dtype, _ in kernel.numbers]
     plan = reduce.plan(

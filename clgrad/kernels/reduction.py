@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,6 +48,13 @@ class Reduction:
     def values(self) -> tuple[Expr, ...]:
         """What is read at each position."""
         return (self.value, *(self.part or ()), *(() if self.place is None else (self.place,)))
+
+    def reading(self, values: Sequence[Expr]) -> "Reduction":
+        """The same of others in the place of :attr:`values`."""
+        value, *rest = values
+        if self.place is not None:
+            return replace(self, value=value, place=rest[-1])
+        return replace(self, value=value, part=(rest[0], rest[1]) if rest else None)
 
     @property
     def finds(self) -> bool:
