@@ -146,6 +146,21 @@ def test_places_of_extrema_of_formulas(rng, dtype):
     assert launches(captured.graphs()[0][1]) == 2
 
 
+def test_what_is_taken_by_index_is_no_part_of_reductions_and_products(rng):
+    """Their kernels read at their own positions only."""
+    places = nd.array([2, 0, 1, 1])
+
+    def f(x):
+        taken = nd.take(nd.dot(x, x.T), places, axis=0)
+        return nd.take(x * 2, places, axis=0).sum(axis=1), nd.pick(x, places, axis=1).sum(), taken * 2
+
+    captured = mx.capture(f)
+    for _ in range(4):
+        x = nd.array(rng.standard_normal((4, 37)))
+        for ours, plain in zip(captured(x), f(x), strict=True):
+            np.testing.assert_allclose(ours.asnumpy(), plain.asnumpy(), rtol=1e-5, atol=1e-5)
+
+
 def test_heads_of_attention_are_read_in_place(arrays):
     """Axes (batch, time, head, depth) in the order (batch, head, time, depth)."""
 

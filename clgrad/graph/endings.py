@@ -37,6 +37,8 @@ class Ending:
             return False
         if any(v.layout.dtype != self._dtype for v in node.writes):
             return False
+        if expr.looked_up(e for e, _ in node.results):
+            return False
         if self._stream.device.kind == "cpu" and others:
             return False  # tiles are pieces of rows, which no prefetcher follows: another array costs more
         if any(v.layout.size != size or compute_type(v.layout.dtype) != v.layout.dtype for v in others):

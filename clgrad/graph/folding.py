@@ -69,7 +69,7 @@ def _product(
     graph: Graph, work: list[Instruction], at: int, formulas: Formulas
 ) -> tuple[Launch, int] | None:
     """The product whose result the formulas alone read, and in which slot."""
-    if len(formulas.results) != 1 or formulas.numbers_change:
+    if len(formulas.results) != 1 or formulas.numbers_change or expr.looked_up([formulas.results[0][0]]):
         return None
     for slot, (operand, value) in enumerate(formulas.operands):
         if value is None or not value.block.is_local or not is_dense(operand, formulas.shape):

@@ -24,6 +24,8 @@ def with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value
     # The reduction's own numbers keep their slots: what finishes it may name them.
     kernel = Kernel(numbers=list(zip(formula.scalars, node.numbers, strict=True)))
     wanted = [e for e, _ in producer.results]
+    if expr.looked_up(wanted):
+        return None
     made = kernel.take(wanted, producer.operands, producer.numbers, producer.shape, {})
     back = None if made is None else stored(made[0], value)
     if back is None:
