@@ -160,3 +160,20 @@ def test_ode_fit(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "populations off by" in done.stdout
     assert figure.exists()
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_transformer(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 100)
+    figure = tmp_path / "figure.png"
+    sizes = ("--size", 32, "--heads", 2, "--layers", 1, "--context", 32, "--batch-size", 16, "--text", text)
+    arguments = (*sizes, "--steps", 120, "--learning-rate", 0.01, "--out", figure)
+    done = run_example("transformer.py", *arguments, "--require-bits", 1)  # 1.6 by frequencies of pairs
+    assert done.returncode == 0, done.stderr
+    assert "bits per held-back letter" in done.stdout
+    assert figure.exists()
+    done = run_example("transformer.py", *sizes, "--letters", 300)
+    assert done.returncode == 1
+    assert "a text of 300 letters is too short for windows of 32" in done.stderr
