@@ -118,8 +118,8 @@ def test_memory_does_not_grow_with_the_square_of_the_length(rng, monkeypatch):
     stream, peak = memory.current_stream(mx.current_context().device), [0]
     allocate = memory.Stream.allocate
 
-    def watched(self, nbytes):
-        made = allocate(self, nbytes)
+    def watched(self, nbytes, label=""):
+        made = allocate(self, nbytes, label)
         peak[0] = max(peak[0], self._pool.active_bytes)
         return made
 
