@@ -177,3 +177,14 @@ def test_transformer(tmp_path):
     done = run_example("transformer.py", *sizes, "--letters", 300)
     assert done.returncode == 1
     assert "a text of 300 letters is too short for windows of 32" in done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_bayes_by_backprop(tmp_path):
+    figure = tmp_path / "figure.png"
+    arguments = ("--epochs", 12, "--draws", 5, "--out", figure, "--require-accuracy")
+    done = run_example("bayes_by_backprop.py", *arguments, 0.8)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bits of doubt about noise") == 2
+    assert figure.exists()
