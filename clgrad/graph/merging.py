@@ -12,7 +12,7 @@ from clgrad.graph.fusion import (
     formulas_of,
     merged,
 )
-from clgrad.graph.ir import Copy, Graph, Launch, Value, depends
+from clgrad.graph.ir import Block, Copy, Graph, Launch, Value, depends
 from clgrad.graph.prologues import with_prologue
 from clgrad.kernels import reduce
 from clgrad.memory import Stream
@@ -46,30 +46,39 @@ class _Work:
         self.nodes = nodes
         self._stream = stream
         self._handed = {v.block for v in graph.outputs}
+        #: Which nodes read of a block, by id.
+        self._readers: dict[Block, dict[int, Node]] = {}
+        self._exchange((), nodes)
+
+    def _exchange(self, gone: Iterable[Node], new: Iterable[Node]) -> None:
+        """Note that some nodes are replaced by others."""
+        for node in gone:
+            for value in node.reads:
+                self._readers[value.block].pop(id(node), None)
+        for node in new:
+            for value in node.reads:
+                self._readers.setdefault(value.block, {})[id(node)] = node
 
     def _needed(self, value: Value, but: Iterable[Node]) -> bool:
         """Whether something else than some nodes needs a value in memory."""
         if not value.block.is_local or value.block in self._handed:
             return True
         apart = {id(n) for n in but}
-        return any(v.overlaps(value) for node in self.nodes if id(node) not in apart for v in node.reads)
+        readers = [n for key, n in self._readers.get(value.block, {}).items() if key not in apart]
+        return any(v.overlaps(value) for node in readers for v in node.reads)
 
     # Elementwise launches
 
     def merge(self) -> None:
         """Make one launch of elementwise ones over the same positions."""
         waiting, self.nodes = self.nodes, []
-        while waiting:
-            node = waiting.pop(0)
-            self._rest = waiting
-            self.nodes += waiting  # so that it is known who reads what
-            place = len(self.nodes) - len(waiting)
-            found = self._partner(node, place) if isinstance(node, Formulas) else None
-            del self.nodes[place:]
+        for node in waiting:
+            found = self._partner(node, len(self.nodes)) if isinstance(node, Formulas) else None
             if found is None:
                 self.nodes.append(node)
             else:
                 at, joint, moves_up = found
+                self._exchange((self.nodes[at], node), (joint,))
                 if moves_up:
                     self.nodes[at] = joint
                 else:
@@ -114,6 +123,7 @@ class _Work:
                 found = self._repeated(node, at)
                 if found is None:
                     break
+                self._exchange((node,), (found,))
                 node = self.nodes[at] = found
         self.nodes = [self._pruned(n) for n in self.nodes]
         self.nodes = [n for n in self.nodes if n is not _NOTHING]
@@ -147,6 +157,7 @@ class _Work:
         if not isinstance(node, Formulas) or all(self._needed(v, (node,)) for v in node.writes):
             return node
         lean = node.only(lambda v: self._needed(v, (node,)))
+        self._exchange((node,), (lean,))
         return lean if lean.results else _NOTHING
 
     # Reductions
@@ -158,12 +169,11 @@ class _Work:
                 found = self._source(node, at)
                 if found is None:
                     break
-                where, rest, node = found
-                self.nodes[at] = node
-                if rest is not None:
-                    self.nodes[where] = rest
-                else:
-                    self.nodes[where] = _NOTHING
+                where, rest, reduction = found
+                left = _NOTHING if rest is None else rest
+                self._exchange((node, self.nodes[where]), (reduction, left))
+                node = self.nodes[at] = reduction
+                self.nodes[where] = left
         self.nodes = [n for n in self.nodes if n is not _NOTHING]
 
     def _source(self, node: Launch, at: int) -> tuple[int, Formulas | None, Launch] | None:
@@ -212,8 +222,9 @@ class _Work:
         while (found := self._follower(ending, at)) is not None:
             ending.take(self.nodes.pop(found))
         if ending.taken:
-            self.nodes[at] = product  # what reads its result now is the ending itself
+            self._exchange((product, *ending.taken), ())
             self.nodes[at] = ending.launch(lambda v: self._needed(v, ()))
+            self._exchange((), (self.nodes[at],))
 
     def _follower(self, ending: Ending, at: int) -> int | None:
         """Where formulas are that read what the product's kernel makes, and can be computed there."""
