@@ -188,3 +188,18 @@ def test_bayes_by_backprop(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("bits of doubt about noise") == 2
     assert figure.exists()
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_wgan_gp(tmp_path, rng):
+    write_dataset(tmp_path, rng)
+    figure = tmp_path / "figure.png"
+    arguments = ("--data", tmp_path, "--batch-size", 20, "--channels", 4, "--code", 8, "--out", figure)
+    done = run_example("wgan_gp.py", *arguments, "--steps", 200, "--require-distance", 6)  # 7.2 for noise
+    assert done.returncode == 0, done.stderr
+    assert "norm of its gradient" in done.stdout
+    assert figure.exists()
+    done = run_example("wgan_gp.py", "--data", tmp_path / "none")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
