@@ -181,46 +181,6 @@ def test_convolutional_net_that_is_hybridized_saved_and_exported(tmp_path):
         np.testing.assert_allclose(again(x).asnumpy(), before, rtol=1e-4, atol=1e-5)
 
 
-class VAE(gluon.HybridBlock):
-    """A variational auto-encoder, which draws inside of hybrid_forward."""
-
-    def __init__(self, hidden=24, latent=2, outputs=16, **kwargs):
-        super().__init__(**kwargs)
-        self.latent = latent
-        with self.name_scope():
-            self.encoder = nn.HybridSequential(prefix="encoder")
-            self.encoder.add(nn.Dense(hidden, activation="tanh"), nn.Dense(latent * 2, activation=None))
-            self.decoder = nn.HybridSequential(prefix="decoder")
-            self.decoder.add(nn.Dense(hidden, activation="tanh"), nn.Dense(outputs, activation="sigmoid"))
-
-    def hybrid_forward(self, F, x):
-        h = self.encoder(x)
-        mu, lv = F.split(h, axis=1, num_outputs=2)
-        eps = F.random_normal(loc=0, scale=1, shape=(32, self.latent))
-        z = mu + F.exp(0.5 * lv) * eps
-        y = self.decoder(z)
-        kl = 0.5 * F.sum(1 + lv - mu * mu - F.exp(lv), axis=1)
-        likelihood = F.sum(x * F.log(y + 1e-6) + (1 - x) * F.log(1 - y + 1e-6), axis=1)
-        return -likelihood - kl
-
-
-def test_variational_auto_encoder():
-    rows = np.eye(4, dtype=np.float32)[np.random.randint(4, size=32)]
-    x = nd.array(np.kron(rows, np.ones((1, 4), np.float32)))
-    net = VAE()
-    net.initialize(mx.init.Xavier())
-    net.hybridize()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.02})
-    losses = []
-    for _ in range(120):
-        with autograd.record():
-            loss = net(x)
-        loss.backward()
-        trainer.step(x.shape[0])
-        losses.append(nd.mean(loss).asscalar())
-    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
-
-
 def test_generative_adversarial_net():
     """The generator learns an affine map of a normal distribution."""
     a, b = np.float32([[1, 2], [-0.1, 0.5]]), np.float32([1, 2])
