@@ -344,3 +344,27 @@ def test_backward_of_a_captured_call_within_another():
     for number in range(5):
         np.testing.assert_allclose(captured(nd.full(2, number)).asnumpy(), number * slope, rtol=1e-6)
     assert captured.graphs()
+
+
+def test_a_gradient_penalty_with_a_variable_of_its_own(rng):
+    """An array that the function makes and marks is no array that it keeps."""
+    w = nd.array(rng.standard_normal((4, 3)))
+    w.attach_grad()
+
+    def step(x, y):
+        between = x * 0.5 + y * 0.5
+        between.attach_grad()
+        with autograd.record():
+            score = nd.tanh(nd.dot(between, w)).sum()
+            slope = autograd.grad(score, [between], create_graph=True)[0]
+            penalty = ((slope.norm(axis=1) - 1) ** 2).mean()
+        penalty.backward()
+        return penalty
+
+    captured = mx.capture(step)
+    for _ in range(4):
+        x, y = (nd.array(rng.standard_normal((5, 4))) for _ in range(2))
+        expected, gradient = step(x, y).asnumpy(), w.grad.asnumpy()
+        np.testing.assert_allclose(captured(x, y).asnumpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(w.grad.asnumpy(), gradient, rtol=1e-4, atol=1e-6)
+    assert captured.graphs()

@@ -5,6 +5,7 @@ Nodes are visited from the newest to the oldest, so no recursion and no dependen
 recorded like any computation, which gives derivatives of every order.
 """
 
+import weakref
 from collections.abc import Sequence
 
 from clgrad import array, deferred, memory, tape
@@ -335,7 +336,7 @@ class Sweep:
                 with pause():
                     gradient = _expanded(gradient, variable.shape)
             whole.append((variable, gradient))
-        deferred.host(_mark_fresh, [variable for variable, _ in whole])
+        deferred.host(_mark_fresh, [weakref.ref(variable) for variable, _ in whole])
         for variable, gradient in whole:
             if gradient is None:
                 _store_zero(variable)
@@ -347,10 +348,15 @@ class Sweep:
                 _store(variable.grad, gradient, ours)
 
 
-def _mark_fresh(variables: Sequence[Variable]) -> None:
-    """Note that backward has filled gradients; whoever uses them up takes the note away."""
-    for variable in variables:
-        variable.fresh = True
+def _mark_fresh(variables: Sequence[weakref.ref[Variable]]) -> None:
+    """Note that backward has filled gradients; whoever uses them up takes the note away.
+
+    Weak references, since replays call this again, and must not keep what a captured function has marked.
+    """
+    for reference in variables:
+        variable = reference()
+        if variable is not None:
+            variable.fresh = True
 
 
 def _expanded(gradient: NDArray, shape: tuple[int, ...]) -> NDArray:
