@@ -7,6 +7,10 @@ from clgrad.kernels import layout, matmul, transpose
 from clgrad.kernels.product import Strided
 from clgrad.memory import Stream
 
+#: Products that read the source of a transpose each for itself, at most. The transpose of a recurrent net's
+#: weights, say, is made once, for products of every step to read quickly.
+READERS = 2
+
 
 def without_transposes(graph: Graph, stream: Stream) -> Graph:
     """The graph with products of the sources of transposes; what nobody reads then is left to others."""
@@ -44,6 +48,8 @@ def _reading_source(work: list[Instruction], at: int, operand: str, stream: Stre
     moved = work[found]
     assert isinstance(moved, Launch)
     (source,), axes = moved.reads, moved.plan.formula
+    if sum(any(v.overlaps(moved.writes[0]) for v in i.reads) for i in work) > READERS:
+        return None
     if any(v.overlaps(source) for i in work[found:at] for v in i.writes):
         return None
     matrix = getattr(formula.product, operand).through(axes.shape, axes.strides)
