@@ -48,7 +48,7 @@ class GradientTrace(Trace):
         How many instructions the function's own graph has.
     origins : list of Origin
         For each array of the result.
-    targets : list of Origin
+    targets : list of (object, int)
         Where gradients flow to.
     gradients : list of Value or None
         For each target; None where no gradient comes.
@@ -57,7 +57,7 @@ class GradientTrace(Trace):
     arguments: int = 0
     mark: int = 0
     origins: list[Origin] = field(default_factory=list)
-    targets: list[Origin] = field(default_factory=list)
+    targets: list[tuple[Any, int]] = field(default_factory=list)
     gradients: list[Value | None] = field(default_factory=list)
 
     def difference(self, other: Trace) -> str | None:
@@ -76,11 +76,11 @@ def trace(
     since = tape.next_order()
     with Tracing(call, stream, returned, _entry) as tracing:
         result = function(*tracing.args, **tracing.kwargs)
-        arrays = [a for a in trees.leaves(result) if type(a) is NDArray]
+        arrays = trees.arrays(result)
         recorder = tracing.recorder
         recorder.settle([a._view for a in arrays])
         mark, arguments = len(recorder.graph.instructions), len(recorder.graph.arguments)
-        heads = [a for a in arrays if _made(a._entry, since) and a._entry[0].needs_grad]  # type: ignore[index]
+        heads = _heads(arrays, since)
         targets = _crossed([a._entry for a in heads], since)
         gradients = _record_gradients(recorder, heads, targets, since)
     views = [a._view for a in arrays]
@@ -97,8 +97,7 @@ def trace(
         gradients,
     )
     traced.kept = _kept(recorder, views, heads, since)
-    fresh = iter([NDArray(tracing.outside(a._view), a._entry) for a in arrays])
-    result = trees.put_together(result, lambda leaf: next(fresh) if type(leaf) is NDArray else leaf)
+    result = trees.with_arrays(result, [NDArray(tracing.outside(a._view), a._entry) for a in arrays])
     return plain(result), traced
 
 
@@ -110,6 +109,11 @@ def _entry(array: NDArray) -> tuple | None:
 
 def _made(entry: tuple | None, since: int) -> bool:
     return entry is not None and isinstance(entry[0], Node) and entry[0].order > since
+
+
+def _heads(arrays: Iterable[NDArray], since: int) -> list[NDArray]:
+    """Those that were made since and have gradients."""
+    return [a for a in arrays if (e := a._entry) is not None and _made(e, since) and e[0].needs_grad]
 
 
 def _crossed(heads: Sequence[tuple | None], since: int) -> list[tuple]:
@@ -161,9 +165,7 @@ def _record_gradients(
 def _kept(recorder: Recorder, views: Sequence[View], heads: Sequence[NDArray], since: int) -> list[str]:
     """Where arrays were made that are held by somebody else than the caller and the tape."""
     nodes = tape.walk([h._entry for h in heads if h._entry is not None], since)
-    handed = [*views, *_held(nodes)]
-    kept = recorder.kept_outside(handed)
-    return recorder.kept_outside(handed) if kept and gc.collect() else kept
+    return recorder.kept_outside([*views, *_held(nodes)])
 
 
 def _held(nodes: Iterable[Node]) -> list[View]:
@@ -206,10 +208,7 @@ class Differentiated(Recording):
     ):
         super().__init__(call, traced, guards)
         self.function, self.training = function, state.training
-        self._origins, self._targets = (
-            traced.origins,
-            traced.targets,
-        )
+        self._origins, self._targets = traced.origins, traced.targets
         #: Places among the targets of those that a gradient comes to.
         self.reached = [i for i, g in enumerate(traced.gradients) if g is not None]
         forward, backward = _parted(traced, fuse)
@@ -288,14 +287,10 @@ def _draws(returned: Sequence) -> Draws:
     return draws
 
 
-def _entry_of(origin: Origin, arrays: Sequence[NDArray]) -> Any:
-    """The entry of the tape that a place stands for."""
-    if origin is None or origin[0] == "head":
-        return None
+def _entry_of(origin: tuple[Any, int], arrays: Sequence[NDArray]) -> tuple | None:
+    """The entry of the tape that a place stands for, of those that are no heads."""
     source, index = origin
-    if source == "argument":
-        return arrays[index]._entry if arrays else None
-    return origin
+    return arrays[index]._entry if source == "argument" else origin
 
 
 def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
@@ -398,8 +393,7 @@ class _Gradient:
         since = tape.next_order()
         with _unchanged(recording.written), Scope(True, recording.training), generator.repeated(kept.draws):
             result = recording.function(*kept.call.args, **kept.call.kwargs)
-        arrays = [a for a in trees.leaves(result) if type(a) is NDArray]
-        heads = [a for a in arrays if _made(a._entry, since) and a._entry[0].needs_grad]  # type: ignore[index]
+        heads = _heads(trees.arrays(result), since)
         if tuple(h._view.layout for h in heads) != node.outputs:
             raise AutogradError(
                 f"backward of {self.label}: called again, the function returns other arrays than before; "

@@ -1,6 +1,5 @@
 """Running a function while its work on the device is recorded."""
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -228,15 +227,12 @@ def trace(function: Callable, call: Call, stream: Stream, returned: Sequence = (
     """
     with Tracing(call, stream, returned, _outside_of_graphs) as tracing:
         result = function(*tracing.args, **tracing.kwargs)
-    views = [a._view for a in trees.leaves(result) if type(a) is NDArray]
+    views = [a._view for a in trees.arrays(result)]
     recorder = tracing.recorder
-    graph = recorder.finish(views)
-    fresh = iter([NDArray(tracing.outside(v)) for v in views])
-    result = trees.put_together(result, lambda leaf: next(fresh) if type(leaf) is NDArray else leaf)
+    recorder.settle(views)
+    result = trees.with_arrays(result, [NDArray(tracing.outside(v)) for v in views])
     kept = recorder.kept_outside(views)  # what is still held now is held by somebody else
-    if kept and gc.collect():
-        kept = recorder.kept_outside(views)
-    return plain(result), Trace(graph, template(result), recorder.uploads, kept, tracing.shares)
+    return plain(result), Trace(recorder.graph, template(result), recorder.uploads, kept, tracing.shares)
 
 
 def template(result: Any) -> Any:

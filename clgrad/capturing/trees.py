@@ -1,7 +1,7 @@
 """Arguments and results taken apart: arrays and numbers, which may change, and what must stay."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,17 @@ def put_together(value: Any, replace: Callable[[Any], Any]) -> Any:
         made.update(members)
         return made
     return value
+
+
+def arrays(value: Any) -> list[NDArray]:
+    """The arrays of a nested value, in the order of their places."""
+    return [leaf for leaf in leaves(value) if type(leaf) is NDArray]
+
+
+def with_arrays(value: Any, others: Iterable[NDArray]) -> Any:
+    """The nested value with other arrays in the places of its own."""
+    rest = iter(others)
+    return put_together(value, lambda leaf: next(rest) if type(leaf) is NDArray else leaf)
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -1,11 +1,10 @@
 """Leaves out what need not be done: copies, what is computed twice, and what nobody reads."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from clgrad.deferred import Number
 from clgrad.graph.fusion import formulas_of, in_place
-from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, moved
+from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, moved, relocated
 
 
 def without_copies(graph: Graph) -> Graph:
@@ -46,19 +45,15 @@ def _touches(values: Sequence[Value], other: Value) -> bool:
 
 def without_repetition(graph: Graph) -> Graph:
     """Launch once what is launched twice on the same values."""
-    writers: dict[Block, int] = {}
-    for instruction in graph.instructions:
-        for value in instruction.writes:
-            writers[value.block] = writers.get(value.block, 0) + 1
+    writers = graph.times_written()
     handed = {v.block for v in graph.outputs}
     versions: dict[Block, int] = {}
     known: dict[tuple, Launch] = {}
-    renamed: list[tuple[Block, Block]] = []
+    renamed: dict[Block, tuple[Block, int]] = {}
     kept: list[Instruction] = []
-    for instruction in graph.instructions:
+    for recorded in graph.instructions:
+        instruction = relocated(recorded, renamed)
         if isinstance(instruction, Launch):
-            for old, new in renamed:
-                instruction = _reading(instruction, old, new)
             key = _what(instruction, versions)
             pairs = list(zip(instruction.writes, known[key].writes if key in known else (), strict=False))
             once = [
@@ -66,24 +61,14 @@ def without_repetition(graph: Graph) -> Graph:
                 for v in instruction.writes
             ]
             if pairs and all(once) and all(writers[o.block] == 1 for _, o in pairs):
-                renamed += [(mine.block, other.block) for mine, other in pairs]
+                renamed |= {mine.block: (other.block, 0) for mine, other in pairs}
                 continue
             if all(once):
                 known[key] = instruction
-        else:
-            for old, new in renamed:
-                if instruction.source.block is old:
-                    instruction = replace(instruction, source=instruction.source.moved(new))
         for value in instruction.writes:
             versions[value.block] = versions.get(value.block, 0) + 1
         kept.append(instruction)
     return graph.with_instructions(kept)
-
-
-def _reading(launch: Launch, old: Block, new: Block) -> Launch:
-    if not any(v.block is old for v in launch.reads):
-        return launch
-    return replace(launch, reads=tuple([v.moved(new) if v.block is old else v for v in launch.reads]))
 
 
 def _what(launch: Launch, versions: dict[Block, int]) -> tuple:

@@ -97,7 +97,13 @@ class Formulas:
         results = [(e, v) for e, v in self.results if keep(v)]
         used = expr.inputs_of(e for e, _ in results)
         slots = {slot: i for i, slot in enumerate(sorted(used))}
-        leaf = _renumbered(slots, {i: i for i in range(len(self.numbers))}, self.numbers)
+
+        def leaf(node: Expr) -> Expr | int:
+            if node.function == "scalar":
+                return node
+            slot = slots[node.payload]
+            return slot if node.function == "lookup" else Expr("input", node.dtype, payload=slot)
+
         made = expr.rewritten([e for e, _ in results], leaf)
         operands = tuple([self.operands[slot] for slot in sorted(used)])
         pairs = tuple(zip(made, [v for _, v in results], strict=True))
@@ -138,17 +144,6 @@ def joint_name(labels: Sequence[str]) -> str:
     return f"{'_'.join(part[:40] for part in parts[:4])}{rest}_fused"
 
 
-def _renumbered(slots: dict[int, int], scalars: dict[int, int], numbers: Sequence[tuple]) -> Callable:
-    def leaf(node: Expr) -> Expr | int:
-        if node.function == "scalar":
-            return Expr("scalar", node.dtype, payload=scalars[node.payload])
-        if node.function == "lookup":
-            return slots[node.payload]
-        return Expr("input", node.dtype, payload=slots[node.payload])
-
-    return leaf
-
-
 def formulas_of(instruction: Instruction) -> Formulas | None:
     """The formulas of an elementwise launch; None for others."""
     if not isinstance(instruction, Launch) or not isinstance(instruction.plan.formula, map.Formula):
@@ -162,7 +157,7 @@ def formulas_of(instruction: Instruction) -> Formulas | None:
         results.append((output.value, value))
     return Formulas(
         formula.shape,
-        _with_arrays(formula.operands, instruction.reads),
+        with_arrays(formula.operands, instruction.reads),
         tuple(results),
         tuple(zip(formula.scalars, instruction.numbers, strict=True)),
         (instruction.label,),
@@ -171,9 +166,10 @@ def formulas_of(instruction: Instruction) -> Formulas | None:
     )
 
 
-def _with_arrays(
+def with_arrays(
     operands: Sequence[Operand], reads: Sequence[Value]
 ) -> tuple[tuple[Operand, Value | None], ...]:
+    """Each operand with the array that it reads; index operands read none."""
     arrays = iter(reads)
     return tuple([(o, None if o.dtype is None else next(arrays)) for o in operands])
 

@@ -33,10 +33,7 @@ def hoisted(graph: Graph, stream: Stream) -> Graph:
 
 def steady_launches(graph: Graph) -> list[Instruction]:
     """The launches whose results are the same at each replay."""
-    writers: dict[Block, int] = {}
-    for instruction in graph.instructions:
-        for value in instruction.writes:
-            writers[value.block] = writers.get(value.block, 0) + 1
+    writers = graph.times_written()
     handed = {v.block for v in graph.outputs}
     known = {b for b in graph.blocks() if b.kind == "outer" and b not in writers}
     steady: list[Instruction] = []

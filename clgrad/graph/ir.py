@@ -1,7 +1,7 @@
 """What a captured function has enqueued: launches and copies that read and write blocks of memory."""
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -176,6 +176,14 @@ class Graph:
         found = {id(v.block): v.block for i in self.instructions for v in i.writes if not v.block.is_local}
         return list(found.values())
 
+    def times_written(self) -> dict[Block, int]:
+        """How often the instructions write to each block that they write to."""
+        times: dict[Block, int] = {}
+        for instruction in self.instructions:
+            for value in instruction.writes:
+                times[value.block] = times.get(value.block, 0) + 1
+        return times
+
     def with_instructions(self, instructions: Sequence[Instruction]) -> "Graph":
         """The graph with other instructions."""
         return replace(self, instructions=list(instructions))
@@ -203,6 +211,20 @@ def _meet(some: Iterable[Value], others: Iterable[Value]) -> bool:
     return any(a.overlaps(b) for a in some for b in others)
 
 
+def writer(
+    work: Sequence[Work], at: int, read: Value, reach: int | None = None
+) -> tuple[int, Value] | None:
+    """Where an array was last written before a place, and as what.
+
+    None where it was not, or not as just this array; or further away than ``reach``.
+    """
+    for number in range(at - 1, -1 if reach is None else max(-1, at - 1 - reach), -1):
+        for written in work[number].writes:
+            if written.overlaps(read):
+                return (number, written) if written.is_same_memory(read) else None
+    return None
+
+
 def launches(graph: Graph) -> int:
     """How many launches and copies a replay enqueues."""
     return sum(i.launches for i in graph.instructions)
@@ -213,19 +235,22 @@ def traffic(graph: Graph) -> int:
     return sum(v.layout.nbytes for i in graph.instructions for v in {*i.reads, *i.writes})
 
 
+def relocated(instruction: Instruction, places: Mapping[Block, tuple[Block, int]]) -> Instruction:
+    """The instruction with blocks in the place of others, from a byte on."""
+    if not any(v.block in places for v in (*instruction.reads, *instruction.writes)):
+        return instruction
+    reads, writes = (_elsewhere(values, places) for values in (instruction.reads, instruction.writes))
+    if isinstance(instruction, Launch):
+        return replace(instruction, reads=reads, writes=writes)
+    return replace(instruction, source=reads[0], target=writes[0])
+
+
+def _elsewhere(values: Sequence[Value], places: Mapping[Block, tuple[Block, int]]) -> tuple[Value, ...]:
+    return tuple([v.moved(*places[v.block]) if v.block in places else v for v in values])
+
+
 def moved(graph: Graph, source: Block, target: Block, start: int) -> Graph:
     """The graph with everything in one block moved to another."""
-
-    def elsewhere(values: Sequence[Value]) -> tuple[Value, ...]:
-        return tuple([v.moved(target, start) if v.block is source else v for v in values])
-
-    instructions: list[Instruction] = []
-    for i in graph.instructions:
-        if all(v.block is not source for v in (*i.reads, *i.writes)):
-            instructions.append(i)
-        elif isinstance(i, Launch):
-            instructions.append(replace(i, reads=elsewhere(i.reads), writes=elsewhere(i.writes)))
-        else:
-            (copied,), (place,) = elsewhere(i.reads), elsewhere(i.writes)
-            instructions.append(replace(i, source=copied, target=place))
-    return replace(graph, instructions=instructions, outputs=list(elsewhere(graph.outputs)))
+    places = {source: (target, start)}
+    instructions = [relocated(i, places) for i in graph.instructions]
+    return replace(graph, instructions=instructions, outputs=list(_elsewhere(graph.outputs, places)))

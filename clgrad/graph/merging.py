@@ -12,7 +12,7 @@ from clgrad.graph.fusion import (
     formulas_of,
     merged,
 )
-from clgrad.graph.ir import Block, Copy, Graph, Launch, Value, depends
+from clgrad.graph.ir import Block, Copy, Graph, Launch, Value, depends, writer
 from clgrad.graph.prologues import with_prologue
 from clgrad.kernels import reduce
 from clgrad.memory import Stream
@@ -130,7 +130,7 @@ class _Work:
 
     def _repeated(self, node: Formulas, at: int) -> Formulas | None:
         for read in node.reads:
-            found = self._writer(read, at)
+            found = writer(self.nodes, at, read, REACH)
             producer = None if found is None else self.nodes[found[0]]
             if found is None or not isinstance(producer, Formulas) or producer.size != node.size:
                 continue
@@ -179,7 +179,7 @@ class _Work:
     def _source(self, node: Launch, at: int) -> tuple[int, Formulas | None, Launch] | None:
         """A producer of what a reduction reads: where it is, what is left of it, and the new reduction."""
         for read in node.reads:
-            found = self._writer(read, at)
+            found = writer(self.nodes, at, read, REACH)
             if found is None:
                 continue
             where, value = found
@@ -192,14 +192,6 @@ class _Work:
             if reduction is not None:
                 rest = producer.only(functools.partial(operator.ne, value))
                 return where, rest if rest.results else None, reduction
-        return None
-
-    def _writer(self, read: Value, at: int) -> tuple[int, Value] | None:
-        """Which node before a place has written an array, and as what."""
-        for where in range(at - 1, max(-1, at - 1 - REACH), -1):
-            for value in self.nodes[where].writes:
-                if value.overlaps(read):
-                    return (where, value) if value.is_same_memory(read) else None
         return None
 
     # Products

@@ -3,7 +3,16 @@
 import functools
 import operator
 
-from clgrad.graph.fusion import Formulas, Kernel, fits, is_dense, joint_label, joint_name, stored
+from clgrad.graph.fusion import (
+    Formulas,
+    Kernel,
+    fits,
+    is_dense,
+    joint_label,
+    joint_name,
+    stored,
+    with_arrays,
+)
 from clgrad.graph.ir import Launch, Value
 from clgrad.kernels import expr, reduce
 from clgrad.memory import Stream
@@ -17,8 +26,7 @@ def with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value
         if not producer.is_flat:
             return None
         producer = producer.shaped(formula.shape)
-    reads = iter(node.reads)
-    operands = [(o, None if o.dtype is None else next(reads)) for o in formula.operands]
+    operands = with_arrays(formula.operands, node.reads)
     if any(v and v.is_same_memory(value) and not is_dense(o, formula.shape) for o, v in operands):
         return None
     # The reduction's own numbers keep their slots: what finishes it may name them.

@@ -17,10 +17,7 @@ def recomputed(forward: Sequence[Instruction], needed: Sequence[Block], whole: G
     ``needed`` are blocks that ``forward``, the first part of ``whole``, makes for the second part. What is
     computed again may read others of them, and outputs.
     """
-    written: dict[Block, int] = {}
-    for instruction in whole.instructions:
-        for value in instruction.writes:
-            written[value.block] = written.get(value.block, 0) + 1
+    written = whole.times_written()
     handed = {v.block for v in whole.outputs if written.get(v.block) == 1}
     there = {b for b in whole.blocks() if not b.is_local and b not in written} | handed
     makers: dict[Block, Instruction] = {}

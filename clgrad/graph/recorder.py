@@ -1,6 +1,7 @@
 """Keeps what a stream enqueues, as a graph."""
 
 import contextlib
+import gc
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,11 +139,6 @@ class Recorder:
 
     # The end
 
-    def finish(self, outputs: Sequence[View]) -> Graph:
-        """The graph, once the function has returned some arrays."""
-        self.settle(outputs)
-        return self.graph
-
     def settle(self, outputs: Sequence[View]) -> None:
         """Note what is handed out; copy memory that was exchanged for an outer array's to where that is."""
         graph = self.graph
@@ -158,6 +154,10 @@ class Recorder:
 
     def kept_outside(self, outputs: Sequence[View]) -> list[str]:
         """Where arrays were made that somebody else than the caller still holds."""
+        kept = self._held_beside(outputs)
+        return self._held_beside(outputs) if kept and gc.collect() else kept
+
+    def _held_beside(self, outputs: Sequence[View]) -> list[str]:
         handed = {id(v.storage) for v in outputs}
         return [
             line

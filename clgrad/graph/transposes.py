@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from clgrad.graph.ir import Graph, Instruction, Launch, Value
+from clgrad.graph.ir import Graph, Instruction, Launch, writer
 from clgrad.kernels import layout, matmul, transpose
 from clgrad.kernels.product import Strided
 from clgrad.memory import Stream
@@ -42,9 +42,10 @@ def _reading_source(work: list[Instruction], at: int, operand: str, stream: Stre
     assert isinstance(launch, Launch)
     formula: matmul.Formula = launch.plan.formula
     place = formula.a if operand == "a" else formula.b
-    found = _writer(work, at, launch.reads[place])
-    if found is None or not _is_transpose(work[found]):
+    written = writer(work, at, launch.reads[place])
+    if written is None or not _is_transpose(work[written[0]]):
         return None
+    found = written[0]
     moved = work[found]
     assert isinstance(moved, Launch)
     (source,), axes = moved.reads, moved.plan.formula
@@ -61,23 +62,15 @@ def _reading_source(work: list[Instruction], at: int, operand: str, stream: Stre
     return replace(launch, plan=plan, reads=reads)
 
 
-def _writer(work: list[Instruction], at: int, value: Value) -> int | None:
-    """Which instruction has written just this array, last before a place."""
-    for number in range(at - 1, -1, -1):
-        for written in work[number].writes:
-            if written.overlaps(value):
-                return number if written.is_same_memory(value) else None
-    return None
-
-
 def _write_there(graph: Graph, work: list[Instruction], at: int, stream: Stream) -> None:
     """Let a product write what a transpose of its result would, if that is all that its result is for."""
     moved = work[at]
     assert isinstance(moved, Launch)
     (value,), (target,) = moved.reads, moved.writes
-    found = _writer(work, at, value)
-    if found is None or not _is_product(work[found]) or not value.block.is_local:
+    written = writer(work, at, value)
+    if written is None or not _is_product(work[written[0]]) or not value.block.is_local:
         return
+    found = written[0]
     launch = work[found]
     assert isinstance(launch, Launch)
     readers = [i for i in work if any(v.overlaps(value) for v in i.reads)]
