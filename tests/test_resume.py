@@ -19,8 +19,9 @@ from clgrad.gluon import data, nn
 from clgrad.gluon.utils import Checkpoint
 
 #: Trains with all that depends on chance or on the past, and prints the number of each step.
+#: After step `sys.argv[2]` it waits to be killed, however late that comes.
 PROGRAM = """
-import random, sys
+import random, signal, sys
 import numpy as np
 import clgrad as mx
 from clgrad import autograd, gluon
@@ -44,6 +45,7 @@ average = mx.nd.zeros((6,))
 checkpoint = gluon.utils.Checkpoint(sys.argv[1], net=net, trainer=trainer, loader=loader, average=average)
 progress = checkpoint.load() or {"epoch": 0, "step": 0}
 step = progress["step"]
+last = int(sys.argv[2])
 for epoch in range(progress["epoch"], 4):
     for images, labels in loader:
         scale = float(np.random.normal() + random.gauss(0, 1))
@@ -56,14 +58,16 @@ for epoch in range(progress["epoch"], 4):
         step += 1
         checkpoint.save(epoch=epoch, step=step)
         print(step, flush=True)
+        if step == last:
+            signal.pause()
 print("done", flush=True)
 """
 
 
-def start(folder, path) -> subprocess.Popen:
+def start(folder, path, last=-1) -> subprocess.Popen:
     program = folder / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, program, path]
+    command = [sys.executable, program, path, str(last)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -76,7 +80,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_bits_of_an_unbroken_one(tmp_pa
         assert process.communicate()[0].split()[-2:] == ["22", "done"]
     kills = 0
     for at in (4, 13):
-        with start(tmp_path, broken) as process:
+        with start(tmp_path, broken, last=at + 3) as process:
             for line in process.stdout:
                 if line == f"{at}\n":
                     time.sleep(rng.uniform(0, 0.03))  # in a step, or while the file is written
@@ -85,7 +89,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_bits_of_an_unbroken_one(tmp_pa
     assert kills == 2
     with start(tmp_path, broken) as process:
         steps = process.communicate()[0].split()
-    assert 14 <= int(steps[0]) <= 17
+    assert 14 <= int(steps[0]) <= 17  # after the second kill: of step 13 and at most 3 more
     assert broken.read_bytes() == whole.read_bytes()
     assert {p.name for p in tmp_path.iterdir()} == {"broken", "program.py", "whole"}
 
