@@ -66,6 +66,19 @@ class Observer(Protocol):
     def copied(self, stream: "Stream", what: str, view: "View", event: cl.Event) -> None:
         """An array was copied: ``what`` is ``"upload"``, ``"download"`` or ``"copy"``."""
 
+    def beside(self) -> "LaneObserver | None":
+        """Who is told of what the calling thread copies to the device beside the stream, if anybody is."""
+
+
+class LaneObserver(Protocol):
+    """What is told of copies beside a stream (:class:`clgrad.transfer.Lane`)."""
+
+    def begin(self) -> cl.CommandQueue | None:
+        """The thread is about to copy; the queue to take instead of its own, if any."""
+
+    def copied(self, view: "View", event: cl.Event) -> None:
+        """An array was copied to the device."""
+
 
 class Recorder(Protocol):
     """What keeps the work of a stream while a function is captured (:mod:`clgrad.graph`)."""

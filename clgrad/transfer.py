@@ -32,11 +32,18 @@ class Lane:
         if not host.size:
             return View(Storage(self._stream, 0, "batch"), 0, layout)
         device = self._stream.device
+        of_stream = self._stream.observer
+        observer = None if of_stream is None else of_stream.beside()
+        queue = None if observer is None else observer.begin()
         try:
             buffer = cl.Buffer(device.cl_context, cl.mem_flags.READ_WRITE, host.nbytes)
-            cl.enqueue_copy(self._queue, buffer, host.reshape(-1).view(np.uint8), is_blocking=True)
+            source = host.reshape(-1).view(np.uint8)
+            event = cl.enqueue_copy(queue or self._queue, buffer, source, is_blocking=True)
         except cl.Error as error:
             raise DeviceMemoryError(
                 f"a batch of {host.nbytes:,} bytes does not fit on {device.name} ({error})"
             ) from error
-        return View(Storage.holding(self._stream, buffer, host.nbytes, "batch"), 0, layout)
+        view = View(Storage.holding(self._stream, buffer, host.nbytes, "batch"), 0, layout)
+        if observer is not None:
+            observer.copied(view, event)
+        return view

@@ -102,6 +102,9 @@ class _Launches(list):
     def copied(self, *_) -> None:
         pass
 
+    def beside(self) -> None:
+        pass
+
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:

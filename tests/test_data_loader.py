@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import eventually
+from trace_format import check_trace
 
 import clgrad as mx
 from clgrad import host_random, nd
@@ -353,6 +355,41 @@ def test_a_loader_goes_on_where_another_was(way, last_batch):
                 rest += hosts([batch])
                 np.random.uniform()
         same(rest, whole[position:])
+
+
+def test_profiles_show_what_is_copied_ahead(tmp_path):
+    """In the table, on a row of its own in trace and page; and it counts as no idle time of the device."""
+    x = np.ones((12, 64), np.float32)
+    batches = iter(data.DataLoader(x, 2, prefetch=1))  # its thread has begun
+    first = [next(batches)]
+    with mx.profiler.profile() as p:
+        copied = len(first + list(batches)) - 1 + len(list(data.DataLoader(x, 3, prefetch=2)))
+        nd.waitall()
+    seen = [launch for launch in p.launches if launch.op == "prefetch"]
+    assert copied - 2 <= len(seen) <= copied, "all but what was copied before"
+    assert {launch.nbytes for launch in seen} == {2 * 64 * 4, 3 * 64 * 4}
+    assert all(x.is_beside and 0 <= x.begun <= x.queued <= x.started <= x.ended for x in seen)
+    assert {p.threads[launch.thread] for launch in seen} == {"clgrad-data"}
+    assert sum(kind.count for kind in p.kinds if kind.work.op == "prefetch") == len(seen)
+    assert re.search(r"^prefetch ", p.table(), re.M)
+    assert not any(p.threads.get(thread) == "clgrad-data" for _, thread in p.idleness)
+
+    p.save_chrome_trace(tmp_path / "trace.json")
+    document = json.loads((tmp_path / "trace.json").read_text())
+    check_trace(document)
+    events = document["traceEvents"]
+    rows = {(e["pid"], e["tid"]) for e in events if e.get("cat") == "kernel" and e["name"] == "prefetch"}
+    named = [e for e in events if e["name"] == "thread_name" and (e["pid"], e["tid"]) in rows]
+    assert {e["args"]["name"] for e in named} == {"copies of clgrad-data"}
+    p.save_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    queues = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])["queues"]
+    beside = [q for q in queues if q["beside"]]
+    assert all(q["name"].endswith("copies of clgrad-data") for q in beside)
+    assert sum(len(q["columns"]["started"]) for q in beside) == len(seen)
+
+    assert len(list(data.DataLoader(x, 2, prefetch=2))) == 6
+    assert len(p.launches) == sum(len(q.rows) for q in p.queues), "nothing is noted any more"
 
 
 def test_a_batch_may_be_let_go_of_while_it_is_worked_on(rng):

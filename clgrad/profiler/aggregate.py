@@ -71,7 +71,7 @@ def sums(profiles: Iterable[Profile], launches: bool, memory: bool) -> Sums:
             if i.value is not None:
                 entry(result.counters, i.category, i.name).add(1, i.value, i.value, i.value)
         for queue in profile.queues if memory else ():
-            for row in queue.rows:
+            for row in queue.rows if not queue.is_beside else ():
                 used = row.memory / 1e3
                 name = f"Memory: {called(queue.device)}"
                 entry(result.memory, "Device Storage", name).add(1, used, used, used)

@@ -42,8 +42,9 @@ class _Writer:
         devices = [device for p in profiles for device in p.devices] if launches else []
         self.devices: list[Device] = list(dict.fromkeys(devices))
         self._processes = {called(device): n for n, device in enumerate(self.devices, _HOST + 1)}
-        #: Numbers for the threads: their identifiers have more than the 32 bits that viewers read.
-        self._threads: dict[int, int] = {}
+        #: Numbers for threads, and for queues beside their streams: identifiers of threads have more than
+        #: the 32 bits that viewers read.
+        self._rows: dict[tuple[int, bool], int] = {}
         self._ids = itertools.count()
         #: Microseconds from the beginning of the first profile to that of the present one.
         self._offset = 0.0
@@ -65,39 +66,41 @@ class _Writer:
 
     def _thread_names(self, profile: "Profile") -> Iterator[Event]:
         names = profile.threads
-        for thread, number in self._threads.items():
-            if thread in names:
+        for (thread, is_beside), number in self._rows.items():
+            if thread in names and not is_beside:
                 yield _metadata("thread_name", _HOST, number, name=names[thread])
-        for device, thread in profile.idleness if self._launches else ():
-            name = f"queue of {names.get(thread, thread)}"
-            yield _metadata("thread_name", self._processes[device], self._thread(thread), name=name)
+        for queue in profile.queues if self._launches else ():
+            number = self._row(queue.thread, queue.is_beside)
+            pid = self._processes[called(queue.device)]
+            yield _metadata("thread_name", pid, number, name=queue.title(names))
 
-    def _thread(self, identifier: int) -> int:
-        return self._threads.setdefault(identifier, len(self._threads) + 1)
+    def _row(self, thread: int, is_beside: bool = False) -> int:
+        return self._rows.setdefault((thread, is_beside), len(self._rows) + 1)
 
     def _time(self, nanoseconds: int) -> float:
         return self._offset + nanoseconds / 1e3
 
     def _slice(
-        self, name: str, category: str, pid: int, thread: int, started: int, ended: int, **args: object
+        self, name: str, category: str, pid: int, row: int, started: int, ended: int, **args: object
     ) -> Event:
-        event: Event = {"name": name, "cat": category, "ph": "X", "pid": pid, "tid": self._thread(thread)}
+        event: Event = {"name": name, "cat": category, "ph": "X", "pid": pid, "tid": row}
         event |= {"ts": self._time(started), "dur": (ended - started) / 1e3}
         return event | ({"args": args} if args else {})
 
     def _ranges(self, profile: "Profile") -> Iterator[Event]:
         for r in profile.ranges:
             if r.depth >= 0:
-                yield self._slice(r.name, r.category, _HOST, r.thread, r.started, r.ended)
+                yield self._slice(r.name, r.category, _HOST, self._row(r.thread), r.started, r.ended)
                 continue
             task = {"name": r.name, "cat": r.category, "id": next(self._ids), "pid": _HOST}
-            task["tid"] = self._thread(r.thread)
+            task["tid"] = self._row(r.thread)
             yield {**task, "ph": "b", "ts": self._time(r.started)}
             yield {**task, "ph": "e", "ts": self._time(r.ended)}
 
     def _kernels(self, profile: "Profile") -> Iterator[Event]:
         for launch in profile.launches:
-            pid, thread = self._processes[launch.device], launch.thread
+            pid, thread = self._processes[launch.device], self._row(launch.thread)
+            row = self._row(launch.thread, launch.is_beside)
             about: dict[str, Any] = {
                 "op": launch.op,
                 "shapes": launch.shapes,
@@ -109,20 +112,20 @@ class _Writer:
                 "submitted_us": self._time(launch.submitted),
             }
             times = (launch.started, launch.ended)
-            yield self._slice(launch.kernel, "kernel", pid, thread, *times, **about)
+            yield self._slice(launch.kernel, "kernel", pid, row, *times, **about)
             yield self._slice(launch.op, "launch", _HOST, thread, launch.begun, launch.enqueued)
             # An arrow from the call to what it launched.
-            arrow = {"name": "launch", "cat": "launch", "id": next(self._ids), "tid": self._thread(thread)}
-            yield {**arrow, "ph": "s", "pid": _HOST, "ts": self._time(launch.begun)}
-            yield {**arrow, "ph": "f", "bp": "e", "pid": pid, "ts": self._time(launch.started)}
-            if self._memory:
-                number = self._thread(thread)
-                counter = {"name": f"memory in use, {number}", "ph": "C", "pid": pid, "tid": number}
+            arrow = {"name": "launch", "cat": "launch", "id": next(self._ids)}
+            yield {**arrow, "ph": "s", "pid": _HOST, "tid": thread, "ts": self._time(launch.begun)}
+            ends = {"bp": "e", "pid": pid, "tid": row, "ts": self._time(launch.started)}
+            yield {**arrow, "ph": "f", **ends}
+            if self._memory and not launch.is_beside:
+                counter = {"name": f"memory in use, {row}", "ph": "C", "pid": pid, "tid": row}
                 yield {**counter, "ts": self._time(launch.enqueued), "args": {"bytes": launch.memory}}
 
     def _instants(self, profile: "Profile") -> Iterator[Event]:
         for i in profile.instants:
-            event: Event = {"name": i.name, "pid": _HOST, "tid": self._thread(i.thread)}
+            event: Event = {"name": i.name, "pid": _HOST, "tid": self._row(i.thread)}
             event["ts"] = self._time(i.at)
             if i.value is None:
                 yield {**event, "ph": "i", "s": i.category}

@@ -7,7 +7,7 @@ as the timeline goes.
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,7 +28,8 @@ class Work:
     Attributes
     ----------
     op : str
-        The op, or the ops that are merged in the launch; ``"upload"``, ``"download"`` or ``"copy"``.
+        The op, or the ops that are merged in the launch; ``"upload"``, ``"download"`` or ``"copy"``;
+        ``"prefetch"`` for what data loaders copy beside the program's own queue.
     kernel : str
         Name of the kernel; that of the op where the driver copies.
     shapes : str
@@ -141,6 +142,8 @@ class Launch(NamedTuple):
         As the device says, on the host's clock.
     memory : int
         Bytes in use in the stream's pool when it was enqueued.
+    is_beside : bool
+        Whether it went through a queue beside that of its thread, as copies of data loaders do.
     """
 
     op: str
@@ -159,6 +162,7 @@ class Launch(NamedTuple):
     started: int
     ended: int
     memory: int
+    is_beside: bool = False
 
     @property
     def duration(self) -> int:
@@ -205,11 +209,17 @@ class Row(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The launches of one queue in their order."""
+    """The launches of one queue in their order: of a thread's stream, or of what it copies beside."""
 
     device: Device
     thread: int
+    is_beside: bool
     rows: list[Row]
+
+    def title(self, threads: Mapping[int, str]) -> str:
+        """What reports call it, by the names of threads."""
+        whose = threads.get(self.thread, str(self.thread))
+        return f"copies of {whose}" if self.is_beside else f"queue of {whose}"
 
 
 class Columns:

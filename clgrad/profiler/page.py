@@ -152,9 +152,9 @@ def _kinds(profile: "Profile") -> list[dict[str, Any]]:
 
 
 def _queue(profile: "Profile", queue: Queue) -> dict[str, Any]:
-    name = f"{called(queue.device)}, queue of {profile.threads.get(queue.thread, queue.thread)}"
-    columns = zip(*queue.rows[:_DRAWN], strict=True)
-    return {"name": name, "columns": dict(zip(Times._fields, columns, strict=True))}
+    name = f"{called(queue.device)}, {queue.title(profile.threads)}"
+    columns = dict(zip(Times._fields, zip(*queue.rows[:_DRAWN], strict=True), strict=True))
+    return {"name": name, "beside": queue.is_beside, "columns": columns}
 
 
 def _counters(profile: "Profile") -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ function layOut() {
   if (tasks.length) { tasks[0].label = "tasks"; lanes.push(...tasks, { height: SPACE }); }
   for (const queue of data.queues) {
     const slices = launchSlices(queue, false), { enqueued, memory } = queue.columns;
-    lanes.push({ label: queue.name, height: KERNELS, slices, queue, idle: true }, { height: 4 });
+    lanes.push({ label: queue.name, height: KERNELS, slices, queue, idle: !queue.beside }, { height: 4 });
+    if (queue.beside) { lanes.push({ height: SPACE }); continue; } // what it copies is memory of its own
     lanes.push({ label: `memory, up to ${bytes(greatest(memory))}`, height: MEMORY,
       course: enqueued.map((t, i) => [t, memory[i]]) }, { height: SPACE });
   }
@@ -303,7 +304,8 @@ function drawArrow(context) {
 function drawMap() {
   const [context, w] = sized(map, 34), room = w - LABEL, columns = Math.max(1, Math.floor(room));
   const busy = new Float64Array(columns), scale = columns / whole;
-  for (const queue of data.queues) {
+  const queues = data.queues.filter((queue) => !queue.beside);
+  for (const queue of queues) {
     const { started, ended } = queue.columns;
     for (let i = 0; i < started.length; i++) {
       const first = Math.max(0, started[i] * scale), last = Math.min(columns, ended[i] * scale);
@@ -315,7 +317,7 @@ function drawMap() {
   context.fillStyle = css("--soft"); context.fillRect(LABEL, 0, room, 28);
   context.fillStyle = css("--accent"); context.globalAlpha = 0.6;
   busy.forEach((share, c) => {
-    const h = 26 * Math.min(1, share / Math.max(1, data.queues.length));
+    const h = 26 * Math.min(1, share / Math.max(1, queues.length));
     context.fillRect(LABEL + c, 28 - h, 1, h);
   });
   context.globalAlpha = 1;

@@ -15,7 +15,7 @@ from clgrad.profiler import chrome, page, summary
 from clgrad.profiler.clock import Clock
 from clgrad.profiler.host import HostLog, HostRange, Instant
 from clgrad.profiler.launches import Gap, Idleness, Kind, Launch, Queue, Row, called
-from clgrad.profiler.streams import Kinds, StreamLog
+from clgrad.profiler.streams import Kinds, LaneLog, QueueLog, StreamLog
 from clgrad.ranges import Range
 
 #: Launches of each stream, and ranges, that the timeline holds at most.
@@ -76,7 +76,9 @@ class Profile:
         #: Ranges and moments of the host, as they come in.
         self.host = HostLog(timeline)
         self._kinds = Kinds(self.host.path)
-        self._logs: list[StreamLog] = []
+        self._logs: list[QueueLog] = []
+        #: Logs of copies beside streams, by device and thread.
+        self._lanes: dict[tuple[Device, int], LaneLog] = {}
         self._threads: dict[int, str] = {}
         self._started: int | None = None
         self._ended: int | None = None
@@ -120,8 +122,21 @@ class Profile:
             if _current is not self:  # the profile has ended while a thread opened its stream
                 return None
             self._name_threads()
-            log = StreamLog(stream, self._kinds, self._timeline)
+            log = StreamLog(stream, self._kinds, self._timeline, self._beside)
             self._logs.append(log)
+            return log
+
+    def _beside(self, device: Device) -> LaneLog | None:
+        with _lock:
+            if _current is not self:
+                return None
+            place = device, threading.get_ident()
+            log = self._lanes.get(place)
+            if log is None:
+                self._name_threads()
+                log = self._lanes[place] = LaneLog(*place, self._kinds, self._timeline)
+                log.paused = self.host.paused
+                self._logs.append(log)
             return log
 
     def _name_threads(self) -> None:
@@ -191,16 +206,20 @@ class Profile:
             for row in queue.rows:
                 work, scope = self._kinds[row.kind].work, self._kinds[row.kind].scope
                 place = (scope, called(queue.device), queue.thread)
-                found.append(Launch._make((*vars(work).values(), *place, *row[1:])))
+                found.append(Launch._make((*vars(work).values(), *place, *row[1:], queue.is_beside)))
         return sorted(found, key=lambda launch: launch.started)
 
     @property
     def queues(self) -> list[Queue]:
         """The timeline of each queue; a row's ``kind`` is an index of :attr:`numbered`."""
         self._gather()
-        return [Queue(log.device, log.thread, self._rows(log)) for log in self._logs if len(log.columns)]
+        return [
+            Queue(log.device, log.thread, log.is_beside, self._rows(log))
+            for log in self._logs
+            if len(log.columns)
+        ]
 
-    def _rows(self, log: StreamLog) -> list[Row]:
+    def _rows(self, log: QueueLog) -> list[Row]:
         origin, clock = self.started, Clock(log.readings[0], log.readings[-1])
         return [
             Row._make(
@@ -236,10 +255,10 @@ class Profile:
 
     @property
     def gaps(self) -> list[Gap]:
-        """The longest times in which a queue had nothing to run, the longest first."""
+        """The longest times in which a stream's queue had nothing to run, the longest first."""
         self._gather()
         found = []
-        for log in self._logs:
+        for log in self._streams():
             if log.readings:
                 clock = Clock(log.readings[0], log.readings[-1])
                 for gap in log.gaps:
@@ -249,9 +268,14 @@ class Profile:
 
     @property
     def idleness(self) -> dict[tuple[str, int], Idleness]:
-        """How each queue spent its time, by the device's name and the thread."""
+        """How each stream's queue spent its time, by the device's name and the thread."""
         self._gather()
-        return {(called(log.device), log.thread): log.idleness for log in self._logs if log.idleness.total}
+        streams = self._streams()
+        return {(called(log.device), log.thread): log.idleness for log in streams if log.idleness.total}
+
+    def _streams(self) -> list[QueueLog]:
+        """Logs of those whose idle time counts: what copies beside a stream waits for the loader's data."""
+        return [log for log in self._logs if not log.is_beside]
 
     @property
     def left_out(self) -> int:

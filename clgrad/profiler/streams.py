@@ -1,4 +1,4 @@
-"""What one stream enqueues while a profile is on: events, harvested in rounds, and what they add up to."""
+"""What queues are given while a profile is on: events, harvested in rounds, and what they add up to."""
 
 import contextlib
 import heapq
@@ -21,7 +21,7 @@ from clgrad.profiler.launches import Columns, Gap, Idleness, Kind, Row, Work
 ROUND = 8192
 #: Longest gaps that are kept for each stream.
 _GAPS = 16
-#: What is asked of an event, in the order of :meth:`StreamLog._add`.
+#: What is asked of an event, in the order of :meth:`QueueLog._add`.
 _TIMES = tuple(getattr(cl.profiling_info, what) for what in ("QUEUED", "SUBMIT", "START", "END"))
 #: Steps whose work is remembered, so that it need not be described at each launch.
 _STEPS_KEPT = 2_000
@@ -37,36 +37,33 @@ class _Pending(NamedTuple):
     memory: int
 
 
-class StreamLog:
-    """The observer of one stream (:class:`clgrad.memory.Observer`).
+class QueueLog:
+    """Events of one in-order queue.
 
     Parameters
     ----------
-    stream : Stream
+    device : Device
     kinds : Kinds
         Those of the whole profile.
     limit : int
         Launches that the timeline may hold.
     """
 
-    def __init__(self, stream: Stream, kinds: "Kinds", limit: int):
-        self.device = stream.device
-        self.thread = stream.thread
+    #: Whether the queue runs beside the stream of its thread.
+    is_beside = False
+
+    def __init__(self, device: Device, thread: int, kinds: "Kinds", limit: int):
+        self.device, self.thread = device, thread
         self.columns = Columns(limit)
         self.idleness = Idleness()
         #: Launches that have no times: the driver gave none, or the queue was not one that profiles yet.
         self.untimed = 0
         self.readings: list[clock.Reading] = []
         self.paused = False
+        #: Whether nothing is noted any more.
+        self._is_closed = False
         self._kinds = kinds
-        self._stream: Stream | None = stream
-        previous = stream.observer
-        #: The stream's own queue; known already where it has not been taken back after another profile.
-        self._plain: cl.CommandQueue | None = previous.plain if isinstance(previous, _Return) else None
         self._queue: cl.CommandQueue | None = None
-        #: Whether the driver has no queue that profiles.
-        self._is_refused = False
-        self._managed = 0
         self._begun = 0
         self._pending: list[_Pending] = []
         self._gaps: list[tuple[int, int, Gap]] = []
@@ -75,63 +72,25 @@ class StreamLog:
         #: The rounds of another thread, which ends the profile, come one by one with this thread's.
         self._lock = threading.RLock()
 
-    # As an observer
+    def _make_queue(self) -> cl.CommandQueue:
+        """A queue that profiles."""
+        kind = cl.command_queue_properties.PROFILING_ENABLE
+        return cl.CommandQueue(self.device.cl_context, self.device.cl_device, kind)
 
-    def begin(self, stream: Stream, may_exchange: bool = True) -> None:
-        """Have the stream use a queue that profiles; note when the host began."""
-        if self._queue is not None:
-            self._settle_pool(stream)
-        elif may_exchange and self._stream is not None and not self._is_refused:
-            try:
-                stream.exchange_queue(self._profiling)
-            except cl.Error:  # the program goes on all the same, on the queue that it has
-                self._is_refused = True
-        self._begun = time.perf_counter_ns()
-
-    def launched(
-        self, stream: Stream, plan: Any, step: Any, views: Sequence[View], event: cl.Event
-    ) -> None:
-        """Note a launch."""
-        self._note(stream, self._kinds.of_step(self.device, plan, step, views), event)
-
-    def copied(self, stream: Stream, what: str, view: View, event: cl.Event) -> None:
-        """Note a copy."""
-        self._note(stream, self._kinds.of_copy(self.device, what, view), event)
-
-    def _note(self, stream: Stream, kind: int, event: cl.Event) -> None:
+    def _note(self, kind: int, event: cl.Event, in_use: int) -> None:
+        """Note a launch: its kind, and how many bytes are in use."""
         now = time.perf_counter_ns()
         with self._lock:
-            if self._stream is None or self.paused:
+            if self._is_closed or self.paused:
                 return
             if self._queue is None:  # enqueued by another thread, or begun before the profile
                 self.untimed += 1
                 return
             begun = self._begun or now
             self._begun = now  # the next step of the same plan is enqueued from here on
-            self._pending.append(_Pending(event, kind, begun, now, stream.bytes_in_use))
+            self._pending.append(_Pending(event, kind, begun, now, in_use))
             if len(self._pending) >= ROUND:
                 self._harvest(ROUND // 2)
-
-    def _profiling(self, present: cl.CommandQueue) -> cl.CommandQueue:
-        """The queue to exchange for the present one, which may be that of another profile."""
-        kind = cl.command_queue_properties.PROFILING_ENABLE
-        if self._plain is not None and present is not self._plain:
-            queue = present
-        else:
-            self._plain = present
-            queue = cl.CommandQueue(self.device.cl_context, self.device.cl_device, kind)
-        reading = clock.read(queue)
-        self.readings.append(reading)
-        self._queue = queue
-        return queue
-
-    def _settle_pool(self, stream: Stream) -> None:
-        """Wait until the pool, which has the stream's own queue, has given new memory to the device."""
-        managed = stream.bytes_reserved
-        if managed != self._managed:
-            self._managed = managed
-            assert self._plain is not None
-            self._plain.finish()
 
     # Reading events
 
@@ -210,6 +169,96 @@ class StreamLog:
             del self.readings[1:-1]
 
     def close(self) -> None:
+        """Read the events that are left, and note no more."""
+        if not self._is_closed:
+            try:
+                self.gather()
+            finally:
+                self.release()
+
+    def release(self) -> None:
+        """Note no more, whatever has been read."""
+        with self._lock:
+            self._is_closed, self._queue = True, None
+
+
+class StreamLog(QueueLog):
+    """The observer of one stream (:class:`clgrad.memory.Observer`).
+
+    Parameters
+    ----------
+    stream : Stream
+    kinds, limit
+        See :class:`QueueLog`.
+    beside : callable
+        Gives the log of what the calling thread copies beside its stream on a device.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        kinds: "Kinds",
+        limit: int,
+        beside: "Callable[[Device], LaneLog | None]" = lambda _: None,
+    ):
+        super().__init__(stream.device, stream.thread, kinds, limit)
+        self._stream: Stream | None = stream
+        self._beside = beside
+        previous = stream.observer
+        #: The stream's own queue; known already where it has not been taken back after another profile.
+        self._plain: cl.CommandQueue | None = previous.plain if isinstance(previous, _Return) else None
+        #: Whether the driver has no queue that profiles.
+        self._is_refused = False
+        self._managed = 0
+
+    # As an observer
+
+    def begin(self, stream: Stream, may_exchange: bool = True) -> None:
+        """Have the stream use a queue that profiles; note when the host began."""
+        if self._queue is not None:
+            self._settle_pool(stream)
+        elif may_exchange and self._stream is not None and not self._is_refused:
+            try:
+                stream.exchange_queue(self._profiling)
+            except cl.Error:  # the program goes on all the same, on the queue that it has
+                self._is_refused = True
+        self._begun = time.perf_counter_ns()
+
+    def launched(
+        self, stream: Stream, plan: Any, step: Any, views: Sequence[View], event: cl.Event
+    ) -> None:
+        """Note a launch."""
+        self._note(self._kinds.of_step(self.device, plan, step, views), event, stream.bytes_in_use)
+
+    def copied(self, stream: Stream, what: str, view: View, event: cl.Event) -> None:
+        """Note a copy."""
+        self._note(self._kinds.of_copy(self.device, what, view), event, stream.bytes_in_use)
+
+    def beside(self) -> "LaneLog | None":
+        """Who is told of copies of the calling thread through another queue to the device."""
+        return None if self._is_closed else self._beside(self.device)
+
+    def _profiling(self, present: cl.CommandQueue) -> cl.CommandQueue:
+        """The queue to exchange for the present one, which may be that of another profile."""
+        if self._plain is not None and present is not self._plain:
+            queue = present
+        else:
+            self._plain = present
+            queue = self._make_queue()
+        reading = clock.read(queue)
+        self.readings.append(reading)
+        self._queue = queue
+        return queue
+
+    def _settle_pool(self, stream: Stream) -> None:
+        """Wait until the pool, which has the stream's own queue, has given new memory to the device."""
+        managed = stream.bytes_reserved
+        if managed != self._managed:
+            self._managed = managed
+            assert self._plain is not None
+            self._plain.finish()
+
+    def close(self) -> None:
         """Have what waits enqueued, read the events that are left, give the stream its own queue back."""
         if self._stream is None:
             return
@@ -224,12 +273,37 @@ class StreamLog:
         """See no more of the stream, and give its own queue back to it, whatever has been read."""
         with self._lock:
             stream, self._stream = self._stream, None
-            plain, self._plain, self._queue = self._plain, None, None
+            plain, self._plain = self._plain, None
+            super().release()
         if stream is not None and stream.observer is self:
             back = None if plain is None else _Return(plain)
             stream.observer = back
             if back is not None:
                 back.begin(stream)
+
+
+class LaneLog(QueueLog):
+    """What one thread copies through queues beside the stream's (:class:`clgrad.transfer.Lane`).
+
+    It waits for each of them, so all may go through one queue while the profile is on.
+    """
+
+    is_beside = True
+
+    def begin(self) -> cl.CommandQueue | None:
+        """The queue to copy through; None where the driver has none that profiles."""
+        with self._lock:
+            if self._queue is None and not self._is_closed:
+                with contextlib.suppress(cl.Error):
+                    queue = self._make_queue()
+                    self.readings.append(clock.read(queue))
+                    self._queue = queue
+            self._begun = time.perf_counter_ns()
+            return self._queue
+
+    def copied(self, view: View, event: cl.Event) -> None:
+        """Note a copy from the host."""
+        self._note(self._kinds.of_copy(self.device, "prefetch", view), event, 0)
 
 
 def _times_of(event: cl.Event) -> list[int]:
@@ -255,6 +329,9 @@ class _Return:
         """Nobody wants to know any more."""
 
     def copied(self, *_: object) -> None:
+        """Nobody wants to know any more."""
+
+    def beside(self) -> None:
         """Nobody wants to know any more."""
 
 
