@@ -1,5 +1,6 @@
 """What every test shares: a seed that can be replayed, and the device that the run is on."""
 
+import gc
 import random
 import zlib
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from report import Table, report  # noqa: F401  (a fixture)
 
-from clgrad import memory
+from clgrad import memory, nd
 from clgrad.device import Context, current_context
 from clgrad.errors import DeviceError
 from clgrad.kernels import program
@@ -107,11 +108,27 @@ class _Launches(list):
 
 
 @pytest.fixture
+def reference_counting_only():
+    """No garbage collector: memory that is freed was freed by reference counts."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Names of the kernels that this thread launches from now on, and how many arrays each stores."""
     found = _Launches()
     monkeypatch.setattr(memory.current_stream(current_context().device), "observer", found)
     return found
+
+
+@pytest.fixture
+def stream() -> memory.Stream:
+    """The test's stream on its device, on which nothing is under way."""
+    nd.waitall()
+    return memory.current_stream(current_context().device)
 
 
 @pytest.fixture

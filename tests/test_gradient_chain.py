@@ -1,6 +1,6 @@
 """Gradients of elementwise ops that are computed together: what is launched, and what must end a chain.
 
-That the values are those of the recorded rules, random graphs show in test_autograd.py.
+That the values are those of the recorded rules, random graphs show in test_autograd_grad.py.
 """
 
 import numpy as np
