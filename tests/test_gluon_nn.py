@@ -7,7 +7,7 @@ from helpers import close
 
 import clgrad as mx
 from clgrad import autograd, nd
-from clgrad.errors import AbsentError, MXNetError, OperatorError
+from clgrad.errors import MXNetError, OperatorError
 from clgrad.gluon import nn
 
 
@@ -85,15 +85,89 @@ def test_half_precision_leaves_batch_norm_alone():
     assert dtypes == ["float16"] * 2 + ["float32"] * 4 + ["float16"] * 2
 
 
+#: Layers, and the layout with the channels last.
+WINDOWS = [
+    (nn.Conv1D, {"kernel_size": 3, "strides": 2, "padding": 1}, "NWC"),
+    (nn.Conv2D, {"kernel_size": (3, 2), "dilation": (2, 1), "groups": 2, "activation": "tanh"}, "NHWC"),
+    (nn.Conv2D, {"kernel_size": 1}, "NHWC"),  # which is one product
+    (nn.Conv2D, {"kernel_size": 1, "strides": 2, "use_bias": False}, "NHWC"),
+    (nn.Conv3D, {"kernel_size": 2}, "NDHWC"),
+    (nn.Conv1DTranspose, {"kernel_size": 3, "strides": 2, "output_padding": 1}, "NWC"),
+    (nn.Conv2DTranspose, {"kernel_size": (4, 3), "strides": (2, 1), "padding": 1, "groups": 2}, "NHWC"),
+    (nn.Conv3DTranspose, {"kernel_size": 2, "use_bias": False}, "NDHWC"),
+    (nn.MaxPool2D, {}, "NHWC"),
+]
+
+
+def _last(array):
+    return array if array.ndim == 1 else np.moveaxis(array, 1, -1)
+
+
 @pytest.mark.once
-def test_layouts_with_channels_last(rng):
-    x = rng.standard_normal((2, 5, 6, 3)).astype(np.float32)
-    last = nn.MaxPool2D(layout="NHWC")(nd.array(x)).asnumpy()
-    first = nn.MaxPool2D()(nd.array(x.transpose(0, 3, 1, 2))).asnumpy()
-    np.testing.assert_array_equal(last, first.transpose(0, 2, 3, 1))
-    for layer in (nn.Conv2D, nn.Conv2DTranspose):
-        with pytest.raises(AbsentError, match=f"{layer.__name__}: layout 'NHWC' .*; accepted: NCHW"):
-            layer(2, 3, layout="NHWC")
+@pytest.mark.parametrize(("kind", "arguments", "layout"), WINDOWS)
+def test_channels_last_are_those_first_transposed(kind, arguments, layout, rng):
+    has_weight = kind is not nn.MaxPool2D
+    channels = {"channels": 6} if has_weight else {}
+    first = kind(**channels, **arguments, prefix="first_")
+    last = kind(**channels, **arguments, layout=layout, prefix="last_")
+    last.hybridize()
+    x = rng.standard_normal((2, 4, 5, 6, 7)[: len(layout)]).astype(np.float32)
+    results = []
+    for net, host, move in ((first, x, _last), (last, _last(x), np.asarray)):
+        data = nd.array(host)
+        net.initialize()
+        net(data)  # tells the shapes
+        if has_weight:
+            if net is last:
+                assert net.weight.shape == _last(first.weight.data().asnumpy()).shape
+                net.weight.set_data(_last(first.weight.data().asnumpy()))
+            assert repr(net) == repr(first)
+        data.attach_grad()
+        params = list(net.collect_params().values())
+        with autograd.record():
+            y = net(data)
+            slope = autograd.grad((y**3).sum(), data, create_graph=True)[0]
+            (slope**2).sum().backward()
+        grads = [data.grad, *(p.grad() for p in params)]
+        results.append([move(a.asnumpy()) for a in (y, *grads)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.once
+def test_nets_with_channels_last_are_exported(rng, tmp_path):
+    net = nn.HybridSequential()
+    for layer in (
+        nn.Conv2D(4, 3, layout="NHWC"),
+        nn.BatchNorm(axis=3),
+        nn.Conv2DTranspose(3, 2, strides=2, layout="NHWC"),
+        nn.AvgPool2D(layout="NHWC"),
+        nn.GlobalMaxPool2D(layout="NHWC"),
+    ):
+        net.add(layer)
+    net.initialize()
+    net.hybridize()
+    x = nd.array(rng.standard_normal((2, 7, 6, 3)).astype(np.float32))
+    y = net(x)
+    assert y.shape == (2, 1, 1, 3)
+    net.export(tmp_path / "net")
+    again = mx.gluon.SymbolBlock.imports(tmp_path / "net-symbol.json", "data", tmp_path / "net-0000.params")
+    close(again(x), y.asnumpy(), 1e-6)
+    _, shapes, _ = mx.sym.load(tmp_path / "net-symbol.json").infer_shape(data=(5, 9, 9, 3))
+    assert shapes == [(5, 1, 1, 3)]
+    _, shapes, _ = net[0](mx.sym.var("data")).infer_shape(data=(5, 9, 8, 3))
+    assert shapes == [(5, 7, 6, 4)]
+
+
+@pytest.mark.once
+def test_channels_last_errors_speak_of_them():
+    x = nd.ones((2, 5, 6, 3))
+    with pytest.raises(
+        MXNetError, match=r"weight is float32 \(4, 3, 3, 2\); accepted: float32 \(4, 3, 3, 3\)"
+    ):
+        nd.Convolution(x, nd.ones((4, 3, 3, 2)), no_bias=True, layout="NHWC")
+    with pytest.raises(MXNetError, match=r"layout is NWC; accepted: NCHW or NHWC"):
+        nd.Deconvolution(x, nd.ones((3, 3, 3, 2)), layout="NWC")
 
 
 @pytest.mark.once
@@ -132,7 +206,7 @@ def test_side_by_side():
     ("make", "match"),
     [
         (lambda: nn.Conv2D(2, (3, 3, 3)), r"Conv2D: kernel_size is \(3, 3, 3\); accepted: a number, or 2"),
-        (lambda: nn.Conv1D(2, 3, layout="WCN"), "Conv1D: layout is 'WCN'; accepted: NCW"),
+        (lambda: nn.Conv1D(2, 3, layout="WCN"), "Conv1D: layout is 'WCN'; accepted: NCW or NWC"),
         (lambda: nn.Conv2DTranspose(2, 3, output_padding=(1,)), "Conv2DTranspose: output_padding is"),
         (lambda: nn.MaxPool2D(strides=(1, 2, 3)), "MaxPool2D: strides is"),
         (lambda: nn.AvgPool1D(layout="NCHW"), "AvgPool1D: layout is 'NCHW'; accepted: NCW or NWC"),

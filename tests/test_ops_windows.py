@@ -93,7 +93,7 @@ def test_deconvolution_runs_repeat(rng):
         ({"target_shape": (9, 9)}, r"target_shape is \(9, 9\); accepted: positive sizes up to \(5, 5\)"),
         ({"pad": (3, 0)}, r"pad is \(3, 0\); accepted: less than half of the unpadded result \(5, 5\)"),
         ({"stride": (1, 2, 3)}, r"stride is \(1, 2, 3\); accepted: 2 numbers, one for each spatial axis"),
-        ({"layout": "NHWC"}, r"layout is NHWC; accepted: NCHW for data"),
+        ({"layout": "NWC"}, r"layout is NWC; accepted: NCHW or NHWC for data"),
         ({"num_group": 3}, r"out_channels=4 with groups=3; accepted: a multiple"),
         ({"no_bias": False}, r"bias is None; accepted: shape \(2,\), or None with no_bias=True"),
     ],

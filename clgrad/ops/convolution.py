@@ -11,11 +11,41 @@ from clgrad.kernels import conv
 from clgrad.kernels.conv import ConvGeometry
 from clgrad.ops.arguments import sizes
 from clgrad.ops.conversion import cast
+from clgrad.ops.product import FullyConnected
 from clgrad.ops.reduction import sum
+from clgrad.ops.shape import reshape, transpose
 from clgrad.registry import Call, Spec, composite, operator
 
-#: Layouts by spatial axes; those with the channels last are for GPUs in MXNet, and for pooling.
+#: Layouts by spatial axes: with the channels first, as kernels have them, and last.
 LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
+CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
+
+
+def has_channels_last(op: str, data, layout) -> bool:
+    """Whether a layout has the channels last.
+
+    Raises
+    ------
+    OperatorError
+        It is none of those for data with so many axes.
+    """
+    rank = data.ndim - 2
+    if layout in (None, "None", LAYOUTS.get(rank)):
+        return False
+    if layout != CHANNELS_LAST.get(rank):
+        accepted = f"{LAYOUTS.get(rank)} or {CHANNELS_LAST.get(rank)} for data {data.shape}"
+        raise argument_error(op, "layout", layout, accepted)
+    return True
+
+
+def to_channels_first(data):
+    """An array whose channels are last, with its axes in the order of kernels."""
+    return transpose(data, axes=(0, data.ndim - 1, *range(1, data.ndim - 1)))
+
+
+def to_channels_last(data):
+    """The other way round."""
+    return transpose(data, axes=(0, *range(2, data.ndim), 1))
 
 
 @operator(name="_conv", label="Convolution", finishes=True)
@@ -88,24 +118,34 @@ def Convolution(
     y[b, o] = bias[o] + sum over channels c of its group of data[b, c] * weight[o, c], for 1 to 3
     spatial axes. ``kernel`` and ``num_filter`` may be left out: the weight has them. ``workspace`` and
     the ``cudnn`` arguments have no effect.
+
+    With the channels last (``layout`` NWC, NHWC or NDHWC) they are last in weight and result too. Data,
+    weight and result are transposed for that, unless the kernel is of one element.
     """
     op, rank = "Convolution", data.ndim - 2
-    _check_weight(op, data, weight, layout)
-    taps = sizes(op, "kernel", kernel, rank) or weight.shape[2:]
+    _check_weight(op, data, weight)
+    is_last = has_channels_last(op, data, layout)
+    batch, channels, *space = _first(data.shape, is_last)
+    taps = sizes(op, "kernel", kernel, rank) or _first(weight.shape, is_last)[2:]
     filters = int(num_filter) or weight.shape[0]
     geometry = ConvGeometry(
-        batch=data.shape[0],
-        in_channels=data.shape[1],
+        batch=batch,
+        in_channels=channels,
         out_channels=filters,
-        size=data.shape[2:],
+        size=tuple(space),
         kernel=taps,
         stride=sizes(op, "stride", stride, rank),
         dilate=sizes(op, "dilate", dilate, rank),
         pad=sizes(op, "pad", pad, rank),
         groups=int(num_group),
     )
-    _check_shape(op, "weight", weight, data, geometry.weight_shape)
-    return _in_words(_conv, data, weight, _bias(op, data, bias, filters, no_bias), geometry)
+    _check_shape(op, "weight", weight, data, _last(geometry.weight_shape, is_last))
+    bias = _bias(op, data, bias, filters, no_bias)
+    if is_last and _is_product(geometry):
+        return FullyConnected(
+            data, reshape(weight, shape=(filters, channels)), bias, no_bias=bias is None, flatten=False
+        )
+    return _convolved(_conv, data, weight, bias, geometry, is_last)
 
 
 @composite()
@@ -133,18 +173,22 @@ def Deconvolution(
     convolution of those arguments gives to its data. Along each spatial axis the result has
     stride * (size - 1) + dilate * (kernel - 1) + 1 - 2 * pad + adj elements; ``target_shape`` chooses pad
     and adj so that it has that many. ``workspace`` and the ``cudnn`` arguments have no effect.
+    ``layout`` is as in Convolution.
 
     The source is M. D. Zeiler et al.: Deconvolutional networks, 2010; the arithmetic is that of
     V. Dumoulin, F. Visin: A guide to convolution arithmetic for deep learning, 2016, section 4.
     """
     op, rank = "Deconvolution", data.ndim - 2
-    _check_weight(op, data, weight, layout)
-    taps = sizes(op, "kernel", kernel, rank) or weight.shape[2:]
+    _check_weight(op, data, weight)
+    is_last = has_channels_last(op, data, layout)
+    batch, channels, *space = _first(data.shape, is_last)
+    _, each, *taps = _first(weight.shape, is_last)
+    taps = sizes(op, "kernel", kernel, rank) or tuple(taps)
     groups = int(num_group)
-    filters = int(num_filter) or weight.shape[1] * groups
+    filters = int(num_filter) or each * groups
     stride = sizes(op, "stride", stride, rank) or (1,) * rank
     dilate = sizes(op, "dilate", dilate, rank) or (1,) * rank
-    axes = zip(data.shape[2:], taps, stride, dilate, strict=True)
+    axes = zip(space, taps, stride, dilate, strict=True)
     full = tuple(s * (n - 1) + d * (k - 1) + 1 for n, k, s, d in axes)
     target = sizes(op, "target_shape", target_shape, rank)
     if any(target):
@@ -158,9 +202,9 @@ def Deconvolution(
     if min(size) < 1:
         raise argument_error(op, "pad", pad, f"less than half of the unpadded result {full}")
     geometry = ConvGeometry(
-        batch=data.shape[0],
+        batch=batch,
         in_channels=filters,
-        out_channels=data.shape[1],
+        out_channels=channels,
         size=size,
         kernel=taps,
         stride=stride,
@@ -168,17 +212,40 @@ def Deconvolution(
         pad=pad,
         groups=groups,
     )
-    _check_shape(op, "weight", weight, data, geometry.weight_shape)
-    return _in_words(_deconv, data, weight, _bias(op, data, bias, filters, no_bias), geometry)
+    _check_shape(op, "weight", weight, data, _last(geometry.weight_shape, is_last))
+    return _convolved(_deconv, data, weight, _bias(op, data, bias, filters, no_bias), geometry, is_last)
 
 
-def _in_words(op, data, weight, bias, geometry: ConvGeometry):
-    """Whole numbers of 8 and 16 bits are computed in 32: PoCL's wheel adds windows of them up wrongly."""
+def _first(shape, is_last: bool) -> tuple[int, ...]:
+    """A shape with the channels behind the first axis."""
+    return (shape[0], shape[-1], *shape[1:-1]) if is_last else shape
+
+
+def _last(shape, is_last: bool) -> tuple[int, ...]:
+    """The other way round: a shape of kernels as the user has it."""
+    return (shape[0], *shape[2:], shape[1]) if is_last else shape
+
+
+def _is_product(geometry: ConvGeometry) -> bool:
+    """Whether a convolution multiplies each place's channels by one matrix."""
+    ones = (*geometry.kernel, *geometry.stride, geometry.groups)
+    return all(n == 1 for n in ones) and not any(geometry.pad)
+
+
+def _convolved(op, data, weight, bias, geometry: ConvGeometry, is_last: bool):
+    """The op on arrays as kernels want them.
+
+    Whole numbers of 8 and 16 bits are computed in 32: PoCL's wheel adds windows of them up wrongly.
+    """
+    if is_last:
+        data, weight = to_channels_first(data), to_channels_first(weight)
     dtype = data._view.dtype
     if dtypes.is_floating(dtype) or dtype.itemsize >= 4:
-        return op(data, weight, bias, geometry=geometry)
-    wide = [a if a is None else cast(a, dtype="int32") for a in (data, weight, bias)]
-    return cast(op(*wide, geometry=geometry), dtype=dtype)
+        y = op(data, weight, bias, geometry=geometry)
+    else:
+        wide = [a if a is None else cast(a, dtype="int32") for a in (data, weight, bias)]
+        y = cast(op(*wide, geometry=geometry), dtype=dtype)
+    return to_channels_last(y) if is_last else y
 
 
 def _fit(op: str, full, target) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -189,13 +256,11 @@ def _fit(op: str, full, target) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple((n + 1) // 2 for n in surplus), tuple(n % 2 for n in surplus)
 
 
-def _check_weight(op: str, data, weight, layout) -> None:
+def _check_weight(op: str, data, weight) -> None:
     rank = data.ndim - 2
     if weight.ndim != data.ndim or rank not in LAYOUTS:
         accepted = f"as many axes as data {data.shape}, 3 to 5"
         raise argument_error(op, "weight", f"of shape {weight.shape}", accepted)
-    if layout not in (None, "None", LAYOUTS[rank]):
-        raise argument_error(op, "layout", layout, f"{LAYOUTS[rank]} for data {data.shape}")
 
 
 def _check_shape(op: str, argument: str, array, data, shape: tuple[int, ...]) -> None:

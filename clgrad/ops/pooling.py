@@ -11,15 +11,11 @@ from clgrad.kernels import expr, pool
 from clgrad.kernels.pool import PoolGeometry
 from clgrad.ops.arguments import sizes
 from clgrad.ops.arithmetic import equal, not_equal
-from clgrad.ops.convolution import LAYOUTS
+from clgrad.ops.convolution import has_channels_last, to_channels_first, to_channels_last
 from clgrad.ops.selection import select
-from clgrad.ops.shape import transpose
 from clgrad.ops.unary import square
 from clgrad.registry import Call, Spec, composite, elementwise, operator
 from clgrad.tape import state
-
-#: Layouts by spatial axes, besides those of convolution.
-CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
 
 @operator(name="_max_pool", outputs=("y", "places"))
@@ -115,11 +111,9 @@ def Pooling(
     finite number where it holds padding only; its gradient goes to the first of equal elements.
     """
     rank = data.ndim - 2
-    if layout not in (None, "None", LAYOUTS.get(rank), CHANNELS_LAST.get(rank)):
-        accepted = f"{LAYOUTS.get(rank)} or {CHANNELS_LAST.get(rank)} for data {data.shape}"
-        raise argument_error("Pooling", "layout", layout, accepted)
-    if rank in LAYOUTS and layout == CHANNELS_LAST[rank]:
-        data = transpose(data, axes=(0, rank + 1, *range(1, rank + 1)))
+    is_last = has_channels_last("Pooling", data, layout)
+    if is_last:
+        data = to_channels_first(data)
     geometry = PoolGeometry.of(
         "Pooling",
         data.shape,
@@ -131,9 +125,7 @@ def Pooling(
         count_include_pad=count_include_pad is not False,
     )
     result = _pooled(data, pool_type, p_value, geometry)
-    if layout == CHANNELS_LAST[rank]:
-        result = transpose(result, axes=(0, *range(2, rank + 2), 1))
-    return result
+    return to_channels_last(result) if is_last else result
 
 
 def _pooled(data, pool_type, p_value, geometry: PoolGeometry):

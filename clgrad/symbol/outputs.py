@@ -12,7 +12,7 @@ import numpy as np
 
 from clgrad import dtypes
 from clgrad.registry import Spec
-from clgrad.symbol.parameters import PARAMETERS, Shape, sizes
+from clgrad.symbol.parameters import PARAMETERS, Shape, has_channels_last, sizes
 
 Rule = Callable[[dict[str, Spec], Mapping[str, Any]], Spec | None]
 
@@ -62,6 +62,21 @@ def _linear(data: Shape, attributes: Mapping[str, Any]) -> Shape:
     return (*leading, int(attributes["num_hidden"]))
 
 
+def _windows(
+    shape_of: Callable[[Shape, Mapping[str, Any]], Shape | None],
+) -> Callable[[Shape, Mapping[str, Any]], Shape | None]:
+    """A rule for shapes with the channels first, applied to any layout."""
+
+    def rule(data: Shape, attributes: Mapping[str, Any]) -> Shape | None:
+        if not has_channels_last(attributes):
+            return shape_of(data, attributes)
+        shape = shape_of((data[0], data[-1], *data[1:-1]), attributes)
+        return None if shape is None else (shape[0], *shape[2:], shape[1])
+
+    return rule
+
+
+@_windows
 def _convolution(data: Shape, attributes: Mapping[str, Any]) -> Shape | None:
     rank = len(data) - 2
     taps, step, spread = (sizes(attributes, name, rank, 1) for name in ("kernel", "stride", "dilate"))
@@ -74,6 +89,7 @@ def _convolution(data: Shape, attributes: Mapping[str, Any]) -> Shape | None:
     return (data[0], filters, *space)
 
 
+@_windows
 def _deconvolution(data: Shape, attributes: Mapping[str, Any]) -> Shape | None:
     rank = len(data) - 2
     taps, step, spread = (sizes(attributes, name, rank, 1) for name in ("kernel", "stride", "dilate"))
@@ -90,14 +106,13 @@ def _deconvolution(data: Shape, attributes: Mapping[str, Any]) -> Shape | None:
     return (data[0], filters, *space)
 
 
-def _pooling(inputs: dict[str, Spec], attributes: Mapping[str, Any]) -> Spec | None:
-    shape, dtype = inputs["data"]
-    convention, layout = attributes.get("pooling_convention", "valid"), attributes.get("layout", "NC")
-    if convention not in ("valid", "full") or not str(layout).startswith("NC") or len(shape) < 3:
+@_windows
+def _pooling(shape: Shape, attributes: Mapping[str, Any]) -> Shape | None:
+    convention, rank = attributes.get("pooling_convention", "valid"), len(shape) - 2
+    if convention not in ("valid", "full") or rank < 1:
         return None
     if attributes.get("global_pool"):
-        return Spec((*shape[:2], *(1,) * (len(shape) - 2)), dtype)
-    rank = len(shape) - 2
+        return (*shape[:2], *(1,) * rank)
     taps, step = (sizes(attributes, name, rank, 1) for name in ("kernel", "stride"))
     pad = sizes(attributes, "pad", rank, 0)
     if not len(taps) == len(step) == len(pad) == rank:
@@ -108,7 +123,12 @@ def _pooling(inputs: dict[str, Spec], attributes: Mapping[str, Any]) -> Spec | N
         if room < 0 or p >= k:
             return None
         space.append((-(-room // s) if convention == "full" else room // s) + 1)
-    return Spec((*shape[:2], *space), dtype)
+    return (*shape[:2], *space)
+
+
+def _pooled(inputs: dict[str, Spec], attributes: Mapping[str, Any]) -> Spec | None:
+    shape = _pooling(inputs["data"].shape, attributes)
+    return None if shape is None else Spec(shape, inputs["data"].dtype)
 
 
 def _flatten(inputs: dict[str, Spec], attributes: Mapping[str, Any]) -> Spec | None:
@@ -144,7 +164,7 @@ OUTPUTS: dict[str, Rule] = {
     "Convolution": _with_parameters("Convolution", _convolution),
     "Deconvolution": _with_parameters("Deconvolution", _deconvolution),
     "Activation": _activation,
-    "Pooling": _pooling,
+    "Pooling": _pooled,
     "flatten": _flatten,
     "concat": _concat,
 }

@@ -38,16 +38,32 @@ def _kernel(shapes: dict[str, Shape], attributes: Mapping[str, Any]) -> Shape:
     return kernel
 
 
+def has_channels_last(attributes: Mapping[str, Any]) -> bool:
+    """Whether a layer of windows has the layout NWC, NHWC or NDHWC."""
+    return str(attributes.get("layout")).endswith("C")
+
+
+def _weight(outer: int, inner: int, kernel: Shape, attributes: Mapping[str, Any]) -> Shape:
+    return (outer, *kernel, inner) if has_channels_last(attributes) else (outer, inner, *kernel)
+
+
+def _channels(shapes: dict[str, Shape], attributes: Mapping[str, Any]) -> int:
+    return _data(shapes)[-1 if has_channels_last(attributes) else 1]
+
+
 def _convolution(shapes: dict[str, Shape], attributes: Mapping[str, Any]) -> dict[str, Shape]:
     kernel, filters = _kernel(shapes, attributes), int(attributes["num_filter"])
-    channels = _data(shapes)[1] // int(attributes.get("num_group", 1))
-    return {"weight": (filters, channels, *kernel), "bias": (filters,)}
+    each = _channels(shapes, attributes) // int(attributes.get("num_group", 1))
+    return {"weight": _weight(filters, each, kernel, attributes), "bias": (filters,)}
 
 
 def _deconvolution(shapes: dict[str, Shape], attributes: Mapping[str, Any]) -> dict[str, Shape]:
     kernel, filters = _kernel(shapes, attributes), int(attributes["num_filter"])
     each = filters // int(attributes.get("num_group", 1))
-    return {"weight": (_data(shapes)[1], each, *kernel), "bias": (filters,)}
+    return {
+        "weight": _weight(_channels(shapes, attributes), each, kernel, attributes),
+        "bias": (filters,),
+    }
 
 
 def _vectors(default_axis: int) -> Rule:

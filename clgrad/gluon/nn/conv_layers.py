@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad.errors import AbsentError, argument_error
+from clgrad.errors import argument_error
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.activations import Activation
 
@@ -22,9 +22,9 @@ class _Conv(HybridBlock):
     """What all convolutions share: a weight, perhaps a bias, one op, and perhaps an activation."""
 
     _op_name = "Convolution"
-    #: Number of spatial axes, and MXNet's layouts for them; ops have the first one.
+    #: Number of spatial axes, and the layouts for them.
     _axes: int
-    _layouts: tuple[str, ...]
+    _layouts: tuple[str, str]
 
     def __init__(
         self,
@@ -45,11 +45,7 @@ class _Conv(HybridBlock):
         super().__init__(**kwargs)
         name, layout = type(self).__name__, layout or self._layouts[0]
         if layout not in self._layouts:
-            raise argument_error(name, "layout", repr(layout), self._layouts[0])
-        if layout != self._layouts[0]:
-            raise AbsentError(
-                f"{name}: layout {layout!r} is not part of clgrad; accepted: {self._layouts[0]}"
-            )
+            raise argument_error(name, "layout", repr(layout), " or ".join(self._layouts))
         self._channels = channels
         self._groups = groups
         self._kwargs: dict[str, Any] = {
@@ -77,7 +73,13 @@ class _Conv(HybridBlock):
             self.act = None if activation is None else Activation(activation, prefix=f"{activation}_")
 
     def _weight_shape(self, in_channels: int) -> tuple[int, ...]:
-        return (self._channels, in_channels // self._groups, *self._kwargs["kernel"])
+        return self._in_layout(self._channels, in_channels // self._groups)
+
+    def _in_layout(self, outer: int, inner: int) -> tuple[int, ...]:
+        """The weight's shape: where the channels are last, its second axis is."""
+        kernel = self._kwargs["kernel"]
+        is_last = self._kwargs["layout"] == self._layouts[1]
+        return (outer, *kernel, inner) if is_last else (outer, inner, *kernel)
 
     def _alias(self) -> str:
         return "conv"
@@ -90,8 +92,9 @@ class _Conv(HybridBlock):
 
     def __repr__(self) -> str:
         shape, shown = self.weight.shape or (0, 0), self._kwargs
+        inner = shape[-1 if shown["layout"] == self._layouts[1] else 1]
         parts = [
-            f"{shape[1] or None} -> {shape[0]}",
+            f"{inner or None} -> {shape[0]}",
             f"kernel_size={shown['kernel']}",
             f"stride={shown['stride']}",
         ]
@@ -120,7 +123,7 @@ class Conv1D(_Conv):
     (1, 8, 8)
     """
 
-    _axes, _layouts = 1, ("NCW",)
+    _axes, _layouts = 1, ("NCW", "NWC")
 
 
 class Conv2D(_Conv):
@@ -138,7 +141,9 @@ class Conv2D(_Conv):
     groups : int, default 1
         Into how many parts the channels are parted, each convolved by itself.
     layout : str, default 'NCHW'
-        Layouts with channels last are refused.
+        Or ``'NHWC'``, where data and result have their channels last, and the weight (channels, *kernel,
+        in_channels / groups). Kernels have them first, so arrays are transposed for it, unless the
+        kernel is of one element.
     activation : str, optional
         See :class:`Activation`.
     use_bias : bool, default True
@@ -151,8 +156,6 @@ class Conv2D(_Conv):
     ------
     OperatorError
         An argument has too many or too few numbers, or the layout is unknown.
-    AbsentError
-        The layout has its channels last.
 
     Examples
     --------
@@ -224,7 +227,7 @@ class _ConvTranspose(_Conv):
         self._kwargs["adj"] = self.outpad
 
     def _weight_shape(self, in_channels: int) -> tuple[int, ...]:
-        return (in_channels, self._channels // self._groups, *self._kwargs["kernel"])
+        return self._in_layout(in_channels, self._channels // self._groups)
 
 
 class Conv1DTranspose(_ConvTranspose):
@@ -239,7 +242,7 @@ class Conv1DTranspose(_ConvTranspose):
     (1, 8, 22)
     """
 
-    _axes, _layouts = 1, ("NCW",)
+    _axes, _layouts = 1, ("NCW", "NWC")
 
 
 class Conv2DTranspose(_ConvTranspose):
@@ -261,7 +264,7 @@ class Conv2DTranspose(_ConvTranspose):
 
     Raises
     ------
-    OperatorError, AbsentError
+    OperatorError
         As in :class:`Conv2D`.
 
     Examples

@@ -1,5 +1,7 @@
 """Convolution and its transpose over 1 to 3 spatial axes."""
 
+import numpy as np
+
 from golden.case import Case, integers, uniform
 
 #: MKL-DNN, as MXNet 1.9.1 calls it, refuses transposed convolutions with padding on one side only.
@@ -32,6 +34,24 @@ def deconv(tag, data, weight, bias=False, **attributes):
 def refused(case, **changed):
     return Case(**{**case, "attributes": {**case["attributes"], **changed}}, error=True)
 
+
+def channels_last(data, weight, bias, **attributes):
+    """The convolution of (batch, height, width, channels) with (filters, height, width, channels)."""
+    windows = np.lib.stride_tricks.sliding_window_view(data, weight.shape[1:3], (1, 2))
+    return np.einsum("bijcuv,ouvc->bijo", windows, weight) + bias
+
+
+def transposed_channels_last(data, weight, **attributes):
+    """Its transpose: a window of the weight for each element of data."""
+    (batch, height, width, _), (_, rows, columns, filters) = data.shape, weight.shape
+    y = np.zeros((batch, height + rows - 1, width + columns - 1, filters), data.dtype)
+    for i, j in np.ndindex(rows, columns):
+        y[:, i : i + height, j : j + width] += data @ weight[:, i, j]
+    return y
+
+
+#: Of layouts with the channels last.
+LAST = {"why": "MXNet has these layouts on GPUs only"}
 
 CASES += [
     Case(
@@ -69,7 +89,16 @@ CASES += [
         | {"attributes": {"kernel": "(2, 2)", "pad": "[1,1]", "num_filter": "1", "num_group": "1"}}
     ),
     Case(**conv("tuning", (1, 1, 3), (1, 1, 2), workspace=256, cudnn_tune="off", cudnn_off=True)),
-    refused(conv("channels last", (1, 3, 3, 2), (2, 2, 2, 2)), layout="NHWC"),
+    Case(
+        **conv("channels last", (1, 3, 4, 2), (3, 2, 3, 2), kernel=(2, 3), layout="NHWC"),
+        reference=channels_last,
+        **LAST,
+    ),
+    Case(
+        **conv("channels last, 1x1", (1, 3, 2, 2), (3, 1, 1, 2), kernel=(1, 1), layout="NHWC"),
+        reference=channels_last,
+        **LAST,
+    ),
     refused(conv("layout of another rank", (1, 2, 3, 3), (2, 2, 2, 2)), layout="NCW"),
     refused(conv("stride 0", (1, 2, 3, 3), (2, 2, 2, 2)), stride=(0, 1)),
     refused(conv("short stride", (1, 2, 3, 3), (2, 2, 2, 2)), stride=(1,)),
@@ -118,5 +147,10 @@ CASES += [
     refused(deconv("pad too large", (1, 1, 2, 3), (1, 1, 2, 2)), pad=(2, 1)),
     refused(deconv("groups that do not divide", (1, 4, 2, 2), (4, 3, 2, 2)), num_group=3),
     refused(deconv("needless bias", (1, 2, 2, 2), (2, 2, 2, 2), bias=True)),
-    refused(deconv("channels last", (1, 2, 2, 2), (2, 2, 2, 2)), layout="NHWC"),
+    Case(
+        **deconv("channels last", (1, 2, 3, 2), (2, 2, 3, 3), kernel=(2, 3), num_filter=3, layout="NHWC"),
+        reference=transposed_channels_last,
+        **LAST,
+    ),
+    refused(deconv("channels last of another rank", (1, 2, 2, 2), (2, 2, 2, 2)), layout="NDHWC"),
 ]
