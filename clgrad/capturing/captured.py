@@ -30,8 +30,8 @@ def capture(function: Callable | None = None, *, fuse: bool = True, variants: in
     - arrays that it returns are new ones at each call, outside of any graph;
     - arguments of another shape, dtype or device, other values of whole numbers and strings, another mode
       (recording, training, context), and other values of what the function's code names (variables of
-      enclosing functions, globals, attributes) make it run and be recorded anew; but what changes within
-      lists, dictionaries and numpy arrays is not seen;
+      enclosing functions, globals, attributes, with what lists, dictionaries and numpy arrays hold) make it
+      run and be recorded anew;
     - float arguments may change freely. What is computed from them in Python is computed anew; a condition
       on them that turns out otherwise makes the function run again;
     - random numbers are new ones at each call, the same as without capture;

@@ -3,52 +3,60 @@
 A function's code says which variables of enclosing functions, which globals and which attributes of objects
 it reads. Those that it names are looked at before each replay: objects must be the same ones, and numbers,
 strings and the like have the same values. So it is with the functions that it calls, the properties that it
-reads, and the blocks of a net. What is in lists, dictionaries and the like is not seen.
+reads, the operators of classes, the blocks of a net, and what lists, dictionaries and numpy arrays hold
+(:mod:`clgrad.capturing.contents`).
 """
 
 import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from clgrad.array import NDArray
-from clgrad.capturing.trees import PLAIN
+from clgrad.capturing import contents
+from clgrad.capturing.contents import ATOMS
 
 #: Functions that call functions, and attributes of attributes, are looked into to this depth.
 DEPTH = 4
 
 _MISSING = object()
-_PLAIN = (*PLAIN, float)
-#: Nothing in them is looked at.
-_ATOMS = (*_PLAIN, NDArray)
+
+#: Special methods that run where objects are made, or lost, and not where they are used.
+_NAMED = {"__init__", "__new__", "__del__", "__init_subclass__", "__class_getitem__", "__post_init__"}
 
 #: Packages whose code names nothing that programs change.
 _SETTLED = {*sys.stdlib_module_names, "numpy", "clgrad"}
 
 
-class Guard(NamedTuple):
+class Guard(Protocol):
     """Something that must stay what it was."""
+
+    @property
+    def what(self) -> str:
+        """What errors call it."""
+
+    def holds(self) -> bool:
+        """Whether it is what it was."""
+
+
+class Read(NamedTuple):
+    """A variable or an attribute that must stay what it was."""
 
     #: Reads it again.
     read: Callable[[], Any]
     value: Any
-    #: Whether it is compared by value.
-    is_plain: bool
     what: str
 
     def holds(self) -> bool:
         """Whether it is what it was."""
         now = self.read()
-        if now is self.value:
-            return True
-        return self.is_plain and type(now) is type(self.value) and bool(now == self.value)
+        return now is self.value or contents.is_equal(now, self.value)
 
 
 def guards_of(
     functions: Iterable[Callable], objects: Iterable[Any] = (), but: Sequence[Callable] = ()
-) -> list[Guard]:
-    """Guards of everything that functions name, and that other functions name which they call.
+) -> dict[tuple, Guard]:
+    """Guards of what functions name, and what other functions name that they call, by what that is.
 
     ``objects`` are reached as arguments. What some functions read does not count: they are called anyway.
     """
@@ -56,9 +64,9 @@ def guards_of(
     for function in functions:
         finder.visit(function, DEPTH)
     for value in objects:
-        finder.enter(value, set(), DEPTH)
+        finder.enter(value, set(), DEPTH, "an argument")
     finder.look_again()
-    return list(finder.found.values())
+    return finder.found
 
 
 class _Finder:
@@ -68,6 +76,8 @@ class _Finder:
         self.found: dict[tuple, Guard] = {}
         self._seen: set[tuple] = {(id(_plain_function(f)), id(getattr(f, "__self__", None))) for f in but}
         self._names: set[str] = set()
+        #: Names of attributes that there need not be.
+        self._asked_for: set[str] = set()
         self._objects: dict[int, Any] = {}
 
     def look_again(self) -> None:
@@ -79,10 +89,12 @@ class _Finder:
             if before == (len(self._names), len(self._objects)):
                 return
 
-    def enter(self, value: Any, names: set[str], depth: int) -> None:
-        """Look at the attributes of an object that are named, and at what it does when it is called."""
-        if isinstance(value, _ATOMS) and not isinstance(value, type):
+    def enter(self, value: Any, names: set[str], depth: int, what: str) -> None:
+        """Look at what an object does when called, at what it holds, and at attributes that are named."""
+        if isinstance(value, ATOMS) and not isinstance(value, type):
             return
+        if isinstance(value, contents.CONTAINERS):
+            self._contents(value, names, depth, what)
         if isinstance(value, types.ModuleType):
             if not _is_settled(value.__name__):
                 self._attributes(value, names, depth)
@@ -92,6 +104,28 @@ class _Finder:
         if not isinstance(value, types.FunctionType | types.MethodType | types.BuiltinFunctionType):
             self._objects[id(value)] = value
             self._attributes(value, names, depth)
+            self._operators(value, depth)
+
+    def _contents(self, container: Any, names: set[str], depth: int, what: str) -> None:
+        """Guard what a container holds, and see into that."""
+        key = ("contents", id(container))
+        if key in self.found or key in self._seen:
+            return
+        self._seen.add(key)
+        guard = contents.guard_of(container, what)
+        if guard is not None:
+            self.found[key] = guard
+        for member in contents.members(container):
+            self.enter(member, names, depth, what)
+
+    def _operators(self, owner: Any, depth: int) -> None:
+        """Look at what classes of the program define for ``x[i]``, ``len(x)``, ``x + y`` and the like."""
+        for base in type(owner).__mro__:
+            if not _is_settled(base.__module__):
+                for name, value in base.__dict__.items():
+                    if isinstance(value, types.FunctionType) and _is_operator(name):
+                        self._attribute(type(owner), name, value)
+                        self.visit(types.MethodType(value, owner), depth - 1)
 
     def visit(self, function: Any, depth: int) -> None:
         """Look at what a function names."""
@@ -109,7 +143,7 @@ class _Finder:
                 self._variables(function, depth)
         elif isinstance(function, functools.partial):
             for value in (function.func, *function.args, *function.keywords.values()):
-                self.enter(value, _names_of(function.func), depth - 1)
+                self.enter(value, _names_of(function.func), depth - 1, "an argument of a partial function")
         elif hasattr(type(function), "own_code"):  # a block
             for inner in function.own_code():
                 self.visit(inner, DEPTH)
@@ -126,19 +160,20 @@ class _Finder:
         parts = getattr(owner, "_children", None)
         if isinstance(parts, dict) and (parts or hasattr(owner, "__len__")):
             what = f"the number of parts of {type(owner).__name__}"
-            self.found.setdefault(("parts", id(owner)), Guard(parts.__len__, len(parts), True, what))
+            self.found.setdefault(("parts", id(owner)), Read(parts.__len__, len(parts), what))
 
     def _variables(self, function: types.FunctionType, depth: int) -> None:
         names = _names(function.__code__)
         self._names |= names
+        self._asked_for |= _asked_for(function.__code__)
         for what, key, read in _variables(function, names):
             value = read()
-            if value is _MISSING or isinstance(value, types.BuiltinFunctionType):
+            if value is _MISSING:
                 continue
-            self.found.setdefault(key, Guard(read, value, isinstance(value, _PLAIN), what))
-            self.enter(value, names, depth - 1)
+            self.found.setdefault(key, Read(read, value, what))
+            self.enter(value, names, depth - 1, what)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self.enter(default, names, depth - 1)
+            self.enter(default, names, depth - 1, f"a default of {function.__qualname__}")
 
     def _attributes(self, owner: Any, names: set[str], depth: int) -> None:
         """Guard the named attributes of an object, and see into them."""
@@ -146,32 +181,38 @@ class _Finder:
             return
         for name in sorted(names):
             value = _attribute(owner, name)
-            if value is _MISSING or isinstance(value, types.BuiltinFunctionType):
+            if value is _MISSING:
+                if name in self._asked_for:
+                    self._attribute(owner, name, value)
                 continue
             function = _function_of(value)
             if function is None or isinstance(owner, types.ModuleType):
                 self._attribute(owner, name, value)
                 key = ("attribute", id(owner), id(value), name)
-                if key not in self._seen:
+                if key not in self._seen and not (
+                    _is_own(owner) and isinstance(value, contents.CONTAINERS)
+                ):
                     self._seen.add(key)
-                    self.enter(value, names, depth - 1)
+                    self.enter(value, names, depth - 1, _called(owner, name))
             elif not _is_settled(function.__module__):
+                self._attribute(owner if name in _own(owner) else type(owner), name, value)
                 self.visit(types.MethodType(function, owner), depth - 1)
 
     def _attribute(self, owner: Any, name: str, value: Any) -> None:
-        is_plain = isinstance(value, _PLAIN)
-        kind = owner if isinstance(owner, type | types.ModuleType) else type(owner)
-        if not isinstance(value, _ATOMS) and _is_settled(getattr(kind, "__module__", kind.__name__)):
-            return  # what blocks and the like are made of is not exchanged
+        if not isinstance(value, ATOMS) and _is_own(owner):
+            return
         read = functools.partial(getattr, owner, name, _MISSING)
         if read() is value:  # else a descriptor makes it anew
-            what = f"attribute {name!r} of {kind.__name__}"
-            self.found.setdefault(("attribute", id(owner), name), Guard(read, value, is_plain, what))
+            self.found.setdefault(("attribute", id(owner), name), Read(read, value, _called(owner, name)))
+
+
+def _own(owner: Any) -> Any:
+    return getattr(owner, "__dict__", {})
 
 
 def _attribute(owner: Any, name: str) -> Any:
     """An attribute as it is stored, in the object or in its class, without asking a property."""
-    own = getattr(owner, "__dict__", {})
+    own = _own(owner)
     if name in own:
         return own[name]
     for base in owner.__mro__ if isinstance(owner, type) else type(owner).__mro__:
@@ -197,6 +238,25 @@ def _plain_function(function: Any) -> Any:
     return function.__func__ if isinstance(function, types.MethodType) else function
 
 
+def _kind(owner: Any) -> Any:
+    return owner if isinstance(owner, type | types.ModuleType) else type(owner)
+
+
+def _is_own(owner: Any) -> bool:
+    """Whether clgrad has made an object: what blocks and the like are made of is not exchanged."""
+    kind = _kind(owner)
+    return getattr(kind, "__module__", kind.__name__).partition(".")[0] == "clgrad"
+
+
+def _called(owner: Any, name: str) -> str:
+    return f"attribute {name!r} of {_kind(owner).__name__}"
+
+
+def _is_operator(name: str) -> bool:
+    """Whether a method of this name runs without being named."""
+    return name.startswith("__") and name.endswith("__") and name not in _NAMED
+
+
 def _is_settled(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _SETTLED
 
@@ -208,10 +268,21 @@ def _names_of(function: Any) -> set[str]:
 
 def _names(code: types.CodeType) -> set[str]:
     """Every name that the code reads, that of functions within it included."""
-    names = set(code.co_names)
+    names = {*code.co_names, *_asked_for(code)}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names |= _names(constant)
+    return names
+
+
+def _asked_for(code: types.CodeType) -> set[str]:
+    """Every name that the code may give to ``getattr`` or ``hasattr``."""
+    names: set[str] = set()
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _asked_for(constant)
+        elif isinstance(constant, str) and not {"getattr", "hasattr"}.isdisjoint(code.co_names):
+            names.add(constant)
     return names
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from clgrad.capturing import reads, trees
 from clgrad.capturing.differentiated import Differentiated
+from clgrad.capturing.reads import Guard
 from clgrad.capturing.recording import Plain, Recording
 from clgrad.capturing.tracing import Call, Trace
 from clgrad.errors import CaptureError
@@ -72,12 +73,14 @@ class Variant:
 
     def _run(self, call: Call, returned: Sequence = ()) -> Any:
         """Run the function; record what it does if an earlier call has done the same."""
+        # The first call finds what the second one is to be held against.
+        before = self._guards(call, ()) if self._traces else {}
         result, traced = self._kind.trace(self._function, call, self._stream, returned)
         problems = [other.difference(traced) for other in self._traces]
         if None in problems and not traced.kept:
             self._traces.pop(problems.index(None))
             self._in_vain = 0
-            self._record(call, traced)
+            self._record(call, traced, before)
             return result
         self._in_vain += 1
         if self._in_vain > TRIES:
@@ -85,9 +88,13 @@ class Variant:
         self._traces = [*self._traces[1 - TRIES :], traced]
         return result
 
-    def _record(self, call: Call, traced: Trace) -> None:
-        objects = trees.leaves((call.args, call.kwargs))
-        guards = reads.guards_of(self._reads_of(), objects, traced.graph.numbers.host_functions)
+    def _guards(self, call: Call, but: Sequence[Callable]) -> dict[tuple, Guard]:
+        return reads.guards_of(self._reads_of(), trees.leaves((call.args, call.kwargs)), but)
+
+    def _record(self, call: Call, traced: Trace, before: dict[tuple, Guard]) -> None:
+        found = self._guards(call, traced.graph.numbers.host_functions)
+        # What the function itself changes at each call (a log, a count) is no reason to call it again.
+        guards = [g for key, g in found.items() if key not in before or before[key].holds()]
         if len(self.recordings) == RECORDINGS:
             changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
             _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
