@@ -182,8 +182,8 @@ def Deconvolution(
     _check_weight(op, data, weight)
     is_last = has_channels_last(op, data, layout)
     batch, channels, *space = _first(data.shape, is_last)
-    _, each, *taps = _first(weight.shape, is_last)
-    taps = sizes(op, "kernel", kernel, rank) or tuple(taps)
+    _, each, *own = _first(weight.shape, is_last)
+    taps = sizes(op, "kernel", kernel, rank) or tuple(own)
     groups = int(num_group)
     filters = int(num_filter) or each * groups
     stride = sizes(op, "stride", stride, rank) or (1,) * rank
