@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clgrad.deferred import Number
 from clgrad.graph.fusion import formulas_of, in_place
-from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, moved, relocated
+from clgrad.graph.ir import Block, Copy, Graph, Instruction, Launch, Value, places, relocated
 
 
 def without_copies(graph: Graph) -> Graph:
@@ -13,26 +13,38 @@ def without_copies(graph: Graph) -> Graph:
     So it is with gradients: ``backward`` makes them in memory of its own, which then becomes that of
     ``x.grad``.
     """
-    for copy in [i for i in graph.instructions if isinstance(i, Copy)]:
+    work: list[Instruction | None] = list(graph.instructions)
+    touched = places(graph.instructions)
+    handed = {v.block for v in graph.outputs}
+    for at, copy in enumerate(graph.instructions):
         # One whose own source was moved meanwhile is another instruction now, and stays.
-        if any(i is copy for i in graph.instructions) and _may_be_written_there(graph, copy):
-            source, target = copy.source.block, copy.target
-            instructions = [i for i in graph.instructions if i is not copy]
-            graph = moved(graph.with_instructions(instructions), source, target.block, target.start)
-    return graph
+        if not isinstance(copy, Copy) or work[at] is not copy or copy.source.block in handed:
+            continue
+        source, target = copy.source.block, copy.target
+        if _may_be_written_there(work, copy, touched):
+            work[at] = None
+            for number in touched[source]:
+                instruction = work[number]
+                if instruction is not None:
+                    work[number] = relocated(instruction, {source: (target.block, target.start)})
+            touched[target.block] = sorted({*touched[target.block], *touched.pop(source)})
+    return graph.with_instructions([i for i in work if i is not None])
 
 
-def _may_be_written_there(graph: Graph, copy: Copy) -> bool:
+def _may_be_written_there(
+    work: Sequence[Instruction | None], copy: Copy, touched: dict[Block, list[int]]
+) -> bool:
     source, target = copy.source, copy.target
     if not source.block.is_local or not source.is_whole or source.block is target.block:
         return False
-    if any(v.block is source.block for v in graph.outputs):
-        return False
-    first = next(n for n, i in enumerate(graph.instructions) if _touches(i.writes, source))
-    for instruction in graph.instructions[first:]:
-        if instruction is copy or not _touches((*instruction.reads, *instruction.writes), target):
+    first = next(n for n in touched[source.block] if (i := work[n]) and _touches(i.writes, source))
+    for number in touched[target.block]:
+        instruction = work[number]
+        if number < first or instruction is None or instruction is copy:
             continue
-        formulas = formulas_of(instruction) if instruction is graph.instructions[first] else None
+        if not _touches((*instruction.reads, *instruction.writes), target):
+            continue
+        formulas = formulas_of(instruction) if number == first else None
         there = [v.moved(target.block, target.start) for v in instruction.writes if v.block is source.block]
         if formulas is None or not all(in_place(v, formulas.operands, formulas.shape) for v in there):
             return False

@@ -46,7 +46,7 @@ def _fold(
     found = _product(graph, work, at, formulas)
     if found is None:
         return
-    product, slot = found
+    product, slot, parts = found
     affine = _affine(product)
     channels = product.writes[0].layout.shape[affine.axis]
     others = [(i, o, v) for i, (o, v) in enumerate(formulas.operands) if i != slot]
@@ -57,9 +57,6 @@ def _fold(
             return
     if any(v.block not in fixed for v in (product.reads[affine.weights], *product.reads[2:])):
         return
-    parts = _scale_and_shift(formulas.results[0][0], slot)
-    if parts is None:
-        return
     made = _made(formulas, others, parts, product, channels, stream)
     work[at : at + 1] = made
     work.remove(product)
@@ -67,12 +64,15 @@ def _fold(
 
 def _product(
     graph: Graph, work: list[Instruction], at: int, formulas: Formulas
-) -> tuple[Launch, int] | None:
-    """The product whose result the formulas alone read, and in which slot."""
+) -> tuple[Launch, int, tuple] | None:
+    """The product whose result the formulas alone read, in which slot, and how they scale and shift it."""
     if len(formulas.results) != 1 or formulas.numbers_change or expr.looked_up([formulas.results[0][0]]):
         return None
     for slot, (operand, value) in enumerate(formulas.operands):
         if value is None or not value.block.is_local or not is_dense(operand, formulas.shape):
+            continue
+        parts = _scale_and_shift(formulas.results[0][0], slot)
+        if parts is None:  # as in most cases; the rest takes longer to see
             continue
         before = [i for i in work[:at] if any(w.overlaps(value) for w in i.writes)]
         readers = [i for i in work if any(r.overlaps(value) for r in i.reads)]
@@ -84,7 +84,7 @@ def _product(
             between = work[work.index(maker) + 1 : at]
             moves = not any(w.overlaps(r) for i in between for w in i.writes for r in maker.reads)
             if same and moves and value.layout.dtype == dtypes.float32 and not maker.numbers:
-                return maker, slot
+                return maker, slot, parts
     return None
 
 

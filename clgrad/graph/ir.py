@@ -211,6 +211,15 @@ def _meet(some: Iterable[Value], others: Iterable[Value]) -> bool:
     return any(a.overlaps(b) for a in some for b in others)
 
 
+def places(work: Iterable[Work]) -> dict[Block, list[int]]:
+    """Where in a sequence each block is read or written, in ascending order."""
+    found: dict[Block, list[int]] = {}
+    for number, one in enumerate(work):
+        for block in {v.block for v in (*one.reads, *one.writes)}:
+            found.setdefault(block, []).append(number)
+    return found
+
+
 def writer(
     work: Sequence[Work], at: int, read: Value, reach: int | None = None
 ) -> tuple[int, Value] | None:

@@ -14,9 +14,12 @@ READERS = 2
 
 def without_transposes(graph: Graph, stream: Stream) -> Graph:
     """The graph with products of the sources of transposes; what nobody reads then is left to others."""
+    moved = {v.block for i in graph.instructions if _is_transpose(i) for v in i.writes}
+    if not moved:
+        return graph
     work = list(graph.instructions)
     for at, instruction in enumerate(work):
-        if _is_product(instruction):
+        if _is_product(instruction) and any(v.block in moved for v in instruction.reads):
             for operand in ("a", "b"):
                 work[at] = _reading_source(work, at, operand, stream) or work[at]
     for instruction in list(work):
