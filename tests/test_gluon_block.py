@@ -50,6 +50,24 @@ def answers():
 
 
 @pytest.mark.once
+def test_names_do_not_choose_what_parameters_are_filled_with():
+    """Gluon hands the initializer over as the parameter's own, so that a bias without one is no 0."""
+    params = mx.gluon.ParameterDict("p_")
+    for name in ("weight", "bias", "running_var", "w"):
+        params.get(name, shape=(2,))
+    params.get("own", shape=(2,), init="ones")
+    params.initialize(mx.init.Constant(5))
+    assert [p.data().asnumpy()[0] for p in params.values()] == [5, 5, 5, 5, 1]
+    with pytest.raises(MXNetError, match="Xavier: the weight is 'p_bias' of shape"):
+        params["p_bias"].initialize(mx.init.Xavier(), force_reinit=True)
+    params["p_bias"].initialize(mx.init.Mixed([".*bias", ".*"], ["ones", "zeros"]), force_reinit=True)
+    assert params["p_bias"].data().asnumpy().tolist() == [1, 1]
+    load = mx.init.Load({"p_weight": mx.nd.array([3, 4])}, default_init=mx.init.Constant(6))
+    params.initialize(load, force_reinit=True)
+    assert [p.data().asnumpy().tolist() for p in list(params.values())[:2]] == [[3, 4], [6, 6]]
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("what", sorted(recorded("blocks")))
 def test_names_texts_and_summaries_are_those_of_mxnet(what, answers):
     ours, theirs = (found[what] for found in answers)

@@ -154,11 +154,11 @@ class Parameter:
         Parameters
         ----------
         init : Initializer or str, optional
-            How to fill them; by default the parameter's ``init``, else ``default_init``.
+            How to fill them, whatever the name; by default the parameter's ``init``, else ``default_init``.
         ctx : Context or list of Context, optional
             Where to have a copy; the current context by default. All copies start equal.
         default_init : Initializer or str, optional
-            ``Uniform(0.07)`` by default, which decides by the name's ending: biases are 0, for example.
+            ``Uniform(0.07)`` by default.
         force_reinit : bool, default False
             Fill anew what is initialised already, which by default is left alone, with a warning.
 
@@ -175,11 +175,12 @@ class Parameter:
             )
             return
         contexts = as_contexts(ctx)
+        default_init = default_init or initializer.Uniform()
         if init is None:
-            init = self.init
+            init = default_init if self.init is None else self.init
         if not is_known(self._shape) and not self._allow_deferred_init:
             raise self._error(f"cannot be initialised, because its shape is {self._shape}; give all sizes")
-        deferred = Deferred(init, contexts, default_init or initializer.Uniform(), None)
+        deferred = Deferred(init, contexts, default_init, None)
         if is_known(self._shape):
             self._make_data(deferred)
             return
@@ -216,7 +217,7 @@ class Parameter:
         self._deferred = None
 
     def _fill(self, data: NDArray, deferred: Deferred) -> None:
-        described = initializer.InitDesc(self.name, {"__init__": deferred.init or ""})
+        described = initializer.InitDesc(self.name, {"__init__": deferred.init})
         initializer.create(deferred.default_init)(described, data)
 
     def _place(self, data: NDArray, contexts: list[Context]) -> None:

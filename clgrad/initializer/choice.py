@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clgrad import nd
@@ -44,15 +44,17 @@ class Mixed(Initializer):
 
     def __call__(self, desc: str, arr: NDArray) -> None:
         """Fill an array in place (see :class:`Initializer`)."""
-        for pattern, init in self.map:
-            if pattern.match(desc):
-                init(desc, arr)
-                return
-        accepted = f"{[p.pattern for p, _ in self.map]}; '.*' as the last pattern matches any"
-        raise argument_error("Mixed", "the parameter's name", repr(str(desc)), accepted)
+        self._chosen(desc)(desc, arr)
 
     def _init_weight(self, name: str, arr: NDArray) -> None:
-        self(name, arr)
+        self._chosen(name)._init_weight(name, arr)
+
+    def _chosen(self, desc: str) -> Initializer:
+        for pattern, init in self.map:
+            if pattern.match(desc):
+                return init
+        accepted = f"{[p.pattern for p, _ in self.map]}; '.*' as the last pattern matches any"
+        raise argument_error("Mixed", "the parameter's name", repr(str(desc)), accepted)
 
 
 class Load(Initializer):
@@ -80,12 +82,18 @@ class Load(Initializer):
 
     def __call__(self, desc: str, arr: NDArray) -> None:
         """Fill an array in place (see :class:`Initializer`)."""
+        self._fill(desc, arr, self.default_init)
+
+    def _init_weight(self, name: str, arr: NDArray) -> None:
+        self._fill(name, arr, None if self.default_init is None else self.default_init._init_weight)
+
+    def _fill(self, desc: str, arr: NDArray, default: Callable[[str, NDArray], None] | None) -> None:
         found = self.param.get(str(desc))
         if found is None:
-            if self.default_init is None:
+            if default is None:
                 accepted = f"{sorted(self.param)}; or a default_init"
                 raise argument_error("Load", "the parameter's name", repr(str(desc)), accepted)
-            self.default_init(desc, arr)
+            default(desc, arr)
         elif found.shape != arr.shape:
             given = f"of shape {found.shape}"
             raise argument_error(
@@ -95,6 +103,3 @@ class Load(Initializer):
             arr[:] = found.astype(arr.dtype).as_in_context(arr.context)
         if self.verbose:
             _log.info("Initialized %s by %s", desc, "default" if found is None else "loading")
-
-    def _init_weight(self, name: str, arr: NDArray) -> None:
-        self(name, arr)
