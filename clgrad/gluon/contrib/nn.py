@@ -103,13 +103,15 @@ class _PixelShuffle(HybridBlock):
     def hybrid_forward(self, F, x):
         """Part the channels into factors, and put each factor behind its axis."""
         n = self._axes
-        # One factor at a time: (N, C f1 f2, H, W) -> (N, C, f2, H, f1, W) -> ..., so that axes stay few.
+        # The factors go past one axis after the other, and each leaves its own there: MXNet, which reads
+        # exported nets, moves no more than six axes.
+        x = F.reshape(x, (0, -4, -1, math.prod(self._factors), *[0] * n))  # (N, C, f1 f2, H, W)
         for axis, factor in enumerate(self._factors):
-            rest = math.prod(self._factors[axis:])
-            x = F.reshape(x, (0, -4, -1, rest, *[0] * n))  # (N, C, f..., space)
-            x = F.reshape(x, (0, 0, -4, factor, rest // factor, *[0] * n))  # (N, C, f, others, space)
-            order = [0, 1, 3, *range(4, 5 + axis), 2, *range(5 + axis, 4 + n)]
-            x = F.reshape(F.transpose(x, tuple(order)), (0, -3, *[0] * axis, -3, *[0] * (n - axis - 1)))
+            rest = math.prod(self._factors[axis + 1 :])
+            x = F.swapaxes(x, axis + 2, axis + 3)  # (N, C, H, f1 f2, W)
+            x = F.reshape(x, (*[0] * (axis + 3), -4, factor, rest, *[0] * (n - axis - 1)))
+            x = F.reshape(x, (*[0] * (axis + 2), -3, *[0] * (n - axis)))  # (N, C, H f1, f2, W)
+        x = F.reshape(x, (*[0] * (n + 1), -3))  # without the last 1
         return x
 
     def __repr__(self) -> str:
