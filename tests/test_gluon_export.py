@@ -214,7 +214,7 @@ def test_an_import_without_parameters_trains(tmp_path):
         y = again(x).sum()
     y.backward()
     gradient = again.collect_params()["net_dense1_weight"].grad().asnumpy()
-    assert (gradient == 3 * 5).all()
+    assert (gradient == 3 * (5 + 1)).all()  # of One for biases too, as in MXNet
     assert repr(again) == "SymbolBlock(\n<Symbol net_dense1_fwd> : 1 -> 1\n)"
 
 
@@ -235,7 +235,7 @@ def test_a_part_of_a_net_shares_its_parameters():
     np.testing.assert_array_equal(inside(x).asnumpy(), hidden.asnumpy())
     with pytest.raises(OperatorError, match="is computed; accepted: an argument"):
         gluon.SymbolBlock(internals[-1], internals[names[0]])
-    with pytest.raises(OperatorTypeError, match="an input is str; accepted: Symbol"):
+    with pytest.raises(OperatorTypeError, match="inputs holds str; accepted: a Symbol"):
         gluon.SymbolBlock(internals[-1], ["data"])
 
 

@@ -139,6 +139,11 @@ def test_arguments_can_be_replaced(names):
         (lambda x: sym.sum(x, axis=x), "sum: axis is a Symbol; accepted: a value"),
         (lambda x: sym.var(3), "var: name is int; accepted: str"),
         (lambda x: sym.Group([x, 1]), "Group: a part is int; accepted: Symbol"),
+        (lambda x: sym.Group([]), "Group: no symbols given"),
+        (lambda x: sym.exp(3), "exp: data is int; accepted: Symbol"),
+        (lambda x: x > 0 or x, "a Symbol has no value, so that no branch can depend on it"),
+        (lambda x: x.infer_shape((1,), x=(1,)), "infer_shape: given in order and by name"),
+        (lambda x: x.infer_shape((1,), (1,)), "infer_shape: 2 given; accepted: x"),
         (lambda x: x.bind(), "Symbol.bind: MXNet's executors are not part of clgrad"),
         (lambda x: sym.maximum(2, 3), "maximum: rhs is int; accepted: Symbol"),
         (lambda x: sym.maximum(2), "maximum: rhs is NoneType; accepted: Symbol"),
@@ -281,6 +286,17 @@ def test_shapes_that_do_not_follow():
         sym.var("x").infer_shape()
     with pytest.raises(OperatorError, match="data is of shape"):
         sym.Convolution(sym.var("x"), kernel=(3, 3), num_filter=1).infer_shape(x=(2, 3))
+
+
+def test_shapes_are_given_in_order_and_in_part():
+    hidden = sym.FullyConnected(sym.var("x"), num_hidden=4, name="fc")
+    graph = sym.relu(hidden) * sym.var("y")
+    shapes = [(2, 3), (4, 3), (4,)]
+    assert hidden.infer_shape((2, 3)) == (shapes, [(2, 4)], [])
+    assert graph.infer_shape_partial() == ([()] * 4, [()], [])
+    assert graph.infer_shape_partial(x=(2, 3)) == ([*shapes, ()], [()], [])
+    assert hidden.get_children().list_outputs() == ["x", "fc_weight", "fc_bias"]
+    assert sym.var("x").get_children() is None
 
 
 def test_inference_leaves_states_and_modes_alone():

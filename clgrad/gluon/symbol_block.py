@@ -52,11 +52,11 @@ class SymbolBlock(HybridBlock):
         params: ParameterDict | None = None,
     ):
         super().__init__()
-        self._prefix, self._name = "", "symbolblock"
+        self._prefix = ""
         self._params = ParameterDict("", params)
-        parts = [outputs] if isinstance(outputs, Symbol) else list(outputs)
+        parts = _symbols("outputs", outputs)
         self._outputs = parts[0] if len(parts) == 1 else symbol.Group(parts)
-        self._inputs = _names([inputs] if isinstance(inputs, Symbol) else list(inputs))
+        self._inputs = _names(_symbols("inputs", inputs))
         states = self._outputs.list_auxiliary_states()
         for name in (*self._outputs.list_arguments(), *states):
             if name not in self._inputs:
@@ -122,7 +122,8 @@ class SymbolBlock(HybridBlock):
                 f"{self._name}: {len(given)} inputs given; accepted: {', '.join(self._inputs)}"
             )
         if not isinstance(given[0], NDArray):
-            return self._outputs(**dict(zip(self._inputs, given, strict=True)))
+            outputs = self._outputs(**dict(zip(self._inputs, given, strict=True)))
+            return outputs if len(outputs) == 1 else list(outputs)
         context = given[0].context
         with context:
             try:
@@ -145,11 +146,20 @@ class SymbolBlock(HybridBlock):
         return f"{type(self).__name__}(\n{self._outputs!r} : {counts}\n)"
 
 
+def _symbols(argument: str, given: Any) -> list[Symbol]:
+    """One symbol, or those of a list."""
+    symbols = list(given) if isinstance(given, list | tuple) else [given]
+    for one in symbols:
+        if not isinstance(one, Symbol):
+            raise OperatorTypeError(
+                f"SymbolBlock: {argument} holds {type(one).__name__}; accepted: a Symbol, or a list of them"
+            )
+    return symbols
+
+
 def _names(inputs: list[Symbol]) -> list[str]:
     """Names of the symbols, each of which is an argument."""
     for given in inputs:
-        if not isinstance(given, Symbol):
-            raise OperatorTypeError(f"SymbolBlock: an input is {type(given).__name__}; accepted: Symbol")
         if len(given) != 1 or given.list_inputs() != given.list_outputs():
             raise OperatorError(f"SymbolBlock: the input {given!r} is computed; accepted: an argument")
     return [given.list_inputs()[0] for given in inputs]

@@ -187,6 +187,8 @@ class Kind:
         The parameter that takes any number of arrays.
     number : str or None
         The parameter that the attribute ``scalar`` stands for.
+    numbers : set of str
+        Parameters of ``arrays`` that take numbers as well.
     """
 
     op_name: str
@@ -196,6 +198,7 @@ class Kind:
     order: tuple[str, ...]
     variadic: str | None
     number: str | None = None
+    numbers: frozenset[str] = frozenset()
 
     def call(self, parameters: Sequence[str], arrays: Sequence, attributes: dict[str, Any]) -> Any:
         """Call the op on arrays."""
@@ -293,10 +296,11 @@ def _find(op_name: str) -> Kind | None:
         return None
     order = tuple(n for n, p in op.__signature__.parameters.items() if p.kind is not p.VAR_POSITIONAL)
     arrays = set(op.arrays if hasattr(op, "arrays") else op.arguments)
-    arrays |= {n for n, kind in op._kinds.items() if kind.name == "float or NDArray"}
-    arrays |= {"x", "y"} if key == "where" else set()  # which looks at them itself
+    numbers = {n for n, kind in op._kinds.items() if kind.name == "float or NDArray"}
+    numbers |= {"x", "y"} if key == "where" else set()  # which looks at them itself
+    named = tuple(n for n in order if n in arrays | numbers)
     function = _rnn if key == "RNN" else op
-    return Kind(op_name, op.name, function, tuple(n for n in order if n in arrays), order, op.variadic)
+    return Kind(op_name, op.name, function, named, order, op.variadic, numbers=frozenset(numbers))
 
 
 def text(value: Any) -> str:

@@ -68,6 +68,8 @@ def group(symbols: Iterable[Symbol]) -> Symbol:
     ['x', 'e_output']
     """
     parts = list(symbols)
+    if not parts:
+        raise OperatorTypeError("Group: no symbols given; accepted: one or more")
     for part in parts:
         if not isinstance(part, Symbol):
             raise OperatorTypeError(f"Group: a part is {type(part).__name__}; accepted: Symbol")
@@ -101,7 +103,7 @@ def apply(op: str, *args: Any, **kwargs: Any) -> Symbol:
     given = _bound(op, kind.order, args, given)
     if kind.arrays == ("lhs", "rhs") and any(map(_is_number, given.values())):
         return _with_number(op, kind, label, given)
-    arrays = [k for k in kind.arrays if not _is_number(given.get(k))]
+    arrays = [k for k in kind.arrays if k not in kind.numbers or not _is_number(given.get(k))]
     attributes = {k: _plain(op, k, v) for k, v in given.items() if v is not None and k not in arrays}
     parameters, inputs = [], []
     for parameter in arrays:
@@ -272,6 +274,14 @@ def _astype(self: Symbol, dtype: Any, copy: bool = True) -> Symbol:
     return apply("cast", self, dtype=dtypes.resolve(dtype, "astype").name)
 
 
+def _bool(self: Symbol) -> bool:
+    """Refused: nothing is known yet."""
+    raise OperatorTypeError(
+        "bool(Symbol): a Symbol has no value, so that no branch can depend on it; accepted: F.where, "
+        "F.contrib.cond on arrays, or a condition that is known beforehand"
+    )
+
+
 def _itself(self: Symbol) -> Symbol:
     """The symbol itself."""
     return self
@@ -284,6 +294,7 @@ for _name, _op in _COMPARISONS.items():
     setattr(Symbol, f"__{_name}__", _binary(_op, reflected=False))
 for _name, _function in {
     "__hash__": object.__hash__,
+    "__bool__": _bool,
     "__neg__": lambda self: apply("negative", self),
     "__abs__": lambda self: apply("abs", self),
     "__getattr__": _find_method,

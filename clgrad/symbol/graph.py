@@ -104,6 +104,12 @@ class Symbol:
         """Every value of the graph as an output: ``symbol.get_internals()["exp0_output"]``."""
         return Symbol((node, index) for node in self._nodes for index in range(node.count))
 
+    def get_children(self) -> "Symbol | None":
+        """The values that the nodes of these outputs read, as outputs; None of arguments, which read none."""
+        nodes = dict.fromkeys(node for node, _ in self._heads)
+        inputs = [entry for node in nodes for entry in node.inputs]
+        return Symbol(inputs) if inputs else None
+
     def __len__(self) -> int:
         return len(self._heads)
 
@@ -158,27 +164,31 @@ class Symbol:
 
     # Shapes and dtypes
 
-    def infer_shape(self, **shapes: tuple[int, ...]) -> tuple[list, list, list]:
+    def infer_shape(
+        self, *args: tuple[int, ...] | None, **kwargs: tuple[int, ...]
+    ) -> tuple[list, list, list]:
         """Shapes of arguments and outputs for given shapes of some arguments.
 
         Where they are not the recorded ones, the ops are applied to arrays of these shapes.
 
         Parameters
         ----------
-        **shapes : tuple of int
-            Shape of each argument that differs from the recorded one, by name.
+        *args : tuple of int, or None
+            Shapes of the arguments in the order of :meth:`list_arguments`; None where unknown.
+        **kwargs : tuple of int
+            Or the shape of each argument that differs from the recorded one, by name.
 
         Returns
         -------
         (arg_shapes, out_shapes, aux_shapes)
-            In the order of :meth:`list_arguments` and :meth:`list_outputs`; the third is empty.
+            In the order of :meth:`list_arguments`, :meth:`list_outputs` and :meth:`list_auxiliary_states`.
 
         Raises
         ------
         OperatorTypeError
-            No argument has the name.
+            No argument has the name, or shapes are given both ways.
         OperatorError
-            An op does not accept the shapes.
+            An op does not accept the shapes, or some do not follow.
         AutogradError
             The shapes of a Function's inputs are not the recorded ones.
 
@@ -192,22 +202,56 @@ class Symbol:
         >>> mx.autograd.get_symbol(y).infer_shape(var0=(4, 5))
         ([(4, 5)], [(5, 4)], [])
         """
-        given = {name: tuple(shape) for name, shape in shapes.items()}
-        return self._sorted(inference.infer(self, given, {}), lambda spec: spec.shape)
+        return self._sorted(inference.infer(self, self._shapes(args, kwargs), {}), lambda spec: spec.shape)
 
-    def infer_type(self, **types: object) -> tuple[list[type], list[type], list[type]]:
+    def infer_shape_partial(
+        self, *args: tuple[int, ...] | None, **kwargs: tuple[int, ...]
+    ) -> tuple[list, list, list]:
+        """What :meth:`infer_shape` gives, with () for shapes that do not follow.
+
+        Examples
+        --------
+        >>> import clgrad as mx
+        >>> y = mx.sym.FullyConnected(mx.sym.var("x"), num_hidden=4, no_bias=True, name="fc")
+        >>> y.infer_shape_partial()
+        ([(), ()], [()], [])
+        """
+        specs = inference.infer(self, self._shapes(args, kwargs), {}, partial=True)
+        return self._sorted(specs, lambda spec: spec.shape, unknown=())
+
+    def _shapes(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(shape) for name, shape in self._named(args, kwargs, "infer_shape").items()}
+
+    def _named(self, args: tuple, kwargs: Mapping[str, Any], method: str) -> dict[str, Any]:
+        """What is given of arguments, by name: in their order, or by name already."""
+        names = self.list_arguments()
+        if args and kwargs:
+            raise OperatorTypeError(f"{method}: given in order and by name; accepted: one of both")
+        if len(args) > len(names):
+            raise OperatorTypeError(f"{method}: {len(args)} given; accepted: {', '.join(names)}")
+        given = dict(zip(names, args, strict=False)) if args else kwargs
+        return {name: value for name, value in given.items() if value is not None}
+
+    def infer_type(self, *args: Any, **kwargs: Any) -> tuple[list[type], list[type], list[type]]:
         """Dtypes of arguments and outputs for given dtypes of some arguments.
 
-        See :meth:`infer_shape`.
+        The shapes must be known as well: see :meth:`infer_shape`.
         """
-        given = {name: dtypes.resolve(dtype, "infer_type", name) for name, dtype in types.items()}
+        named = self._named(args, kwargs, "infer_type").items()
+        given = {name: dtypes.resolve(dtype, "infer_type", name) for name, dtype in named}
         return self._sorted(inference.infer(self, {}, given), lambda spec: spec.dtype.type)
 
-    def _sorted(self, specs: dict[Entry, Spec], what: Callable[[Spec], Any]) -> tuple[list, list, list]:
+    def _sorted(
+        self, specs: dict[Entry, Spec], what: Callable[[Spec], Any], unknown: Any = None
+    ) -> tuple[list, list, list]:
         """What is asked of the values: those of arguments, of outputs, and of auxiliary states."""
-        states = [what(specs[node, 0]) for node in self._arguments if node in self._auxiliary]
-        others = [what(specs[node, 0]) for node in self._arguments if node not in self._auxiliary]
-        return others, [what(specs[head]) for head in self._heads], states
+
+        def ask(entries: Iterable[Entry]) -> list:
+            return [what(specs[entry]) if entry in specs else unknown for entry in entries]
+
+        states = ask((node, 0) for node in self._arguments if node in self._auxiliary)
+        others = ask((node, 0) for node in self._arguments if node not in self._auxiliary)
+        return others, ask(self._heads), states
 
     def check_names(self, given: Iterable[str]) -> None:
         """Raise where a name is none of an argument's."""

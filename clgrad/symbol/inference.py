@@ -20,7 +20,11 @@ def is_known(shape: Shape | None) -> bool:
 
 
 def infer(
-    symbol: Any, shapes: dict[str, Shape], types: dict[str, np.dtype], only_arguments: bool = False
+    symbol: Any,
+    shapes: dict[str, Shape],
+    types: dict[str, np.dtype],
+    only_arguments: bool = False,
+    partial: bool = False,
 ) -> dict[Entry, Spec]:
     """Shape and dtype of each value of a symbol's graph, for those of some arguments.
 
@@ -31,6 +35,8 @@ def infer(
         What differs from what the graph says, or what it does not say.
     only_arguments : bool, default False
         Stop as soon as the arguments are known.
+    partial : bool, default False
+        Leave out what does not follow, instead of raising.
 
     Raises
     ------
@@ -62,13 +68,15 @@ def infer(
                 _learn(node, specs, pending, types)
                 break
         missing = [source.name for source, index in node.inputs if (source, index) not in specs]
+        if missing and partial:
+            continue
         if missing:
             raise OperatorError(
                 f"infer_shape: the shape of {', '.join(missing)} does not follow from the others; give it"
             )
         outputs = _outputs(node, [specs[entry] for entry in node.inputs])
         specs.update(((node, index), spec) for index, spec in enumerate(outputs))
-    if pending:
+    if pending and not partial:
         raise OperatorError(
             f"infer_shape: the shape of {', '.join(node.name for node in pending)} is not known; give it"
         )
