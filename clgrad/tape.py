@@ -103,6 +103,11 @@ class Saved:
         origin = None if self.kept is None else self.kept.origin
         return None if origin is None else (origin, self.kept.number)
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether somebody wrote to its memory since."""
+        return self.view is not None and self.view.storage.version != self.version
+
     def load(self, node: "Node", name: str) -> View:
         """The array, if nobody wrote to its memory since.
 
@@ -158,11 +163,14 @@ class Node:
         For each input, whether some variable with a gradient lies behind it.
     order : int
         Later nodes have larger numbers: a topological order for free.
+    behind : sequence of sequence of (source, index), or None
+        For each result, the inputs that it depends on; None where each depends on all of them.
     """
 
     __slots__ = (
         "__weakref__",
         "attributes",
+        "behind",
         "bulk",
         "device",
         "handles",
@@ -191,6 +199,7 @@ class Node:
         self.handles = handles
         self.saved: dict[int, Saved] | None = {}
         self.order = next(_order)
+        self.behind: Sequence[Sequence[tuple]] | None = None
         if wanted is None:
             wanted = tuple([source.needs_grad for source, _ in inputs])
         self.wanted = wanted
@@ -253,15 +262,20 @@ def reached(heads: Sequence[tuple], since: int = 0) -> tuple[list[Node], dict[Va
     """As :func:`walk`, with the variables that they and the heads depend on. Does not recurse."""
     nodes: dict[Node, None] = {}
     variables: dict[Variable, None] = {}
-    stack = [source for source, _ in heads]
+    stack = list(heads)
+    results: set[tuple] = set()
     while stack:
-        source = stack.pop()
+        entry = stack.pop()
+        source, index = entry
         kind = type(source)
         if kind is Node:
-            if source not in nodes and source.order >= since:
+            if source.behind is not None and entry not in results and source.order >= since:
                 nodes[source] = None
-                for parent, _ in source.inputs:
-                    stack.append(parent)
+                results.add(entry)
+                stack.extend(source.behind[index])
+            elif source not in nodes and source.order >= since:
+                nodes[source] = None
+                stack.extend(source.inputs)
         elif kind is Variable:
             variables[source] = None
     return sorted(nodes, key=_order_of), variables

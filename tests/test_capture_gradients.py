@@ -103,6 +103,42 @@ def test_one_of_several_results_and_inputs():
         assert autograd.grad(total, [x])[0].asnumpy().tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("fuse", [False, True])
+def test_results_that_no_gradient_comes_to_have_none(fuse):
+    """Not one of zeros, which infinite slopes make nan; and what only they depend on keeps its own."""
+    runs = []
+
+    def f(x, w):
+        runs.append(1)
+        return nd.sqrt(x), x * w, nd.exp(x) * x
+
+    captured = mx.capture(f, fuse=fuse)
+    for number in range(24):
+        gradients = []
+        for function in (f, captured):
+            x, w = nd.array([0, 4]), nd.array([3, 5])
+            x.attach_grad()
+            w.attach_grad()
+            w.grad[:] = 7
+            with autograd.record():
+                results = function(x, w)
+            used = ([0], [1], [2], [1, 2])[number // 2 % 4 if number < 16 else 1]
+            autograd.backward([results[k] for k in used])
+            gradients += [x.grad.asnumpy(), w.grad.asnumpy()]
+            if 1 not in used:
+                with autograd.record(), pytest.raises(mx.MXNetError, match="do not depend on"):
+                    autograd.grad([captured(x, w)[k] for k in used], [w])
+        for own, theirs in zip(gradients[:2], gradients[2:], strict=True):
+            np.testing.assert_allclose(theirs, own, rtol=1e-6)
+        assert np.isfinite(gradients[2][1:]).all()
+    runs.clear()
+    for used in (0, 1, 2):
+        with autograd.record():
+            y = captured(x, w)[used]
+        y.backward()
+    assert not runs
+
+
 def test_calls_that_wait_for_backward_keep_what_it_reads():
     f = mx.capture(lambda x: nd.exp(nd.sin(x)))
     xs = [nd.array([i, i / 2]) for i in range(6)]

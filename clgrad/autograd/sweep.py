@@ -316,7 +316,9 @@ class Sweep:
         if gradient is not None:
             shape, _ = meta
             return _expanded(gradient, shape)
-        if not any(entry in node.inputs for node in self._nodes):
+        if source not in self._variables and not any(
+            entry in node.inputs and node.behind is None for node in self._nodes
+        ):
             raise AutogradError(
                 f"grad: the heads do not depend on variables[{position}]; leave it out, or check "
                 "that the computation from it was recorded"

@@ -37,9 +37,8 @@ def capture(function: Callable | None = None, *, fuse: bool = True, variants: in
     - random numbers are new ones at each call, the same as without capture;
     - what the host must do at each call is handed to :func:`clgrad.host`;
     - a value cannot be read: return the array, and read it outside;
-    - called while recording, it is one op with several results: in backward, those that no gradient comes
-      to have one of zeros (which becomes nan where a derivative is infinite), and so have arguments that
-      only they depend on.
+    - called while recording, it is one op with several results; in backward, those that no gradient comes
+      to have none, as without capture.
 
     Parameters
     ----------
@@ -141,7 +140,8 @@ class Captured:
     def graphs(self) -> list[tuple[Graph, Graph]]:
         """Of each recording that is replayed: the graph as it was recorded, and as it runs.
 
-        Calls while recording have two, of which the second is that of the gradients.
+        Calls while recording have more: behind the first, one of the gradients for each set of results that
+        gradients have come to.
         """
         return [pair for v in self._variants.values() for r in v.recordings for pair in r.graphs()]
 

@@ -1,7 +1,9 @@
 """Calls of captured functions while recording: a graph for what they compute, and one for the gradients.
 
 The tape gets one node for the whole call, which keeps what the graph of gradients reads. Backward replays
-that graph. For gradients of gradients the function runs again, recorded op by op.
+that graph: there is one for each set of results that gradients come to, so that what nobody uses has no
+gradient, rather than one of zeros. For gradients of gradients, and where no graph was recorded for just
+those results yet, the function runs again, recorded op by op.
 """
 
 import contextlib
@@ -9,7 +11,7 @@ import gc
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from clgrad import deferred, dtypes, memory, tape
 from clgrad.array import NDArray
@@ -32,13 +34,39 @@ from clgrad.tape import Node, Saved, state
 #: Where an array is in the graph: ``("head", k)``, ``("argument", j)``, or an entry of the tape.
 Origin = tuple[Any, int] | None
 
+#: Places among a call's heads of those that gradients come to.
+Given = tuple[int, ...]
+
+#: Sets of heads that graphs of gradients are recorded for, at most, of calls of one kind; for others the
+#: function runs again each time.
+SETS = 4
+
 #: What errors call an array that was written to before backward.
 _GIVEN = "an array that the captured function reads or returns"
 
 
+class Backward(NamedTuple):
+    """The gradients of some heads, as they were recorded.
+
+    Attributes
+    ----------
+    instructions : list of Instruction
+    gradients : list of Value or None
+        For each target; None where no gradient comes.
+    """
+
+    instructions: list[Instruction]
+    gradients: list[Value | None]
+
+    @property
+    def found(self) -> list[Value]:
+        """The gradients that there are."""
+        return [v for v in self.gradients if v is not None]
+
+
 @dataclass
 class GradientTrace(Trace):
-    """A call, and the graph of its gradients behind that of its results.
+    """A call, and the graphs of its gradients behind that of its results.
 
     Attributes
     ----------
@@ -50,29 +78,33 @@ class GradientTrace(Trace):
         For each array of the result.
     targets : list of (object, int)
         Where gradients flow to.
-    gradients : list of Value or None
-        For each target; None where no gradient comes.
+    behind : list of list of int
+        For each head, which targets it depends on.
+    backwards : dict of Given to Backward
     """
 
     arguments: int = 0
     mark: int = 0
     origins: list[Origin] = field(default_factory=list)
     targets: list[tuple[Any, int]] = field(default_factory=list)
-    gradients: list[Value | None] = field(default_factory=list)
+    behind: list[list[int]] = field(default_factory=list)
+    backwards: dict[Given, Backward] = field(default_factory=dict)
 
     def difference(self, other: Trace) -> str | None:
         """Where another call has done something else; None if it has not."""
         assert isinstance(other, GradientTrace)
         found = super().difference(other)
-        if found is None and (self.origins, self.targets) != (other.origins, other.targets):
-            return "what gradients flow to"
-        return found
+        mine, theirs = ((t.origins, t.targets, t.behind) for t in (self, other))
+        return "what gradients flow to" if found is None and mine != theirs else found
 
 
 def trace(
-    function: Callable, call: Call, stream: Stream, returned: Sequence = ()
+    function: Callable, call: Call, stream: Stream, returned: Sequence = (), asked: Sequence[Given] = ()
 ) -> tuple[Any, GradientTrace]:
-    """Call the function, which is recorded as ever; and go back through it, to record that as well."""
+    """Call the function, which is recorded as ever; and go back through it, to record that as well.
+
+    ``asked`` says from which heads; by default from all of them.
+    """
     since = tape.next_order()
     with Tracing(call, stream, returned, _entry) as tracing:
         result = function(*tracing.args, **tracing.kwargs)
@@ -82,7 +114,7 @@ def trace(
         mark, arguments = len(recorder.graph.instructions), len(recorder.graph.arguments)
         heads = _heads(arrays, since)
         targets = _crossed([a._entry for a in heads], since)
-        gradients = _record_gradients(recorder, heads, targets, since)
+        backwards = _record_gradients(recorder, heads, targets, since, asked)
     views = [a._view for a in arrays]
     traced = GradientTrace(
         recorder.graph,
@@ -94,7 +126,8 @@ def trace(
         mark,
         [_origin(a, heads, call) for a in arrays],
         [_argument(entry, call) or entry for entry in targets],
-        gradients,
+        [[targets.index(entry) for entry in _crossed([h._entry], since)] for h in heads],
+        backwards,
     )
     traced.kept = _kept(recorder, views, heads, since)
     result = trees.with_arrays(result, [NDArray(tracing.outside(a._view), a._entry) for a in arrays])
@@ -146,20 +179,31 @@ def _argument(entry: tuple, call: Call) -> Origin:
 
 
 def _record_gradients(
-    recorder: Recorder, heads: Sequence[NDArray], targets: Sequence[tuple], since: int
-) -> list[Value | None]:
-    """Go back from the heads; the gradients of the targets."""
+    recorder: Recorder,
+    heads: Sequence[NDArray],
+    targets: Sequence[tuple],
+    since: int,
+    asked: Sequence[Given],
+) -> dict[Given, Backward]:
+    """Go back from the heads that are asked for; the gradients of the targets."""
     if not heads:
-        return []
+        return {}
     with recorder.paused():
         dys = [zeros(h.context, h.shape, h._view.dtype) for h in heads]
     for dy in dys:
         recorder.argument(dy._view, [dy._view.storage])
-    sweep = Sweep("capture", list(heads), dys, state.training, targets, since)
-    sweep.run(retain_graph=True, create_graph=False)
-    reached = [t for t in targets if sweep.reached(t)]
-    found = dict(zip(reached, sweep.results(reached, create_graph=False), strict=True))
-    return [recorder.value(found[t]._view) if t in found else None for t in targets]
+    found: dict[Given, Backward] = {}
+    everything = tuple(range(len(heads)))
+    for given in asked if any(asked) and max(map(max, asked)) < len(heads) else [everything]:
+        mark = len(recorder.graph.instructions)
+        seeds = [heads[k] for k in given], [dys[k] for k in given]
+        sweep = Sweep("capture", *seeds, state.training, targets, since)
+        sweep.run(retain_graph=True, create_graph=False)
+        reached = [t for t in targets if sweep.reached(t)]
+        results = dict(zip(reached, sweep.results(reached, create_graph=False), strict=True))
+        gradients = [recorder.value(results[t]._view) if t in results else None for t in targets]
+        found[given] = Backward(recorder.graph.instructions[mark:], gradients)
+    return found
 
 
 def _kept(recorder: Recorder, views: Sequence[View], heads: Sequence[NDArray], since: int) -> list[str]:
@@ -205,34 +249,72 @@ class Differentiated(Recording):
         traced: GradientTrace,
         guards: list[Guard],
         fuse: bool,
+        asked: list[Given],
     ):
+        """``asked`` is where to note for which heads backward wants graphs."""
         super().__init__(call, traced, guards)
         self.function, self.training = function, state.training
         self._origins, self._targets = traced.origins, traced.targets
         #: Places among the targets of those that a gradient comes to.
-        self.reached = [i for i, g in enumerate(traced.gradients) if g is not None]
-        forward, backward = _parted(traced, fuse)
-        self._recorded = (forward, backward)
+        self.reached = {
+            given: [i for i, g in enumerate(b.gradients) if g is not None]
+            for given, b in traced.backwards.items()
+        }
+        forward, backwards = _parted(traced, fuse)
+        self._recorded = (forward, *backwards.values())
         self._forward = Replay(stream, prepared(traced, forward, stream, fuse))
-        self.backward = Replay(stream, prepared(traced, backward, stream, fuse))
+        self.backwards = {
+            given: Replay(stream, prepared(traced, graph, stream, fuse))
+            for given, graph in backwards.items()
+        }
         self._results = len(traced.origins)
-        #: What must not be written until backward: what either graph reads that is not its own.
-        self._of_gradients, self._of_results = (
-            _read(backward, traced.arguments),
-            _read(forward, traced.arguments),
-        )
+        #: What must not be written until backward: what each graph reads that is not its own.
+        self._of_results = _read(forward, traced.arguments)
+        self._of_gradients = {given: _read(graph, traced.arguments) for given, graph in backwards.items()}
+        self._behind = traced.behind
+        #: Heads that no gradient depends on, such as places of extrema.
+        self._idle = _idle(traced)
+        self._asked = asked
+        #: For which heads backward has replayed a graph.
+        self._used: set[Given] = set()
         #: Arrays from outside that a call writes to, such as moving averages.
         self.written = [b for b in forward.written() if b.kind == "outer"]
 
     def replays(self) -> list[Replay]:
         """What is replayed: results and gradients."""
-        return [self._forward, self.backward]
+        return [self._forward, *self.backwards.values()]
+
+    def relevant(self, dys: Sequence) -> Given:
+        """The heads that gradients come to, and go on from."""
+        return tuple([k for k, dy in enumerate(dys) if dy is not None and k not in self._idle])
+
+    def backward_of(self, given: Given) -> tuple[Given, Replay] | None:
+        """The graph of gradients from some of the heads; None where there is none for just these.
+
+        Then later calls are recorded anew, for the sets of heads that backward was called with so far.
+        """
+        for heads, replay in self.backwards.items():
+            if self._idle.issuperset(set(heads).symmetric_difference(given)):
+                self._used.add(heads)
+                return heads, replay
+        if given not in self._asked and len(self._used | {*self._asked, given}) <= SETS:
+            self._asked[:] = list(dict.fromkeys([*self._asked, *self._used, given]))
+            self.lose()
+        return None
+
+    def wider(self, given: Given) -> tuple[Given, Replay] | None:
+        """A graph of gradients from more heads; None if there is none either."""
+        return next(((h, r) for h, r in self.backwards.items() if set(given) <= set(h)), None)
+
+    def targets_of(self, given: Given) -> set[int]:
+        """Places of the targets that some of the heads depend on."""
+        return set().union(*[self._behind[k] for k in given])
 
     def graphs(self) -> list[tuple[Graph, Graph]]:
-        """The graph of the results, and that of the gradients."""
-        forward, backward = self._recorded
-        pairs = [(forward, self._forward.graph), (backward, self.backward.graph)]
-        return pairs if backward.instructions else pairs[:1]
+        """The graph of the results, and those of the gradients."""
+        replayed = [replay.graph for replay in self.replays()]
+        pairs = list(zip(self._recorded, replayed, strict=True))
+        return [pairs[0], *(pair for pair in pairs[1:] if pair[0].instructions)]
 
     def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
         """Replay; what the function would return, with one node behind it."""
@@ -260,7 +342,10 @@ class Differentiated(Recording):
             arguments,
             numbers,
             _draws(returned),
-            [Saved(_view(block, arguments)) for block in self._of_gradients],
+            {
+                given: [Saved(_view(block, arguments)) for block in blocks]
+                for given, blocks in self._of_gradients.items()
+            },
             [Saved(_view(block, arguments)) for block in self._of_results],
             [Saved(h._view) for h in heads],
         )
@@ -274,6 +359,7 @@ class Differentiated(Recording):
             [0] * len(inputs) + [h._view.storage.handle for h in heads],
             heads[0]._view.device,
         )
+        node.behind = [[node.inputs[i] for i in behind] for behind in self._behind]
         node.saved = {0: kept}  # type: ignore[dict-item]
         return node
 
@@ -293,21 +379,27 @@ def _entry_of(origin: tuple[Any, int], arrays: Sequence[NDArray]) -> tuple | Non
     return arrays[index]._entry if source == "argument" else origin
 
 
-def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
-    """The graph of the results, and that of the gradients.
+def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, dict[Given, Graph]]:
+    """The graph of the results, and those of the gradients.
 
-    What passes between them are outputs of the first, and arguments of the second behind the others; with
-    ``fuse`` the second computes again what is quickly made.
+    What passes between them are outputs of the first, and arguments of the others behind their own; with
+    ``fuse`` these compute again what is quickly made.
     """
     whole = traced.graph
-    first, second = whole.instructions[: traced.mark], whole.instructions[traced.mark :]
+    first = whole.instructions[: traced.mark]
     written = {v.block for i in first for v in i.writes if v.block.is_local}
-    gradients = [v for v in traced.gradients if v is not None]
-    needed = _needed(second, gradients, written)
-    if fuse and not traced.shares:
-        again = recomputed(first, needed, whole)
-        second = [*again, *second]
-        needed = _needed(second, gradients, written - {v.block for i in again for v in i.writes})
+    work: dict[Given, list[Instruction]] = {}
+    needed: dict[Block, None] = {}
+    for given, backward in traced.backwards.items():
+        second = backward.instructions
+        mine = _needed(second, backward.found, written)
+        if fuse and not traced.shares:
+            again = recomputed(first, mine, whole.with_instructions([*first, *second]))
+            second = [*again, *second]
+            made = {v.block for i in again for v in i.writes}
+            mine = _needed(second, backward.found, written - made)
+        work[given] = second
+        needed.update(dict.fromkeys(mine))
     passed = [Value(b, 0, Layout((b.nbytes,), dtypes.uint8)) for b in needed]
     forward = replace(
         whole,
@@ -315,12 +407,27 @@ def _parted(traced: GradientTrace, fuse: bool) -> tuple[Graph, Graph]:
         instructions=first,
         outputs=whole.outputs + passed,
     )
-    backward = replace(whole, arguments=list(whole.arguments), instructions=second, outputs=gradients)
-    for block in needed:
-        argument = Block("argument", block.nbytes, len(backward.arguments))
-        backward = moved(backward, block, argument, 0)
-        backward.arguments.append(argument)
-    return forward, backward
+    return forward, {
+        given: _after(replace(whole, instructions=second, outputs=traced.backwards[given].found), needed)
+        for given, second in work.items()
+    }
+
+
+def _after(graph: Graph, passed: Iterable[Block]) -> Graph:
+    """A graph with further arguments in the place of what another one passes on."""
+    graph = replace(graph, arguments=list(graph.arguments))
+    for block in passed:
+        argument = Block("argument", block.nbytes, len(graph.arguments))
+        graph = moved(graph, block, argument, 0)
+        graph.arguments.append(argument)
+    return graph
+
+
+def _idle(traced: GradientTrace) -> set[int]:
+    seeds = traced.graph.arguments[traced.arguments :]
+    used = {v.block for b in traced.backwards.values() for v in b.found}
+    used |= {v.block for b in traced.backwards.values() for i in b.instructions for v in i.reads}
+    return {k for given in traced.backwards for k in given if seeds[k] not in used}
 
 
 def _needed(work: Sequence[Instruction], results: Sequence[Value], among: set[Block]) -> list[Block]:
@@ -352,7 +459,7 @@ class _Kept:
     arguments: Sequence[View]
     numbers: Sequence
     draws: Draws
-    of_gradients: list[Saved]
+    of_gradients: dict[Given, list[Saved]]
     of_results: list[Saved]
     heads: list[Saved]
 
@@ -373,19 +480,25 @@ class _Gradient:
         """Replay the graph of gradients; or for gradients of those, go back through the function itself."""
         assert node.saved is not None
         kept: _Kept = node.saved[0]  # type: ignore[assignment]
-        if create_graph or deferred.current() is not None:  # a replay is not recorded
-            return self._again(node, kept, dys, wanted)
-        for saved in (*kept.of_gradients, *kept.heads):
+        recording = self._recording
+        given = recording.relevant(dys)
+        is_recorded = create_graph or deferred.current() is not None  # as a replay is not
+        found = None if is_recorded else recording.backward_of(given)
+        if found is None and not is_recorded and any(s.is_stale for s in (*kept.of_results, *kept.heads)):
+            found = recording.wider(given)  # the function cannot run again
+        if found is None:
+            return self._again(node, kept, dys, wanted, create_graph)
+        heads, replay = found
+        for saved in (*kept.of_gradients[heads], *kept.heads):
             saved.load(node, _GIVEN)
         residuals = [saved.load(node, _GIVEN) for saved in kept.residuals]
-        recording = self._recording
-        given = [_zeros(node, k) if dy is None else dy for k, dy in enumerate(dys)]
-        views = [*kept.arguments, *[dy._view for dy in given], *residuals]
-        made = recording.backward.run(views, kept.numbers)
-        gradients = {i: NDArray(view) for i, view in zip(recording.reached, made, strict=True)}
-        return {i: g for i, g in gradients.items() if wanted[i]}
+        seeds = [_zeros(node, k) if dy is None else dy for k, dy in enumerate(dys)]
+        made = replay.run([*kept.arguments, *[dy._view for dy in seeds], *residuals], kept.numbers)
+        targets = recording.targets_of(given)
+        gradients = zip(recording.reached[heads], made, strict=True)
+        return {i: NDArray(view) for i, view in gradients if i in targets and wanted[i]}
 
-    def _again(self, node: Node, kept: _Kept, dys, wanted) -> dict[int, NDArray]:
+    def _again(self, node: Node, kept: _Kept, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
         """Call the function, recorded op by op, with the arguments in their places in the graph."""
         for saved in (*kept.of_results, *kept.heads):
             saved.load(node, _GIVEN)
@@ -409,9 +522,9 @@ class _Gradient:
             targets.values(),
             since,
         )
-        sweep.run(retain_graph=True, create_graph=True)
+        sweep.run(retain_graph=True, create_graph=create_graph)
         reached = [i for i, target in targets.items() if sweep.reached(target)]
-        found = sweep.results([targets[i] for i in reached], create_graph=True)
+        found = sweep.results([targets[i] for i in reached], create_graph)
         return dict(zip(reached, found, strict=True))
 
 

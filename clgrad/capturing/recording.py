@@ -105,7 +105,9 @@ class Plain(Recording):
         traced: Trace,
         guards: list[Guard],
         fuse: bool,
+        asked: Sequence = (),
     ):
+        """``asked`` is for calls while recording."""
         super().__init__(call, traced, guards)
         self._recorded = traced.graph
         self._replay = Replay(stream, prepared(traced, traced.graph, stream, fuse))

@@ -209,10 +209,13 @@ class Tracing:
         )
 
 
-def trace(function: Callable, call: Call, stream: Stream, returned: Sequence = ()) -> tuple[Any, Trace]:
+def trace(
+    function: Callable, call: Call, stream: Stream, returned: Sequence = (), asked: Sequence = ()
+) -> tuple[Any, Trace]:
     """Call the function and record what it enqueues.
 
-    ``returned`` is what functions on the host have returned already for this call.
+    ``returned`` is what functions on the host have returned already for this call; ``asked`` is for calls
+    while recording (:mod:`clgrad.capturing.differentiated`).
 
     Returns
     -------

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.capturing import reads, trees
-from clgrad.capturing.differentiated import Differentiated
+from clgrad.capturing.differentiated import Differentiated, Given
 from clgrad.capturing.reads import Guard
 from clgrad.capturing.recording import Plain, Recording
 from clgrad.capturing.tracing import Call, Trace
@@ -41,6 +41,8 @@ class Variant:
         #: What calls have done that no other has done as well, the latest last.
         self._traces: list[Trace] = []
         self._in_vain = 0
+        #: Of calls while recording: for which results backward wants gradients.
+        self._asked: list[Given] = []
 
     def __call__(self, call: Call) -> Any:
         """Replay a recording that fits; else run the function."""
@@ -75,7 +77,7 @@ class Variant:
         """Run the function; record what it does if an earlier call has done the same."""
         # The first call finds what the second one is to be held against.
         before = self._guards(call, ()) if self._traces else {}
-        result, traced = self._kind.trace(self._function, call, self._stream, returned)
+        result, traced = self._kind.trace(self._function, call, self._stream, returned, self._asked)
         problems = [other.difference(traced) for other in self._traces]
         if None in problems and not traced.kept:
             self._traces.pop(problems.index(None))
@@ -99,7 +101,7 @@ class Variant:
             changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
             _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
         make: Callable = self._kind
-        recording = make(self._function, self._stream, call, traced, guards, self._fuse)
+        recording = make(self._function, self._stream, call, traced, guards, self._fuse, self._asked)
         self.recordings = [recording, *self.recordings[: RECORDINGS - 1]]
 
     def _refuse(self, traced: Trace, problems: Sequence[str | None]) -> None:
