@@ -105,7 +105,7 @@ class Symbol:
         return Symbol((node, index) for node in self._nodes for index in range(node.count))
 
     def get_children(self) -> "Symbol | None":
-        """The values that the nodes of these outputs read, as outputs; None of arguments, which read none."""
+        """The values that the nodes of these outputs read, as outputs; None of arguments."""
         nodes = dict.fromkeys(node for node, _ in self._heads)
         inputs = [entry for node in nodes for entry in node.inputs]
         return Symbol(inputs) if inputs else None

@@ -111,8 +111,7 @@ class _PixelShuffle(HybridBlock):
             x = F.swapaxes(x, axis + 2, axis + 3)  # (N, C, H, f1 f2, W)
             x = F.reshape(x, (*[0] * (axis + 3), -4, factor, rest, *[0] * (n - axis - 1)))
             x = F.reshape(x, (*[0] * (axis + 2), -3, *[0] * (n - axis)))  # (N, C, H f1, f2, W)
-        x = F.reshape(x, (*[0] * (n + 1), -3))  # without the last 1
-        return x
+        return F.reshape(x, (*[0] * (n + 1), -3))  # without the last 1
 
     def __repr__(self) -> str:
         shown = self._factors if self._axes > 1 else self._factors[0]
