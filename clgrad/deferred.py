@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from clgrad import nested
 from clgrad.errors import CaptureError
 
 
@@ -245,11 +246,11 @@ class Numbers:
         else:
             _state.numbers = None  # what the function does is no part of what is captured
             try:
-                result = function(*_replaced(args, _value))
+                result = function(*_filled(args, _value))
             finally:
                 _state.numbers = self
             self._returned[call:] = [result, *self._returned[call + 1 :]]
-        self._calls.append((function, _replaced(args, _placed)))
+        self._calls.append((function, _filled(args, _placed)))
 
         def taken_apart(value: Any, keys: tuple) -> Any:
             if value is None:
@@ -291,7 +292,7 @@ class Numbers:
             return function(*[found(o) for o in operands])
 
         for function, args in self._calls:
-            returned.append(function(*_replaced(args, found)))
+            returned.append(function(*_filled(args, found)))
         return returned
 
     def values(self, arguments: Sequence[float], returned: Sequence) -> list | None:
@@ -373,13 +374,9 @@ def _placed(operand: Any) -> Any:
     return _Place(operand.place) if isinstance(operand, Number) else operand
 
 
-def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Nested tuples, lists and dicts with others in the place of what is in them."""
-    if type(value) in (tuple, list):
-        return type(value)([_replaced(v, replace) for v in value])
-    if type(value) is dict:
-        return {key: _replaced(v, replace) for key, v in value.items()}
-    return replace(value)
+def _filled(args: tuple, replace: Callable[[Any], Any]) -> tuple:
+    """Arguments with others in the place of numbers; containers without any are handed on as they are."""
+    return tuple([nested.replaced(a, replace) if nested.leaves(a, Number | _Place) else a for a in args])
 
 
 def _hold(conditions: Sequence, values: Sequence) -> bool:

@@ -174,6 +174,25 @@ def test_host_work_is_done_at_each_call():
     assert counts["steps"] == 9
 
 
+@pytest.mark.once
+def test_host_functions_write_to_the_containers_that_they_are_given():
+    log, rates = [], {"rate": 0.0}
+
+    def note(log, rates, given):
+        log.append(given["x"])
+        rates["rate"] += 1
+
+    def f(x, rate):
+        mx.host(note, log, rates, {"x": rate})
+        return x * rate
+
+    captured = mx.capture(f)
+    for i in range(5):
+        assert captured(nd.ones(1), float(i)).asscalar() == i
+    assert log == [0, 1, 2, 3, 4]
+    assert rates == {"rate": 5}
+
+
 def test_random_numbers_are_those_of_the_function_itself():
     def f(x):
         return nd.random.uniform(shape=(3,)) + nd.random.normal(shape=(3,)) * x

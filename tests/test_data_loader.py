@@ -260,16 +260,17 @@ def test_batches_of_users_own(way):
         padded = np.zeros((len(x), max(lengths)), np.float32)
         for row, part in zip(padded, x, strict=True):
             row[: len(part)] = part
-        return padded, {"names": [f"n{i}" for i in y]}, np.array(lengths, np.int32)
+        return padded, {"names": [f"n{i}" for i in y], "lengths": np.array(lengths, np.int32)}
 
     dataset = data.SimpleDataset([(np.ones(n), n) for n in (3, 1, 2, 5)])
     loader = data.DataLoader(dataset, 2, batchify_fn=batchify, **way)
-    (x, names, lengths), (longer, *_) = loader
-    assert names == {"names": ["n3", "n1"]}
-    assert isinstance(x, nd.NDArray if way else np.ndarray)
+    (x, more), (longer, _) = loader
+    assert more["names"] == ["n3", "n1"]
+    for part in (x, more["lengths"]):
+        assert isinstance(part, nd.NDArray if way else np.ndarray)
     assert x.shape == (2, 3)
     assert longer.shape == (2, 5)
-    assert np.asarray(lengths).tolist() == [3, 1]
+    assert np.asarray(more["lengths"]).tolist() == [3, 1]
 
 
 # Datasets and samplers

@@ -1,6 +1,9 @@
 """Nets as graphs: export and import, to MXNet and from it, and shapes of blocks of one's own."""
 
+import gc
 import json
+import weakref
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -111,6 +114,33 @@ def test_export_needs_to_know_the_inputs(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net-0012.params", "net-symbol.json"]
     again = gluon.SymbolBlock.imports(tmp_path / "net-symbol.json", "data", tmp_path / "net-0012.params")
     np.testing.assert_array_equal(again(x).asnumpy(), y.asnumpy())
+
+
+Pair = namedtuple("Pair", "left right")
+
+
+@pytest.mark.once
+def test_inputs_in_dictionaries_and_named_tuples(tmp_path):
+    """A net keeps none of the arrays that it was called with."""
+
+    class Net(gluon.HybridBlock):
+        def hybrid_forward(self, F, x, states, pair):
+            return {"sum": x + states["first"], "product": pair.left * pair.right}
+
+    net = Net()
+    net.hybridize()
+    x = nd.array([1, 2])
+    states = {"first": x + 1}
+    kept = weakref.ref(states["first"]._view.storage)
+    for _ in range(3):
+        got = net(x, states, Pair(x, x + 2))
+        assert {name: y.asnumpy().tolist() for name, y in got.items()} == {"sum": [3, 5], "product": [3, 8]}
+    del states
+    gc.collect()
+    assert kept() is None
+    net.export(str(tmp_path / "net"))
+    again = gluon.SymbolBlock.imports(tmp_path / "net-symbol.json", [f"data{i}" for i in range(4)])
+    assert [y.asnumpy().tolist() for y in again(x, x + 1, x, x + 2)] == [[3, 5], [3, 8]]
 
 
 @pytest.mark.once

@@ -8,6 +8,7 @@ module          holds
 ``sweep``       backward, grad
 ``function``    Function
 ``checkpoint``  checkpoint
+``restoring``   what stood in arrays that a function has written to, put back
 ``bindings``    what the names in a function's code mean, for another call
 ==============  =====================================================================
 """

@@ -1,19 +1,19 @@
 """Checkpoints: what lies within a function is computed again in backward, rather than kept."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
-from clgrad import memory, tape
+from clgrad import memory, nested, tape
 from clgrad.array import NDArray
 from clgrad.autograd.bindings import Bindings
 from clgrad.autograd.gradients import described
-from clgrad.autograd.scopes import Scope, pause
+from clgrad.autograd.restoring import Kept, keep, put_back, unchanged
+from clgrad.autograd.scopes import Scope
 from clgrad.autograd.sweep import Sweep
 from clgrad.errors import AutogradError, OperatorTypeError
 from clgrad.memory import View
 from clgrad.ops.generator import Draws, generator
-from clgrad.registry import table
 from clgrad.tape import Node, Saved, Variable, state
 
 
@@ -77,7 +77,7 @@ def checkpoint(function: Callable, *args, **kwargs):
         )
     if not state.recording:
         return function(*args, **kwargs)
-    given = _map((args, kwargs), lambda a: NDArray(a._view, a._entry))
+    given = _with_arrays((args, kwargs), lambda a: NDArray(a._view, a._entry))
     bindings = Bindings(function)
     run = _Run()
     with run.watching(), generator.noted() as draws:
@@ -89,34 +89,18 @@ def checkpoint(function: Callable, *args, **kwargs):
     node = _record(call, heads)
     places = iter(range(len(heads)))
     ours = {id(a) for a in heads}
-    return _map(results, lambda a: NDArray(a._view, (node, next(places))) if id(a) in ours else a)
+    return _with_arrays(results, lambda a: NDArray(a._view, (node, next(places))) if id(a) in ours else a)
 
 
-def _map(value: Any, change: Callable[[NDArray], NDArray]) -> Any:
-    """A value with other arrays; lists, tuples and dicts are made anew."""
-    if isinstance(value, NDArray):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _map(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_map(item, change) for item in value]
-    if isinstance(value, tuple):
-        items = [_map(item, change) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    return value
-
-
-def _arrays(value: Any) -> list[NDArray]:
-    """The arrays of a value, in the order of :func:`_map`."""
-    found: list[NDArray] = []
-    _map(value, lambda a: found.append(a) or a)  # type: ignore[func-returns-value]
-    return found
+def _with_arrays(value: Any, change: Callable[[NDArray], NDArray]) -> Any:
+    """A nested value with other arrays."""
+    return nested.replaced(value, lambda leaf: change(leaf) if isinstance(leaf, NDArray) else leaf)
 
 
 def _names(args: tuple, kwargs: dict) -> dict[tuple, str]:
     """What errors call the arrays among the arguments."""
     given = {**{f"args[{i}]": value for i, value in enumerate(args)}, **kwargs}
-    return {_place(a._view): name for name, value in given.items() for a in _arrays(value)}
+    return {_place(a._view): name for name, value in given.items() for a in nested.leaves(value, NDArray)}
 
 
 def _meta(array: NDArray) -> tuple:
@@ -135,14 +119,6 @@ class _Read(NamedTuple):
 _NOWHERE = (None, 0)
 
 
-class _Written(NamedTuple):
-    """What stood in an array from outside before a run first wrote to it, and the memory's version then."""
-
-    view: View
-    value: NDArray
-    version: int
-
-
 class _Run:
     """One run of a function: what it reads that it has not made itself, and what it writes to."""
 
@@ -153,8 +129,8 @@ class _Run:
         self.first = self.last = memory.last_serial()
         #: By place in the graph, and in memory.
         self.found: dict[tuple, _Read] = {}
-        #: By memory.
-        self.before: dict[tuple, _Written] = {}
+        #: What stood in arrays from outside before they were first written to, by place in memory.
+        self.before: dict[tuple, Kept] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -181,7 +157,7 @@ class _Run:
             self._outer.writes(array)
         view = array._view
         if view.storage.serial <= self.first and _place(view) not in self.before:
-            self.before[_place(view)] = _written(view)
+            self.before[_place(view)] = keep(view)
 
     def _from_outside(self, source, view: View) -> bool:
         if isinstance(source, Node):
@@ -193,7 +169,8 @@ class _Run:
 
     def heads(self, results: Any) -> list[NDArray]:
         """The arrays among the results that this run has made, and that have gradients."""
-        sources = [(a, (a._entry or _NOWHERE)[0]) for a in _arrays(results)]
+        arrays: list[NDArray] = nested.leaves(results, NDArray)
+        sources = [(a, (a._entry or _NOWHERE)[0]) for a in arrays]
         return [a for a, source in sources if self._made(source) and source.needs_grad]
 
     def entered(self, heads: Sequence[NDArray]) -> list[tuple]:
@@ -215,22 +192,6 @@ class _Run:
 
 def _place(view: View) -> tuple:
     return view.storage.serial, view.offset, view.layout
-
-
-def _written(view: View) -> _Written:
-    """What stands in an array now."""
-    version = view.storage.version
-    with pause(train_mode=state.training):
-        return _Written(view, table["identity"](NDArray(view)), version)
-
-
-def _put_back(written: Iterable[_Written], with_versions: bool) -> None:
-    """Write what stood in arrays; the last first, since they may share memory."""
-    with pause(train_mode=state.training):
-        for view, value, version in reversed(list(written)):
-            table["identity"](value, out=NDArray(view))
-            if with_versions:
-                view.storage.version = version
 
 
 class _Call(NamedTuple):
@@ -300,23 +261,23 @@ class _Checkpoint:
 
     def _repeat(self, call: _Call) -> tuple[_Run, list[NDArray]]:
         """Call the function as it was called, and leave no trace of that."""
-        args, kwargs = _map(call.given, lambda a: NDArray(a._view, a._entry))
+        args, kwargs = _with_arrays(call.given, lambda a: NDArray(a._view, a._entry))
         run = _Run()
-        present = [_written(view) for view, _, _ in call.run.before.values()]
-        try:
-            _put_back(call.run.before.values(), with_versions=False)
-            for view, _, _ in present:  # a version that never comes again, when the present one is back
+        written = [kept.view for kept in call.run.before.values()]
+        with unchanged(written):
+            put_back(call.run.before.values(), with_versions=False)
+            for view in written:  # a version that never comes again, when the present one is back
                 view.storage.version = -memory.last_serial() << 32
-            with (
-                call.bindings.restored(),
-                Scope(True, call.training),
-                run.watching(),
-                generator.repeated(call.draws),
-            ):
-                results = call.function(*args, **kwargs)
-        finally:
-            _put_back(run.before.values(), with_versions=True)
-            _put_back(present, with_versions=True)
+            try:
+                with (
+                    call.bindings.restored(),
+                    Scope(True, call.training),
+                    run.watching(),
+                    generator.repeated(call.draws),
+                ):
+                    results = call.function(*args, **kwargs)
+            finally:
+                put_back(run.before.values())
         heads = run.heads(results)
         if [_meta(a) for a in heads] != call.results:
             raise self._differs("returns other arrays")

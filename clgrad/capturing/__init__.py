@@ -3,7 +3,7 @@
 ==================  ==================================================================
 module              holds
 ==================  ==================================================================
-``trees``           arguments and results taken apart: arrays, numbers and the rest
+``trees``           arguments taken apart: arrays, numbers and the rest
 ``contents``        what lists, dictionaries and numpy arrays hold, and whether they still do
 ``reads``           what a function reads besides its arguments
 ``tracing``         running a function while its work is recorded

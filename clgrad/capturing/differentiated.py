@@ -6,16 +6,16 @@ gradient, rather than one of zeros. For gradients of gradients, and where no gra
 those results yet, the function runs again, recorded op by op.
 """
 
-import contextlib
 import gc
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from clgrad import deferred, dtypes, memory, tape
+from clgrad import deferred, dtypes, tape
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import zeros
+from clgrad.autograd.restoring import unchanged
 from clgrad.autograd.scopes import Scope
 from clgrad.autograd.sweep import Sweep
 from clgrad.capturing import trees
@@ -504,7 +504,8 @@ class _Gradient:
             saved.load(node, _GIVEN)
         recording = self._recording
         since = tape.next_order()
-        with _unchanged(recording.written), Scope(True, recording.training), generator.repeated(kept.draws):
+        written = [_view(block, ()) for block in recording.written if block.storage is not None]
+        with unchanged(written), Scope(True, recording.training), generator.repeated(kept.draws):
             result = recording.function(*kept.call.args, **kept.call.kwargs)
         heads = _heads(trees.arrays(result), since)
         if tuple(h._view.layout for h in heads) != node.outputs:
@@ -531,21 +532,3 @@ class _Gradient:
 def _zeros(node: Node, k: int) -> NDArray:
     shape, dtype = node.outputs[k]
     return zeros(node.context, shape, dtype)
-
-
-@contextlib.contextmanager
-def _unchanged(blocks: Iterable[Block]) -> Iterator[None]:
-    """A scope after which arrays from outside hold what they held before."""
-    storages = [s for b in blocks if (s := b.storage) is not None]
-    stream = {s: memory.current_stream(s.stream.device) for s in storages}
-    views = {s: View(s, 0, Layout((s.nbytes,), dtypes.uint8)) for s in storages}
-    before = {s: (memory.empty(stream[s], *views[s].layout), s.version) for s in storages}
-    for storage, (copy, _) in before.items():
-        memory.copy(stream[storage], views[storage], copy)
-    try:
-        yield
-    finally:
-        for storage, (copy, version) in before.items():
-            storage.begin_write()
-            memory.copy(stream[storage], copy, views[storage])
-            storage.version = version

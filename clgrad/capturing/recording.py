@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clgrad import nested
 from clgrad.array import NDArray
 from clgrad.autograd.variables import watch
 from clgrad.capturing import trees
@@ -91,7 +92,7 @@ class Recording:
                 return next(rest)
             return numbers[leaf.place] if isinstance(leaf, Number) else leaf
 
-        return trees.put_together(self._result, found)
+        return nested.replaced(self._result, found)
 
 
 class Plain(Recording):

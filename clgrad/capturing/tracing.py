@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clgrad import memory, tape
+from clgrad import memory, nested, tape
 from clgrad.array import NDArray
 from clgrad.capturing import trees
 from clgrad.deferred import Number, Numbers, is_same
@@ -128,16 +128,14 @@ def _same_values(some: Sequence[Value], others: Sequence[Value]) -> bool:
 
 
 def _alike(a: Trace, b: Trace) -> bool:
-    def plain(trace: Trace) -> list:
-        found: list = []
-        for leaf in trees.leaves(trace.result):
-            if isinstance(leaf, (*trees.PLAIN, float)):
-                found.append((type(leaf), leaf))
-            else:
-                found.append(trees.Same(leaf) if not isinstance(leaf, Number) else ("place", leaf.place))
-        return found
+    """Whether they returned the same, but for arrays, in the same containers."""
 
-    return plain(a) == plain(b)
+    def comparable(leaf: Any) -> Any:
+        if isinstance(leaf, Number):
+            return ("place", leaf.place)
+        return (type(leaf), leaf) if isinstance(leaf, (*trees.PLAIN, float)) else trees.Same(leaf)
+
+    return nested.replaced(a.result, comparable) == nested.replaced(b.result, comparable)
 
 
 class Tracing:
@@ -157,14 +155,9 @@ class Tracing:
         self._stream, self._call = stream, call
         self._twins: dict[int, Twin] = {}
         self._numbers = Numbers(returned)
-        floats = iter([self._numbers.argument(n) for n in call.numbers])
-        arrays = iter([self._proxy(a, place(a)) for a in call.arrays])
-
-        def replaced(leaf: Any) -> Any:
-            return next(arrays) if type(leaf) is NDArray else next(floats)
-
-        self.args = trees.put_together(call.args, replaced)
-        self.kwargs = trees.put_together(call.kwargs, replaced)
+        floats = [self._numbers.argument(n) for n in call.numbers]
+        proxies = [self._proxy(a, place(a)) for a in call.arrays]
+        self.args, self.kwargs = trees.put_together((call.args, call.kwargs), proxies, floats)
         self.recorder = Recorder(stream, self._numbers)
         gradients = self._gradients()
         for view in call.views():
@@ -240,12 +233,12 @@ def trace(
 
 def template(result: Any) -> Any:
     """What a function returned, without the arrays."""
-    return trees.put_together(result, lambda leaf: trees.ARRAY if type(leaf) is NDArray else leaf)
+    return nested.replaced(result, lambda leaf: trees.ARRAY if type(leaf) is NDArray else leaf)
 
 
 def plain(result: Any) -> Any:
     """What a function returned, with Python's numbers."""
-    return trees.put_together(result, lambda leaf: leaf.value if isinstance(leaf, Number) else leaf)
+    return nested.replaced(result, lambda leaf: leaf.value if isinstance(leaf, Number) else leaf)
 
 
 def _outside_of_graphs(array: NDArray) -> tuple | None:

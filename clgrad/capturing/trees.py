@@ -1,13 +1,12 @@
 """Arguments and results taken apart: arrays and numbers, which may change, and what must stay."""
 
-import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from clgrad import nested
 from clgrad.array import NDArray
-from clgrad.deferred import Number
 from clgrad.errors import CaptureError
 
 #: Types whose values are compared; a graph holds for one value.
@@ -64,7 +63,7 @@ def take_apart(value: Any, arrays: list[NDArray], numbers: list[float]) -> Any:
     if kind is NDArray:
         arrays.append(value)
         return value._view.layout
-    if kind is float or isinstance(value, np.floating):
+    if _is_number(value):
         numbers.append(float(value))
         return float
     if isinstance(value, slice):
@@ -82,43 +81,28 @@ def take_apart(value: Any, arrays: list[NDArray], numbers: list[float]) -> Any:
     return Same(value)
 
 
-def put_together(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """The nested value with ``replace`` of each array, :data:`ARRAY` and real number in its place."""
-    kind = type(value)
-    if kind is NDArray or kind is float or isinstance(value, np.floating | Number | _ArrayPlace):
-        return replace(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return kind(*[put_together(v, replace) for v in value])
-    if isinstance(value, list | tuple):
-        return kind([put_together(v, replace) for v in value])
-    if isinstance(value, dict):
-        members = {k: put_together(v, replace) for k, v in value.items()}
-        if kind is dict:
-            return members
-        made = copy.copy(value)
-        made.update(members)
-        return made
-    return value
+def put_together(value: Any, arrays: Iterable[Any], numbers: Iterable[Any]) -> Any:
+    """The nested value with others in the places of the arrays and floats that were collected."""
+    array, number = iter(arrays), iter(numbers)
+
+    def other(leaf: Any) -> Any:
+        if type(leaf) is NDArray:
+            return next(array)
+        return next(number) if _is_number(leaf) else leaf
+
+    return nested.replaced(value, other)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or isinstance(value, np.floating)
 
 
 def arrays(value: Any) -> list[NDArray]:
     """The arrays of a nested value, in the order of their places."""
-    return [leaf for leaf in leaves(value) if type(leaf) is NDArray]
+    return [leaf for leaf in nested.leaves(value, NDArray) if type(leaf) is NDArray]
 
 
 def with_arrays(value: Any, others: Iterable[NDArray]) -> Any:
     """The nested value with other arrays in the places of its own."""
     rest = iter(others)
-    return put_together(value, lambda leaf: next(rest) if type(leaf) is NDArray else leaf)
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The arrays, numbers and other objects of a nested value."""
-    if isinstance(value, list | tuple):
-        for member in value:
-            yield from leaves(member)
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from leaves(member)
-    else:
-        yield value
+    return nested.replaced(value, lambda leaf: next(rest) if type(leaf) is NDArray else leaf)

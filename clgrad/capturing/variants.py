@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad.capturing import reads, trees
+from clgrad import nested
+from clgrad.capturing import reads
 from clgrad.capturing.differentiated import Differentiated, Given
 from clgrad.capturing.reads import Guard
 from clgrad.capturing.recording import Plain, Recording
@@ -91,7 +92,7 @@ class Variant:
         return result
 
     def _guards(self, call: Call, but: Sequence[Callable]) -> dict[tuple, Guard]:
-        return reads.guards_of(self._reads_of(), trees.leaves((call.args, call.kwargs)), but)
+        return reads.guards_of(self._reads_of(), nested.leaves((call.args, call.kwargs)), but)
 
     def _record(self, call: Call, traced: Trace, before: dict[tuple, Guard]) -> None:
         found = self._guards(call, traced.graph.numbers.host_functions)

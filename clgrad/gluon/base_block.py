@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from clgrad import serialization
+from clgrad import nested, serialization
 from clgrad.errors import AbsentError, OperatorError, OperatorTypeError, argument_error
 from clgrad.gluon.parameter import Parameter
 from clgrad.gluon.parameter_dict import ParameterDict, load_names, take_all
@@ -389,8 +389,4 @@ class Block:
 
 def _holds(value: Any, children: set[int]) -> bool:
     """Whether a container holds a block that is none of these."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return isinstance(value, Block) and id(value) not in children
-    return any(_holds(v, children) for v in value)
+    return any(id(block) not in children for block in nested.leaves(value, Block))

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from clgrad import nd, serialization, symbol
+from clgrad import nd, nested, serialization, symbol
 from clgrad.array import NDArray
 from clgrad.capturing import Captured
 from clgrad.device import Context, current_context
@@ -168,7 +168,7 @@ class HybridBlock(Block):
 
     def _compose(self, *args):
         """Apply the block to symbols."""
-        if not structure.leaves(args, symbol.Symbol):
+        if not nested.leaves(args, symbol.Symbol):
             raise OperatorTypeError(
                 f"{self._name}: no input is an NDArray; accepted: at least one, among x and the others"
             )
@@ -179,7 +179,7 @@ class HybridBlock(Block):
     def _graph(self, args: Any) -> tuple[list[symbol.Symbol], symbol.Symbol]:
         """Symbols of the inputs, and of what the block makes of them, for trimmed arguments."""
         arguments, inputs = structure.with_symbols(args, symbol.var)
-        outputs = structure.leaves(self.forward(*arguments), symbol.Symbol)
+        outputs = nested.leaves(self.forward(*arguments), symbol.Symbol)
         return inputs, outputs[0] if len(outputs) == 1 else symbol.Group(outputs)
 
     def _finish_deferred_init(self, *args) -> None:
@@ -214,7 +214,7 @@ class HybridBlock(Block):
 
     def _infer(self, args: tuple, take: Callable[[Parameter, Any], Any]) -> None:
         inputs, outputs = self._graph(structure.trimmed(args))
-        arrays = structure.leaves(args, NDArray)
+        arrays = nested.leaves(args, NDArray)
         used = outputs.list_inputs()
         given = {s.name: a for s, a in zip(inputs, arrays, strict=True) if s.name in used}
         shapes = {name: array.shape for name, array in given.items()}

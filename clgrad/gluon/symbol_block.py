@@ -4,10 +4,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad import symbol
+from clgrad import nested, symbol
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError, argument_error
-from clgrad.gluon import structure
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.parameter import DeferredInitializationError
 from clgrad.gluon.parameter_dict import ParameterDict
@@ -116,7 +115,7 @@ class SymbolBlock(HybridBlock):
 
     def forward(self, x, *args):
         """Run the graph on arrays, or put symbols in the place of its inputs."""
-        given = structure.leaves([x, *args], NDArray | Symbol)
+        given = nested.leaves([x, *args], NDArray | Symbol)
         if len(given) != len(self._inputs):
             raise OperatorTypeError(
                 f"{self._name}: {len(given)} inputs given; accepted: {', '.join(self._inputs)}"

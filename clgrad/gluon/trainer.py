@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clgrad import deferred, files
+from clgrad import deferred, files, nested
 from clgrad.array import NDArray
 from clgrad.autograd import pause
 from clgrad.device import Context
@@ -227,7 +227,7 @@ class Trainer:
         self._optimizer._carry_counts()
         self._contexts, self._updaters = contexts, [get_updater(self._optimizer) for _ in contexts]
         for updater in self._updaters:
-            updater.states = {i: _copied(state) for i, state in before.states.items()}
+            updater.states = nested.replaced(before.states, _copied)
             updater.states_synced = dict.fromkeys(updater.states, False)
 
     def _prepare(self) -> None:
@@ -287,8 +287,6 @@ def _use_up(variables: Sequence[Any]) -> None:
 
 
 def _copied(state: Any) -> Any:
-    if isinstance(state, list | tuple):
-        return type(state)(_copied(s) for s in state)
     return state.copy() if isinstance(state, NDArray) else state
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from clgrad import deferred
+from clgrad import deferred, nested
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
 from clgrad.optimizer.base import Optimizer
@@ -75,11 +75,7 @@ class Updater:
 
     def sync_state_context(self, state, context):
         """The state with its arrays on a device."""
-        if isinstance(state, NDArray):
-            return state.as_in_context(context)
-        if isinstance(state, list | tuple):
-            return type(state)(self.sync_state_context(s, context) for s in state)
-        return state
+        return nested.replaced(state, lambda s: s.as_in_context(context) if isinstance(s, NDArray) else s)
 
     def get_states(self, dump_optimizer: bool = False) -> bytes:
         """The states as bytes, in MXNet's format of arrays, with a description in JSON beside them.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import array, dtypes, nd
+from clgrad import array, dtypes, nd, nested
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.gluon.data import workers
@@ -71,10 +71,11 @@ def stacked(data) -> Any:
 
 def placed(batch: Any, place: Callable[[np.ndarray], NDArray]) -> Any:
     """A batch with all its numpy arrays placed on a device; the rest stays as it is."""
-    if isinstance(batch, np.ndarray):
-        dtypes.resolve(batch.dtype, "DataLoader", "a batch's dtype")
-        return place(batch)
-    if isinstance(batch, list | tuple):
-        members = [placed(member, place) for member in batch]
-        return members if isinstance(batch, list) else tuple(members)
-    return batch
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray):
+            return leaf
+        dtypes.resolve(leaf.dtype, "DataLoader", "a batch's dtype")
+        return place(leaf)
+
+    return nested.replaced(batch, moved)

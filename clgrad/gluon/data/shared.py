@@ -7,18 +7,23 @@ ends. Elsewhere the bytes go through the connection.
 
 import mmap
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from clgrad import nested
 
 _HAS_MEMFD = hasattr(os, "memfd_create") and hasattr(reduction, "send_handle")
 #: Arrays begin at multiples of this, for the sake of vector loads.
 _ALIGNMENT = 64
 
 
-class _Place(NamedTuple):
+@dataclass(frozen=True)
+class _Place:
     """Where an array of a batch lies."""
 
     offset: int
@@ -27,10 +32,19 @@ class _Place(NamedTuple):
 
 
 def send(connection: Connection, number: int, batch: Any, pid: int) -> None:
-    """Send a batch, which may hold arrays at any depth of lists and tuples, to a process."""
+    """Send a batch, which may hold arrays at any depth of lists, tuples and dictionaries, to a process."""
     arrays: list[np.ndarray] = []
     places: list[_Place] = []
-    described = _described(batch, arrays, places)
+
+    def placed(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray) or leaf.dtype.hasobject:
+            return leaf
+        end = places[-1].offset + arrays[-1].nbytes if arrays else 0
+        places.append(_Place(-(-end // _ALIGNMENT) * _ALIGNMENT, leaf.shape, leaf.dtype))
+        arrays.append(leaf)
+        return places[-1]
+
+    described = nested.replaced(batch, placed)
     size = places[-1].offset + arrays[-1].nbytes if arrays else 0
     if not size or not _HAS_MEMFD:
         connection.send((number, described, None, arrays))
@@ -45,18 +59,6 @@ def send(connection: Connection, number: int, batch: Any, pid: int) -> None:
         reduction.send_handle(connection, descriptor, pid)
     finally:
         os.close(descriptor)
-
-
-def _described(value: Any, arrays: list, places: list[_Place]) -> Any:
-    """The value with places instead of its arrays."""
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        end = places[-1].offset + arrays[-1].nbytes if arrays else 0
-        places.append(_Place(-(-end // _ALIGNMENT) * _ALIGNMENT, value.shape, value.dtype))
-        arrays.append(value)
-        return places[-1]
-    if type(value) in (list, tuple):
-        return type(value)(_described(member, arrays, places) for member in value)
-    return value
 
 
 def _at(memory: mmap.mmap, place: _Place) -> np.ndarray:
@@ -77,9 +79,5 @@ def receive(connection: Connection) -> tuple[int, Any]:
     return number, _filled(described, lambda place: _at(memory, place))
 
 
-def _filled(value: Any, array_of: Any) -> Any:
-    if isinstance(value, _Place):
-        return array_of(value)
-    if type(value) in (list, tuple):
-        return type(value)(_filled(member, array_of) for member in value)
-    return value
+def _filled(described: Any, array_of: Callable[[_Place], np.ndarray]) -> Any:
+    return nested.replaced(described, lambda leaf: array_of(leaf) if isinstance(leaf, _Place) else leaf)
