@@ -7,10 +7,13 @@ Whatever needs to know the value itself (a comparison, ``float()``, a key of a d
 leaves a condition: a replay is right only where the answer would be the same again.
 """
 
+import functools
 import math
 import numbers
 import operator
 import threading
+import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,6 +49,9 @@ def host(function: Callable[..., Any], *args: Any) -> Any:
         replay before the device is given anything to do; so it must not work on arrays. If it returns
         None, it is perhaps called twice, where a replay finds that the captured function must run after
         all.
+    *args
+        What the function is given: the same at each call, but for real numbers that follow from arguments.
+        Lists and dictionaries without such numbers are the program's own, to be read and written.
 
     Returns
     -------
@@ -326,8 +332,8 @@ class Numbers:
         return values
 
     def calls_as(self, other: "Numbers") -> bool:
-        """Whether another recording calls the same functions on the host."""
-        return self._calls == other._calls
+        """Whether another recording calls the same functions on the host, with the same arguments."""
+        return _alike(self._calls, other._calls)
 
     def same_as(self, other: "Numbers") -> bool:
         """Whether the numbers of another call are computed by the same steps."""
@@ -385,6 +391,50 @@ def _hold(conditions: Sequence, values: Sequence) -> bool:
         if not is_same(found, answer):
             return False
     return True
+
+
+def _alike(one: Any, other: Any, seen: frozenset = frozenset()) -> bool:
+    """Whether it makes no difference which of the two a function on the host is, or is given.
+
+    ``seen`` are the pairs that these are parts of.
+    """
+    pair = (id(one), id(other))
+    if one is other or pair in seen:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, types.FunctionType | functools.partial):  # made anew at each call: a lambda
+        one, other = _parts(one), _parts(other)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(
+            _alike(part, its, seen | {pair}) for part, its in zip(one, other, strict=True)
+        )
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(
+            _alike(part, other[key], seen | {pair}) for key, part in one.items()
+        )
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, float | np.floating):
+        return is_same(one, other)
+    if isinstance(one, weakref.ref):  # to what the call before had made for itself, if it is gone
+        return one() is None or one() is other()
+    if hasattr(one, "__array__") and not isinstance(one, np.generic):
+        return False  # the device would have to compare them
+    return bool(one == other)
+
+
+def _parts(function: types.FunctionType | functools.partial) -> list:
+    """What tells functions apart: code, defaults and what they have of enclosing functions."""
+    if isinstance(function, functools.partial):
+        return [function.func, function.args, function.keywords]
+    held = []
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # nothing yet
+            held.append(cell)
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, held]
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -1,5 +1,8 @@
 """What captured functions refuse, in errors that name the line."""
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
 from capture_harness import many_times, replayed
@@ -110,6 +113,27 @@ def test_hidden_changes_are_found():
     captured = mx.capture(f)
     with pytest.raises(CaptureError, match=r"something else at each call.*test_capture_refusals\.py:\d+"):
         many_times(captured, lambda: nd.ones(1))
+
+
+@pytest.mark.once
+def test_what_functions_on_the_host_are_given():
+    """The same at each call, although made anew; or else a replay would repeat the last."""
+    calls, log = itertools.count(), []
+
+    def f(x, given):
+        made = given(next(calls))
+        mx.host(lambda: log.append(made[0]))
+        mx.host(functools.partial(log.append, made[1]["n"][0]))
+        return x * 2
+
+    captured = mx.capture(f)
+    same = lambda i: ([1.5], {"n": np.arange(2)})  # noqa: E731
+    many_times(lambda x: captured(x, same), lambda: nd.ones(1))
+    assert replayed(captured)
+    assert log == [[1.5], 0] * 10
+    for given in (lambda i: ([i], {"n": [0]}), lambda i: ([1], {"n": np.array([i])})):
+        with pytest.raises(CaptureError, match=r"through clgrad\.host, or what it gives them"):
+            many_times(lambda x, given=given: captured(x, given), lambda: nd.ones(1))
 
 
 def test_numbers_from_the_host():
