@@ -371,14 +371,16 @@ def test_parts_of_batches():
     data = nd.arange(21).reshape((7, 3))
     parts = gluon.utils.split_data(data, 3, even_split=False)
     np.testing.assert_array_equal(np.concatenate([p.asnumpy() for p in parts]), data.asnumpy())
-    assert [p.shape for p in parts] == [(2, 3), (2, 3), (3, 3)]
+    assert [p.shape for p in parts] == [(3, 3), (2, 3), (2, 3)]
+    assert [len(p) for p in gluon.utils.split_data(nd.arange(8), 3, even_split=False)] == [3, 3, 2]
+    assert [len(p) for p in gluon.utils.split_data(nd.arange(2), 3, even_split=False)] == [1, 1, 0]
     assert [p.shape for p in gluon.utils.split_data(data, 3, batch_axis=1)] == [(7, 1)] * 3
     assert gluon.utils.split_data(data, 1) == [data]
     loaded = gluon.utils.split_and_load(np.ones((4, 2)), [mx.current_context()])
     assert [p.shape for p in loaded] == [(4, 2)]
     for arguments, message in (
         ((data, 2), "the size of data is 7 along axis 0; accepted: a multiple of 2"),
-        ((data, 8), "accepted: at least 8"),
+        ((data, 8), "accepted: a multiple of 8"),
         ((data, 0), "num_slice is 0"),
         ((data, 3, 2), "batch_axis is 2"),
     ):

@@ -28,36 +28,32 @@ def split_data(
         How many parts.
     batch_axis : int
     even_split : bool
-        Whether all parts must be of the same size; else the last one is larger.
+        Whether all parts must be of the same size; else the first ones are larger by 1, where it does not
+        divide evenly, and the last ones are empty, where there are more parts than elements.
 
     Raises
     ------
     OperatorError
-        The axis is shorter than the number of parts, or cannot be divided evenly.
+        The axis cannot be divided evenly, although it must be.
 
     Examples
     --------
     >>> import clgrad as mx
     >>> [a.shape for a in mx.gluon.utils.split_data(mx.nd.zeros((7, 2)), 3, even_split=False)]
-    [(2, 2), (2, 2), (3, 2)]
+    [(3, 2), (2, 2), (2, 2)]
     """
     if not isinstance(num_slice, int) or num_slice < 1:
         raise argument_error("split_data", "num_slice", repr(num_slice), "a whole number of at least 1")
     if not -data.ndim <= batch_axis < data.ndim:
         raise argument_error("split_data", "batch_axis", batch_axis, f"an axis of {data.shape}")
     size = data.shape[batch_axis]
-    if size < num_slice:
-        given = f"{size} along axis {batch_axis}"
-        raise argument_error(
-            "split_data", "the size of data", given, f"at least {num_slice}, the num_slice"
-        )
     if even_split and size % num_slice:
         accepted = f"a multiple of {num_slice}, the num_slice; or even_split=False"
         raise argument_error("split_data", "the size of data", f"{size} along axis {batch_axis}", accepted)
     if num_slice == 1:
         return [data]
-    step = size // num_slice
-    ends = [step * (i + 1) for i in range(num_slice - 1)] + [size]
+    least, larger = divmod(size, num_slice)
+    ends = [least * (i + 1) + min(i + 1, larger) for i in range(num_slice)]
     return [
         nd.slice_axis(data, axis=batch_axis, begin=begin, end=end)
         for begin, end in zip([0, *ends[:-1]], ends, strict=True)
