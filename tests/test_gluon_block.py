@@ -338,6 +338,23 @@ def test_shared_parameters_are_one():
 
 
 @pytest.mark.once
+def test_whole_nets_share_their_parameters_under_other_names():
+    class Net(gluon.HybridBlock):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            with self.name_scope():
+                self.inner = nn.HybridSequential()
+                with self.inner.name_scope():
+                    self.inner.add(nn.Dense(2, in_units=2), nn.BatchNorm(in_channels=2))
+
+    first = Net(prefix="first_")
+    other = Net(prefix="other_", params=first.collect_params())
+    assert other.inner[0].prefix == "other_hybridsequential0_dense0_"
+    assert list(other.collect_params()) == list(first.collect_params())
+    assert all(other.collect_params()[n] is p for n, p in first.collect_params().items())
+
+
+@pytest.mark.once
 def test_hooks():
     net, seen = nn.Dense(2, in_units=3), []
     net.initialize()

@@ -62,8 +62,11 @@ def name_block(prefix: str | None, params: ParameterDict | None, hint: str) -> t
     scope = _scopes.stack[-1] if _scopes.stack else None
     if prefix is None:
         prefix = f"{name.current().get(None, hint)}_" if scope is None else scope._number(hint)
-    if scope is not None:
-        prefix = scope._block.prefix + prefix
     if params is not None:
-        return prefix, ParameterDict(params.prefix, params)
-    return prefix, ParameterDict(prefix, None if scope is None else scope._block.params._shared)
+        own = ParameterDict(params.prefix, params)
+    elif scope is None:
+        own = ParameterDict(prefix)
+    else:  # where the block around has another's parameters, those inside are found under their names there
+        around = scope._block.params
+        own = ParameterDict(around.prefix + prefix, around._shared)
+    return prefix if scope is None else scope._block.prefix + prefix, own
