@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+#: Words of the state of the Mersenne Twister.
+_WORDS = 624
+
 
 class _Current(threading.local):
     """The numbers that this thread takes at present."""
@@ -58,15 +61,25 @@ def set_state(state: dict) -> None:
     ValueError, TypeError, KeyError
         These are no such numbers; nothing has changed.
     """
-    np.random.set_state(
-        (
-            state["name"],
-            np.array(state["key"], np.uint32),
-            state["position"],
-            state["has_gauss"],
-            state["cached_gaussian"],
-        )
-    )
+    np.random.set_state(_numbers(state))
+
+
+def check_state(state: dict) -> None:
+    """Raise what :func:`set_state` would, and change nothing."""
+    _numbers(state)
+
+
+def _numbers(state: dict) -> tuple:
+    """A state as numpy takes it, which believes any position, and reads there."""
+    key, position = state["key"], state["position"]
+    if len(key) != _WORDS or not all(type(word) is int and 0 <= word < 2**32 for word in key):
+        raise ValueError(f"key is not {_WORDS} numbers of 32 bits")
+    if type(position) is not int or not 0 <= position <= _WORDS:
+        raise ValueError(f"position is {position!r}, not from 0 to {_WORDS}")
+    gauss = int(bool(state["has_gauss"])), float(state["cached_gaussian"])
+    numbers = (state["name"], np.array(key, np.uint32), position, *gauss)
+    np.random.RandomState(0).set_state(numbers)
+    return numbers
 
 
 def fingerprint(state: dict) -> int:

@@ -74,6 +74,18 @@ def test_batches_are_the_same_however_they_are_made(way):
         assert [len(part) for part in y] == [6, 6, 6, 2]
 
 
+@pytest.mark.once
+def test_lists_are_arrays_and_tuples_have_members():
+    """As in MXNet: a list of tokens is one row of a batch."""
+    assert data.default_batchify_fn([[1, 2, 3], [4, 5, 6]]).asnumpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+    tokens, label = data.default_batchify_fn([([1, 2], 0), ([3, 4], 1)])
+    assert (tokens.shape, label.shape) == ((2, 2), (2,))
+    with pytest.raises(OperatorError, match="a sample is a list that is no array"):
+        data.default_batchify_fn([[1, [2, 3]], [4, 5]])
+    with pytest.raises(OperatorError, match="a batch has no samples"):
+        list(data.DataLoader([1, 2], batch_sampler=[[]]))
+
+
 @pytest.mark.parametrize("way", WAYS, ids=WAY_IDS)
 def test_batches_can_be_trained_on(way, rng):
     x = rng.standard_normal((32, 3)).astype(np.float32)
@@ -188,6 +200,68 @@ def test_nothing_is_left_behind():
     del loader, iteration
     gc.collect()
     eventually(lambda: not multiprocessing.active_children())
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.parametrize("way", [{"prefetch": 2}, {"num_workers": 2}], ids=["ahead", "processes"])
+def test_a_forked_child_leaves_the_parents_iteration_alone(way):
+    """It can neither go on with it, nor does it take threads and workers along when it lets go of them."""
+    loader = data.DataLoader(np.arange(20.0), 3, **way)
+    batches = iter(loader)
+    next(batches)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            next(batches)
+        except DeviceError as error:
+            os._exit(0 if "which only its parent can go on with" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(list(batches)) == 6
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        del loader, batches
+        gc.collect()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(list(loader)) == 7
+
+
+@pytest.mark.once
+def test_a_loader_is_copied_with_nothing_that_goes_on():
+    loader = data.DataLoader(np.arange(20.0), 3, num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    assert len(list(pickle.loads(pickle.dumps(loader)))) == 7
+    assert len(list(batches)) == 6
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 1e400},
+        {"done": -1},
+        {"done": True},
+        {"numpy": {}},
+        {"numpy": host_random.get_state() | {"position": 10**6}},  # numpy itself would read from there
+        {"numpy": host_random.get_state() | {"key": [2**40] * 624}},
+        {"sampler": {"left": 3, "sampler": None}},
+        {"sampler": {"left": [1], "sampler": 3}},
+    ],
+    ids=["infinite", "negative", "bool", "empty", "position", "words", "left", "inner"],
+)
+def test_damaged_states_change_nothing(change):
+    loader = data.DataLoader(np.arange(20.0), 3, shuffle=True, last_batch="rollover")
+    list(loader)
+    before = loader.get_state()
+    with pytest.raises(OperatorError, match="set_state: state is damaged"):
+        loader.set_state(before | {"epoch": 1, "done": 1, "numpy": host_random.get_state()} | change)
+    assert loader.get_state()["sampler"] == before["sampler"]
 
 
 @pytest.mark.once

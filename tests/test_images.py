@@ -232,11 +232,14 @@ def test_digits_and_clothes(kind, tmp_path, rng, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c[:-1], "4,719 bytes, but its header tells of 4,720"),
-        (lambda c: c + b"\0", "4,721 bytes, but its header tells of 4,720"),
+        (lambda c: c[:-1], "4,703 bytes behind the header, which tells of 4,704"),
+        (lambda c: c + b"\0", "more bytes behind the header, which tells of 4,704"),
         (lambda c: b"<html>" + c, "not an idx file of bytes"),
         (lambda c: b"", "not an idx file of bytes"),
-        (lambda c: c[:3] + b"\xff" + c[4:], "its header tells of"),
+        (lambda c: c[:3] + b"\xff" + c[4:], "which tells of"),
+        (lambda c: c[:4] + b"\0\0\0\0" + b"\xff" * 8, r"0 bytes .* tells of 0 \(shape \(0, 4294967295"),
+        (lambda c: c[:4] + b"\xff" * 12 + c[16:], r"4,704 bytes .* \(shape \(4294967295"),
+        (lambda c: c[:9], "the header is cut off after 9 bytes"),
         (lambda c: c[:7] + b"\5" + c[8:-784], "6 labels up to 5 for 5 pictures"),
         (lambda c: c[:11] + b"\x0e" + c[12:15] + b"\x38" + c[16:], r"expected: pictures of 28 x 28"),
     ],

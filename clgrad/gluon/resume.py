@@ -20,7 +20,7 @@ from clgrad.optimizer import states
 
 _FORMAT = "clgrad checkpoint 1"
 #: What reading a description raises that is not as it was written.
-_DAMAGE = (MXNetError, KeyError, TypeError, ValueError, AttributeError)
+_DAMAGE = (MXNetError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class Checkpoint:

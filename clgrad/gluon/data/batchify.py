@@ -16,7 +16,7 @@ def default_batchify_fn(data):
 
     Parameters
     ----------
-    data : list of NDArray, numpy.ndarray, number, or tuple of them
+    data : list of NDArray, numpy.ndarray, number, list of numbers, or tuple of them
 
     Returns
     -------
@@ -41,6 +41,8 @@ def default_mp_batchify_fn(data):
 
 def stacked(data) -> Any:
     """Samples along a new first axis: NDArrays on their device, and all else on the host."""
+    if not len(data):
+        raise OperatorError("DataLoader: a batch has no samples; accepted: one index or more")
     first = data[0]
     if isinstance(first, NDArray):
         if workers.is_worker():
@@ -49,7 +51,7 @@ def stacked(data) -> Any:
                 "arrays and numbers, or a DataLoader with thread_pool=True or num_workers=0"
             )
         return nd.stack(*data, axis=0)
-    if isinstance(first, tuple | list):
+    if isinstance(first, tuple):
         lengths = {len(sample) for sample in data}
         if len(lengths) > 1:
             raise OperatorError(
@@ -57,7 +59,7 @@ def stacked(data) -> Any:
                 "or a batchify_fn of your own"
             )
         return [stacked(members) for members in zip(*data, strict=True)]
-    hosts = [np.asarray(sample) for sample in data]
+    hosts = [_host(sample) for sample in data]
     shapes = sorted({host.shape for host in hosts})
     if len(shapes) > 1:
         raise OperatorError(
@@ -67,6 +69,17 @@ def stacked(data) -> Any:
     joined = np.stack(hosts)
     dtypes.resolve(joined.dtype, "DataLoader", "the samples' dtype")
     return joined
+
+
+def _host(sample: Any) -> np.ndarray:
+    """A sample as an array: a list is one, of numbers, and only a tuple has members of their own."""
+    try:
+        return np.asarray(sample)
+    except ValueError as error:
+        raise OperatorError(
+            f"DataLoader: a sample is a {type(sample).__name__} that is no array ({error}); accepted: "
+            "numbers and arrays, tuples of them, or a batchify_fn of your own"
+        ) from error
 
 
 def placed(batch: Any, place: Callable[[np.ndarray], NDArray]) -> Any:

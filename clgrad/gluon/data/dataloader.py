@@ -14,7 +14,7 @@ import numpy as np
 from clgrad import array, host_random
 from clgrad.array import NDArray
 from clgrad.device import Context, current_context
-from clgrad.errors import OperatorError, OperatorTypeError, argument_error
+from clgrad.errors import MXNetError, OperatorError, OperatorTypeError, argument_error
 from clgrad.gluon.data import workers
 from clgrad.gluon.data.batchify import default_batchify_fn, placed, stacked
 from clgrad.gluon.data.dataset import Source
@@ -57,7 +57,7 @@ class DataLoader:
         Workers are threads of this process, which may use NDArrays.
     timeout : float, default 120
         How many seconds to wait for a batch from a worker process.
-    try_nopython, auto_reload
+    auto_reload, try_nopython
         Accepted for MXNet's sake, without effect.
 
     Raises
@@ -102,14 +102,14 @@ class DataLoader:
         prefetch=None,
         thread_pool=False,
         timeout=120,
-        try_nopython=None,
         auto_reload=False,
+        try_nopython=None,
     ):
         for name, number in (("num_workers", num_workers), ("prefetch", prefetch or 0)):
             if not isinstance(number, int | np.integer) or number < 0:
                 raise argument_error("DataLoader", name, repr(number), "a whole number from 0 on")
-        if not timeout > 0:
-            raise argument_error("DataLoader", "timeout", timeout, "a number of seconds above 0")
+        if not isinstance(timeout, int | float) or not timeout > 0:
+            raise argument_error("DataLoader", "timeout", repr(timeout), "a number of seconds above 0")
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             given = type(dataset).__name__
             raise OperatorTypeError(f"DataLoader: dataset is {given}; accepted: what has [] and len()")
@@ -131,6 +131,10 @@ class DataLoader:
         iteration = _Iteration(self)
         self._current = weakref.ref(iteration)
         return iteration
+
+    def __getstate__(self) -> dict:
+        """What a copy gets: it begins an iteration of its own, with workers of its own."""
+        return self.__dict__ | {"_idle": None, "_current": None}
 
     # What an iteration asks for
 
@@ -197,25 +201,28 @@ class DataLoader:
         Raises
         ------
         OperatorError
-            It is something else.
+            It is something else; nothing has changed.
         """
+        before = state_of(self._batch_sampler)
         try:
-            epoch, done = int(state["epoch"]), state["done"]
-            if done is None:
-                resumed = None
-                give_state(self._batch_sampler, state["sampler"])
-            else:
-                resumed = {
-                    "epoch": epoch,
-                    "numpy": state["numpy"],
-                    "sampler": state["sampler"],
-                    "done": int(done),
-                }
-        except (KeyError, TypeError, ValueError) as error:
+            epoch, resumed = _count(state["epoch"]), None
+            if state["done"] is not None:
+                host_random.check_state(state["numpy"])
+                resumed = {name: state[name] for name in ("epoch", "numpy", "sampler")}
+                resumed["done"] = _count(state["done"])
+            give_state(self._batch_sampler, state["sampler"])
+        except (MXNetError, KeyError, TypeError, ValueError) as error:
+            give_state(self._batch_sampler, before)
             raise OperatorError(
                 f"DataLoader.set_state: state is damaged ({error!r}); accepted: what get_state gives"
             ) from error
         self._epoch, self._resumed, self._current = epoch, resumed, None
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 class _Iteration:

@@ -1,5 +1,6 @@
 """A thread that has batches ready on the device before they are asked for."""
 
+import os
 import queue
 import threading
 import weakref
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from clgrad.device import Context
+from clgrad.errors import DeviceError
 
 #: How often a thread that waits looks whether anybody still wants what it has, in seconds.
 _LOOK = 0.1
@@ -42,6 +44,7 @@ class Pump:
         depth: int,
         context: Context,
     ):
+        self._process = os.getpid()
         self._ready: queue.Queue = queue.Queue(depth)
         stopped = threading.Event()
         thread = threading.Thread(
@@ -57,6 +60,11 @@ class Pump:
         return self
 
     def __next__(self) -> Any:
+        if os.getpid() != self._process:  # the thread is the parent's
+            raise DeviceError(
+                "DataLoader: this process was forked during the iteration, which only its parent can go on "
+                "with; begin another one"
+            )
         found = self._ready.get() if self.close.alive else _END
         if found is _END:
             self.close()

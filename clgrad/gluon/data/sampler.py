@@ -199,8 +199,9 @@ class BatchSampler(Sampler):
 
     def set_state(self, state: Any) -> None:
         """Take what :meth:`get_state` gave."""
+        left = list(state["left"])
         give_state(self._sampler, state["sampler"])
-        self._left = list(state["left"])
+        self._left = left
 
 
 def state_of(sampler: Any) -> Any:

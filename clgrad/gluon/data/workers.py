@@ -103,7 +103,7 @@ class Pool:
         made: Any = multiprocessing.get_context(_METHOD)
         self._connections: list = []
         self._processes: list = []
-        self.close = weakref.finalize(self, _close, self._processes, self._connections)
+        self.close = weakref.finalize(self, _close, os.getpid(), self._processes, self._connections)
         with _quiet():
             for number in range(count):
                 ours, theirs = made.Pipe()
@@ -175,8 +175,10 @@ def _end_of(process: Any) -> str:
     return f"has ended with exit code {code}"
 
 
-def _close(processes: Sequence[Any], connections: Sequence[Any]) -> None:
-    """End worker processes, in whatever state they are."""
+def _close(owner: int, processes: Sequence[Any], connections: Sequence[Any]) -> None:
+    """End worker processes, in whatever state they are; but not those of this process's parent."""
+    if os.getpid() != owner:
+        return
     for process in processes:
         process.terminate()
     for process in processes:

@@ -77,6 +77,9 @@ class _Pictures(Dataset):
 
 # MNIST's format
 
+#: Bytes that are read at once.
+_PART = 1 << 20
+
 
 def read_idx(path: Path) -> np.ndarray:
     """The bytes of an idx file: a header with the sizes of the axes, then the elements in order.
@@ -86,27 +89,32 @@ def read_idx(path: Path) -> np.ndarray:
     MXNetError
         The file is of another format, or cut short.
     """
-    content = _unpacked(path)
-    zeros, kind, ndim = content[:2], content[2:3], int.from_bytes(content[3:4], "big")
-    if zeros != b"\0\0" or kind != b"\x08":  # 8: unsigned bytes
-        raise MXNetError(f"{path}: not an idx file of bytes (it starts with {content[:4].hex(' ')})")
-    start = 4 + 4 * ndim
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
-    if len(content) != start + math.prod(shape):
-        raise MXNetError(
-            f"{path}: {len(content):,} bytes, but its header tells of {start + math.prod(shape):,} "
-            f"(shape {shape}); was it cut off while it was downloaded?"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _unpacked(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
     try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, OSError, zlib.error) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return _elements(file, path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MXNetError(f"{path}: cannot be unpacked: {error}") from error
+
+
+def _elements(file: Any, path: Path) -> np.ndarray:
+    """What follows the header, of which no more is read than the header tells of, and a byte."""
+    start = file.read(4)
+    if start[:2] != b"\0\0" or start[2:3] != b"\x08":  # 8: unsigned bytes
+        raise MXNetError(f"{path}: not an idx file of bytes (it starts with {start.hex(' ')})")
+    header = file.read(4 * int.from_bytes(start[3:], "big"))
+    if len(header) != 4 * int.from_bytes(start[3:], "big") or not header:
+        raise MXNetError(f"{path}: the header is cut off after {len(start + header)} bytes")
+    shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, len(header), 4))
+    size, content = math.prod(shape), bytearray()
+    while len(content) <= size and (part := file.read(min(_PART, size + 1 - len(content)))):
+        content += part
+    if not size or len(content) != size:
+        given = f"{len(content):,}" if len(content) <= size else "more"
+        raise MXNetError(
+            f"{path}: {given} bytes behind the header, which tells of {size:,} (shape {shape}); was it cut "
+            "off while it was downloaded?"
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 class MNIST(_Pictures):
