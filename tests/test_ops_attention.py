@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clgrad import nd
-from clgrad.errors import OperatorError
+from clgrad.errors import OperatorError, OperatorTypeError
 from clgrad.test_utils import gradcheck, gradgradcheck
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
@@ -80,8 +80,12 @@ def test_gradients_of_a_whole_layer(rng):
             lambda x: nd.contrib.interleaved_matmul_encdec_qk(x, nd.ones((3, 1, 24)), heads=2),
             "encdec_qk: keys_values is of shape",
         ),
+        (
+            lambda x: nd.contrib.interleaved_matmul_selfatt_qk(x.astype("int32"), heads=2),
+            "selfatt_qk: queries_keys_values is of dtype int32; accepted: a floating",
+        ),
     ],
 )
 def test_errors_name_op_and_argument(call, message):
-    with pytest.raises(OperatorError, match=message):
+    with pytest.raises((OperatorError, OperatorTypeError), match=message):
         call(nd.ones((3, 2, 12)))

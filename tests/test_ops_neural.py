@@ -463,6 +463,14 @@ def test_gradients_of_pooling(shape, attributes, kind, rng):
             r"Convolution: weight is float32 \(4, 3, 3, 3\); accepted: float32 \(4, 3, 2, 2\)",
         ),
         (lambda x: nd.Pooling(x, kernel=(2, 2), pool_type="median"), "Pooling: pool_type"),
+        (
+            lambda x: nd.Pooling(x.astype("int32"), kernel=(2, 2)),
+            "Pooling: data is of dtype int32; accepted: a floating",
+        ),
+        (
+            lambda x: nd.Convolution(x.astype("bool"), nd.ones((4, 3, 3, 3), dtype="bool"), no_bias=True),
+            "Convolution: data is of dtype bool; accepted: numbers",
+        ),
     ],
 )
 def test_errors_name_op_and_argument(call, message):

@@ -275,6 +275,7 @@ def test_moments_of_infinity():
             lambda x, v: nd.L2Normalization(x, mode="x"),
             "L2Normalization: mode is 'x'; accepted: instance, channel",
         ),
+        (lambda x, v: nd.LRN(x.astype("int8"), nsize=3), "LRN: data is of dtype int8; accepted: a float"),
         (lambda x, v: nd.LRN(x, nsize=3), r"LRN: data is of shape \(2, 3, 4\); accepted: 4 axes"),
         (
             lambda x, v: nd.LayerNorm(x.astype("int32"), v, v),

@@ -234,6 +234,10 @@ def test_errors_name_op_and_argument(call, message):
 def test_other_dtypes_are_refused():
     with pytest.raises(OperatorTypeError, match=r"linalg.gemm2: B is float16; accepted: float32, float64"):
         nd.linalg.gemm2(nd.zeros((2, 3)), nd.zeros((3, 2), dtype="float16"))
+    mask = nd.ones((2, 2), dtype="bool")
+    for op in (nd.dot, lambda a, b: nd.FullyConnected(a, b, no_bias=True)):
+        with pytest.raises(OperatorTypeError, match="is of dtype bool; accepted: numbers, see astype"):
+            op(mask, mask)
 
 
 # Gradients

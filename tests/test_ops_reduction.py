@@ -227,6 +227,23 @@ def test_places_of_extrema(name, axis, rng):
 REFERENCES_OF_PLACES = {"argmax": np.argmax, "argmin": np.argmin}
 
 
+@pytest.mark.parametrize("axis", [None, 1])
+def test_sums_of_masks_are_whether_any_is_true(axis):
+    """As in MXNet; a count in 8 bits would come back to 0."""
+    mask = nd.ones((2, 256), dtype="bool")
+    for y in (nd.sum(mask, axis=axis), nd.nansum(mask, axis=axis), nd.norm(mask, ord=1, axis=axis)):
+        assert y.dtype == np.bool_
+        assert y.asnumpy().all()
+    assert not nd.sum(nd.zeros((2, 256), dtype="bool"), axis=axis).asnumpy().any()
+
+
+def test_places_in_masks_are_numbers():
+    host = np.zeros((2, 3001), bool)
+    host[1, 3000] = True
+    y = nd.argmax(nd.array(host, dtype="bool"), axis=1)
+    assert (y.dtype, y.asnumpy().tolist()) == (np.float32, [0, 3000])
+
+
 def test_places_keep_axes_and_dtype():
     x = nd.array([[1, 5], [7, 2]], dtype="int32")
     y = nd.argmax(x, axis=1, keepdims=True)

@@ -418,6 +418,22 @@ def test_add_n(count, rng):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_sums_of_more_arrays_than_one_launch_takes(dtype, launches, rng):
+    """Half precision is not rounded on the way; every array has its gradient."""
+    parts = rng.uniform(0.5, 1, (100, 3, 7)).astype(dtype)
+    arrays = [nd.array(p, dtype=dtype) for p in parts]
+    for a in arrays:
+        a.attach_grad()
+    with autograd.record():
+        y = nd.add_n(*arrays)
+    y.backward()
+    expected = np.add.accumulate(parts, axis=0, dtype=np.float32)[-1].astype(dtype)
+    np.testing.assert_array_equal(y.asnumpy(), expected)
+    assert all((a.grad.asnumpy() == 1).all() for a in arrays)
+    assert [name for name, _ in launches if "add_n" in name] == [f"add_n_forward_{dtype}"] * 4
+
+
 def test_add_n_wants_one_shape():
     with pytest.raises(
         OperatorError, match=r"add_n: args\[1\] is float32 \(3,\); accepted: float32 \(2,\)"

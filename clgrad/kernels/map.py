@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clgrad import dtypes
 from clgrad.device import Device
 from clgrad.kernels import expr, layout, template, tuning
 from clgrad.kernels.access import Access, fitting, vector_width
@@ -24,6 +25,8 @@ SHORT = 4
 GPU_VECTOR_BYTES = 16
 #: Operands and operations of an element that counts as one for the number of work-items.
 _LIGHT = 16
+#: Arrays that one launch adds up: compilers take seconds for hundreds, and devices limit arguments.
+ADDENDS = 32
 #: Elements of a row from which on some scalars at its beginning cost less than stores that are not aligned.
 _LONG = 512
 
@@ -86,6 +89,38 @@ def plan(
     made = Plan(device, [step(device, name, shape, outputs, operands, scalars)], allocations, count)
     made.formula = Formula(shape, tuple(outputs), tuple(operands), tuple(scalars))
     return made
+
+
+def plan_sum(device: Device, name: str, shape: tuple[int, ...], dtype: np.dtype, count: int) -> Plan:
+    """Plan the sum of ``count`` arrays of one shape and dtype, added in their order.
+
+    Of more than ADDENDS, each launch adds so many to what there is, which is kept in the dtype of the
+    computation: the bits are those of one launch.
+    """
+    dense = layout.broadcast(shape, shape, dtype)
+    if count <= ADDENDS or math.prod(shape) == 0:
+        return plan(device, name, shape, [Output(_sum([dtype] * count), dense)], [dense] * count)
+    kept, total = replace(dense, dtype=dtypes.compute_type(dtype)), Scratch(0)
+    steps = []
+    for first in range(0, count, ADDENDS):
+        last = min(first + ADDENDS, count)
+        operands = [dense] * (last - first)
+        sources: list[In | Scratch] = [In(i) for i in range(first, last)]
+        if first:
+            operands, sources = [kept, *operands], [total, *sources]
+        made, target = (dense, Out(0)) if last == count else (kept, total)
+        output = Output(_sum([_storage(o) for o in operands]), made)
+        steps.append(step(device, name, shape, [output], operands, sources=sources, targets=[target]))
+    return Plan(device, steps, [(shape, dtype)], count, [layout.footprint(kept, shape)])
+
+
+def _sum(storages: Sequence[np.dtype]) -> Expr:
+    total = expr.operand(0, storages[0])
+    for slot, dtype in enumerate(storages[1:], 1):
+        total = total + expr.operand(slot, dtype)
+        if dtype == dtypes.bool_:
+            total = expr.compare("ne", total, 0)  # a count would wrap around
+    return total
 
 
 def _storage(operand: Operand) -> np.dtype:

@@ -7,6 +7,7 @@ import numpy as np
 from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
+from clgrad.registry import Spec
 
 
 def per_axis(value) -> tuple:
@@ -58,6 +59,13 @@ def check_floating(op: str, **arrays: NDArray) -> None:
             raise OperatorTypeError(
                 f"{op}: {argument} is of dtype {dtype}; accepted: a floating-point dtype"
             )
+
+
+def check_numbers(op: str, **arrays: NDArray | Spec | None) -> None:
+    """Refuse masks: products and sums of them, made in their 8 bits, would wrap around."""
+    for argument, array in arrays.items():
+        if array is not None and array.dtype == np.dtype(bool):
+            raise OperatorTypeError(f"{op}: {argument} is of dtype bool; accepted: numbers, see astype")
 
 
 def sizes(op: str, argument: str, value, rank: int | None) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from clgrad.kernels import expr, layout, map
+from clgrad.kernels import expr, map
 from clgrad.kernels.expr import call
 from clgrad.ops.selection import select
 from clgrad.ops.unary import cube, floor, log, square
@@ -220,16 +220,12 @@ elemwise_div = _equal_shapes("elemwise_div", divide)
 
 @operator(aliases=("ElementWiseSum",))
 def add_n(call: Call, *args: Spec):
-    """The sum of any number of arrays of one shape and dtype, in one launch."""
+    """The sum of any number of arrays of one shape and dtype, added from the first to the last."""
     shape, dtype = args[0]
     for position, other in enumerate(args):
         if other != args[0]:
             raise call.error(f"args[{position}]", f"{other.dtype} {other.shape}", f"{dtype} {shape}")
-    total = expr.operand(0, dtype)
-    for slot in range(1, len(args)):
-        total = total + expr.operand(slot, dtype)
-    dense = layout.broadcast(shape, shape, dtype)
-    return map.plan(call.device, call.kernel(dtype), shape, [map.Output(total, dense)], [dense] * len(args))
+    return map.plan_sum(call.device, call.kernel(dtype), shape, dtype, len(args))
 
 
 add_n.gradient(args=lambda dy: dy)

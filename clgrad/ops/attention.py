@@ -10,6 +10,7 @@ import math
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, layout, map
 from clgrad.kernels.layout import Operand
+from clgrad.ops.arguments import check_floating
 from clgrad.ops.arithmetic import divide
 from clgrad.ops.product import batch_dot
 from clgrad.registry import Call, Spec, composite, operator
@@ -66,6 +67,7 @@ _join_heads.gradient(
 
 def _part(op: str, argument: str, data, heads: int, parts: int, part: int, scaled: bool = False):
     """Queries (scaled by the square root of their size), keys or values."""
+    check_floating(op, **{argument: data})
     if data.ndim != 3 or heads < 1 or data.shape[2] % (heads * parts):
         accepted = f"3 axes, the last a multiple of {heads * parts} for heads={heads}"
         raise argument_error(op, argument, f"of shape {data.shape}", accepted)

@@ -9,7 +9,7 @@ from clgrad import dtypes
 from clgrad.errors import argument_error
 from clgrad.kernels import conv
 from clgrad.kernels.conv import ConvGeometry
-from clgrad.ops.arguments import sizes
+from clgrad.ops.arguments import check_numbers, sizes
 from clgrad.ops.conversion import cast
 from clgrad.ops.product import FullyConnected
 from clgrad.ops.reduction import sum
@@ -257,6 +257,7 @@ def _fit(op: str, full, target) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _check_weight(op: str, data, weight) -> None:
+    check_numbers(op, data=data)
     rank = data.ndim - 2
     if weight.ndim != data.ndim or rank not in LAYOUTS:
         accepted = f"as many axes as data {data.shape}, 3 to 5"

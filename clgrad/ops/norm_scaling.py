@@ -102,6 +102,7 @@ def LRN(data, alpha=1e-4, beta=0.75, knorm=2.0, nsize=None):
     Data is (batch, channel, height, width); beyond the first and the last channel there are zeros
     (Krizhevsky, Sutskever & Hinton, 2012, section 3.3).
     """
+    check_floating("LRN", data=data)
     if data.ndim != 4:
         raise argument_error("LRN", "data", f"of shape {data.shape}", "4 axes")
     if nsize is None or nsize < 1:

@@ -9,7 +9,7 @@ import numpy as np
 from clgrad.errors import argument_error
 from clgrad.kernels import expr, pool
 from clgrad.kernels.pool import PoolGeometry
-from clgrad.ops.arguments import sizes
+from clgrad.ops.arguments import check_floating, sizes
 from clgrad.ops.arithmetic import equal, not_equal
 from clgrad.ops.convolution import has_channels_last, to_channels_first, to_channels_last
 from clgrad.ops.selection import select
@@ -110,6 +110,7 @@ def Pooling(
     ``p_value`` 1, 2 or 3, without absolute values. A maximum is NaN where its window holds one, the lowest
     finite number where it holds padding only; its gradient goes to the first of equal elements.
     """
+    check_floating("Pooling", data=data)
     rank = data.ndim - 2
     is_last = has_channels_last("Pooling", data, layout)
     if is_last:

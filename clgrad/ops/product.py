@@ -7,6 +7,7 @@ from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.kernels import layout, matmul
 from clgrad.kernels.launch import Affine, Plan
 from clgrad.kernels.product import Axis, Product, Strided
+from clgrad.ops.arguments import check_numbers
 from clgrad.ops.arithmetic import multiply
 from clgrad.ops.matrix import check_real, check_square, keep_triangle
 from clgrad.ops.reduction import sum
@@ -20,6 +21,7 @@ def _rows_columns(shape: tuple[int, int], transposed: bool) -> tuple[int, int]:
 
 
 def _check_dtypes(call: Call, lhs: Spec, rhs: Spec) -> None:
+    check_numbers(call.op, lhs=lhs, rhs=rhs)
     if lhs.dtype != rhs.dtype:
         raise call.error("rhs", f"{rhs.dtype}", f"{lhs.dtype}, the dtype of lhs")
 
@@ -145,6 +147,7 @@ batch_dot.gradient(
 @operator(name="_linear", label="FullyConnected", finishes=True)
 def _linear(call: Call, data: Spec, weight: Spec, bias: Spec | None = None, *, transpose_b=True):
     """data weight^T + bias, or with weight as it is; all axes of data but the last count rows."""
+    check_numbers(call.op, data=data)
     for argument, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype != data.dtype:
             raise call.error(argument, f"{other.dtype}", f"{data.dtype}, the dtype of data")

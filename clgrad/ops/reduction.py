@@ -36,8 +36,11 @@ def _plan(call, data: Spec, axis, keepdims, exclude, how, value=None, finish=Non
     if count == 0 and how in ("max", "min"):
         raise call.error("data", f"of shape {data.shape}", "at least one element to reduce")
     x = expr.operand(0, data.dtype)
+    term = value(x) if value else x
+    if how == "sum" and data.dtype == dtypes.bool_ and term.dtype == x.dtype:
+        how = "max"  # a count would wrap around, to False for 256
     reduction = reduce.Reduction(
-        value(x) if value else x,
+        term,
         how,
         data.dtype,
         (lambda t: finish(t, count)) if finish else lambda t: t,
@@ -63,7 +66,7 @@ def _aligned(reduced: NDArray, shape, axis, exclude) -> NDArray:
 
 @operator(aliases=("sum_axis",), reference=np.sum, integers=True)
 def sum(call: Call, data: Spec, *, axis=None, keepdims=False, exclude=False):
-    """The sum along axes."""
+    """The sum along axes; of a mask, whether any is true."""
     return _plan(call, data, axis, keepdims, exclude, "sum")
 
 
@@ -303,13 +306,14 @@ def _plan_place(call: Call, data: Spec, axis, keepdims, how: str) -> Plan:
     if count == 0:
         raise call.error("data", f"of shape {shape}", "at least one element to reduce")
     wide = _place_type(call, data, count)
+    dtype = dtypes.float32 if data.dtype == dtypes.bool_ else data.dtype
     strides = layout.contiguous_strides(shape) if axis is None else layout.index(axes[0], ndim).strides
     narrow = wide.itemsize == 4
     reduction = reduce.Reduction(
         expr.cast(expr.operand(0, data.dtype), wide),
         how,
-        data.dtype,
-        lambda place: expr.cast(place, dtypes.compute_type(data.dtype)),
+        dtype,
+        lambda place: expr.cast(place, dtypes.compute_type(dtype)),
         place=expr.index(1, narrow),
     )
     return reduce.plan(
@@ -339,19 +343,25 @@ def _place_type(call: Call, data: Spec, count: int) -> np.dtype:
 
 @operator(reference=np.argmax)
 def argmax(call: Call, data: Spec, *, axis=None, keepdims=False):
-    """Index of the first largest element along an axis (of all elements for None), in data's dtype."""
+    """Index of the first largest element along an axis (of all elements for None), in data's dtype.
+
+    Of a mask it is in float32.
+    """
     return _plan_place(call, data, axis, keepdims, "argmax")
 
 
 @operator(reference=np.argmin)
 def argmin(call: Call, data: Spec, *, axis=None, keepdims=False):
-    """Index of the first smallest element along an axis (of all elements for None), in data's dtype."""
+    """Index of the first smallest element along an axis (of all elements for None), in data's dtype.
+
+    Of a mask it is in float32.
+    """
     return _plan_place(call, data, axis, keepdims, "argmin")
 
 
 @composite()
 def argmax_channel(data):
-    """Index of the first largest element along the second axis, in data's dtype."""
+    """Index of the first largest element along the second axis, in data's dtype (see argmax)."""
     if data.ndim < 2:
         raise argument_error("argmax_channel", "data", f"of shape {data.shape}", "two axes or more")
     return argmax(data, axis=1)
