@@ -55,7 +55,7 @@ def _in_dtypes(item: pytest.Item, dtypes: list[str]) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Table(), "report of ops")
-    memory.PLANS_KEPT = program._programs.limit = KEPT
+    memory.stream.PLANS_KEPT = program._programs.limit = KEPT
     # Set before pytest-xdist starts its workers, which get the options of this process.
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)

@@ -190,7 +190,8 @@ def test_an_interrupt_at_any_line(rng, start):
     """Ctrl-C where launches are let wait, and where they are enqueued: nothing is lost, nothing stuck."""
     (x,) = arrays(rng, SHAPE)
     values = x.asnumpy()
-    files = ("bulk.py", "sequence.py", "kept.py", "memory.py")
+    memory_files = [f"memory/{name}.py" for name in ("stream", "storage", "view", "layout", "copies")]
+    files = ("bulk.py", "sequence.py", "kept.py", *memory_files)
     for line in range(start, 320, 8):
         first, second, left = x * 3, None, [line]
 

@@ -129,7 +129,7 @@ def test_work_in_flight_is_bounded(monkeypatch):
 def test_time_in_flight_is_bounded(monkeypatch):
     """Fewer launches of long kernels are in flight than of short ones."""
     stream, clock = memory.Stream(current_context().device), [0.0]
-    monkeypatch.setattr(memory, "_now", lambda: clock[-1])
+    monkeypatch.setattr(memory.stream, "_now", lambda: clock[-1])
 
     def waits(rounds: int, seconds: float) -> list[int]:
         """After how many launches, of so many seconds each, it is waited for."""
@@ -145,14 +145,14 @@ def test_time_in_flight_is_bounded(monkeypatch):
     limit = memory.LAUNCHES_IN_FLIGHT
     assert max(waits(8, 1e-5)) == stream._round == limit
     assert waits(16, 0.1)[-1] == stream._round
-    assert stream._round * 0.1 <= memory.LONG_WAIT
+    assert stream._round * 0.1 <= memory.stream.LONG_WAIT
     assert waits(8, 10)[-1] == stream._round == 1
     assert waits(12, 1e-5)[-1] == limit
 
 
 def test_launches_in_flight_are_bounded(monkeypatch):
     """The host is far ahead of a device that multiplies matrices, unless it waits."""
-    monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 8)
+    monkeypatch.setattr(memory.stream, "LAUNCHES_IN_FLIGHT", 8)
     stream = memory.current_stream(current_context().device)
     monkeypatch.setattr(stream, "_round", 8)
     events, count, ahead = [], stream.count_launch, []
@@ -258,7 +258,7 @@ class TestLoopsDoNotGrow:
     @pytest.mark.once
     def test_of_ever_other_shapes(self, monkeypatch):
         """Plans are forgotten, and pooled memory of sizes that do not come again is given back."""
-        monkeypatch.setattr(memory, "LAUNCHES_IN_FLIGHT", 32)
+        monkeypatch.setattr(memory.stream, "LAUNCHES_IN_FLIGHT", 32)
         monkeypatch.setattr(pool, "SPARE", 1 << 16)
         stream = memory.current_stream(current_context().device)
         monkeypatch.setattr(stream, "_round", 32)

@@ -18,7 +18,7 @@ from clgrad.kernels.launch import Plan
 from clgrad.memory import Storage, Stream, View
 
 #: Lines in here are not the user's.
-_PACKAGE = str(Path(memory.__file__).parent)
+_PACKAGE = str(Path(memory.__file__).parents[1])
 
 
 class Recorder:

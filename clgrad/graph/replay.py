@@ -157,7 +157,7 @@ class Replay:
         outer = self._hold()
         if self._bind is None:
             self._bind = self._binder(arguments)
-        settled = memory.swaps == self._swaps and stream.observer is None and not self._foreign
+        settled = memory.storage.swaps == self._swaps and stream.observer is None and not self._foreign
         outputs = self._bind(stream, arguments, outer) if settled else None
         if outputs is None:
             return self._run_with_care(arguments, numbers, outer)
@@ -263,7 +263,7 @@ class Replay:
         self, arguments: Sequence[View], results: Sequence[Storage], outer: Sequence[Storage]
     ) -> set[Stream]:
         """Set the kernels' arguments that are other arrays than before; the other streams that own some."""
-        swaps, moved = memory.swaps, set(self._changing)
+        swaps, moved = memory.storage.swaps, set(self._changing)
         if self._swaps == -1:
             moved.update(self._homes)
         self._foreign.clear()

@@ -28,7 +28,7 @@ _lock = threading.Lock()
 _CHECKSUM_BYTES = 32
 
 #: Programs that stay in memory, besides those of which a plan has kernels. They cost up to 3 MB each (see
-#: ``memory.PLANS_KEPT``).
+#: ``memory.stream.PLANS_KEPT``).
 PROGRAMS_KEPT = 1_000
 _programs: Bounded[tuple[Device, str], cl.Program] = Bounded(PROGRAMS_KEPT)
 
