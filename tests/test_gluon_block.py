@@ -11,7 +11,7 @@ from golden.training import blocks, recorded
 
 import clgrad as mx
 from clgrad import autograd, gluon, nd
-from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
+from clgrad.errors import AbsentError, CaptureError, MXNetError, OperatorError, OperatorTypeError
 from clgrad.gluon import nn
 
 # The first device twice where there is one alone: what counts is that copies are kept apart by context.
@@ -631,3 +631,43 @@ def test_loading_elsewhere_than_initialised(tmp_path):
     other = small_net()
     other.load_parameters(tmp_path / "net", ctx=[first, second])
     assert other[0].weight.list_ctx() == [first, second]
+
+
+def test_hybridized_nets_may_branch_on_values(rng):
+    """By ops of control flow: then they run op by op, and compute what they compute without."""
+
+    class Net(gluon.HybridBlock):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            with self.name_scope():
+                self.norm = nn.BatchNorm(in_channels=2)
+                self.dense = nn.Dense(2, in_units=2)
+
+        def hybrid_forward(self, F, x):
+            y = self.norm(x)
+            y = F.contrib.cond(F.sum(x) > 0, lambda: self.dense(y), lambda: y - 1)
+            start = [F.zeros((1,)), y]
+            _, (_, y) = F.contrib.while_loop(
+                lambda i, s: i < 2, lambda i, s: ([], [i + 1, s * x]), start, max_iterations=4
+            )
+            return y
+
+    batches = rng.uniform(-1, 1, (6, 3, 2)).astype(np.float32)
+    results = []
+    for hybridize in (False, True):
+        net = Net()
+        net.initialize(mx.init.Constant(0.3))
+        net.hybridize(hybridize)
+        found = []
+        for k, host in enumerate(batches):
+            x = nd.array(host + (-1) ** (k // 2))
+            x.attach_grad()
+            with autograd.record():
+                y = net(x)
+            y.backward()
+            found += [net(x), y, x.grad, net.dense.weight.grad(), net.norm.running_mean.data()]
+        results.append([a.asnumpy().copy() for a in found])
+    np.testing.assert_equal(*results)
+    step = mx.capture(lambda x: nd.contrib.cond(x.sum() > 0, lambda: x, lambda: -x))
+    with pytest.raises(CaptureError, match=r"test_gluon_block.py:\d+: a captured function reads a value"):
+        step(nd.ones(2))

@@ -101,12 +101,18 @@ class Captured:
         fuse: bool = True,
         variants: int = 16,
         reads_of: Callable[[], Sequence[Callable]] | None = None,
+        may_branch: bool = False,
     ):
-        """``reads_of`` gives further functions whose code says what is read besides arguments."""
+        """``reads_of`` gives further functions whose code says what is read besides arguments.
+
+        With ``may_branch``, a function that branches on values (by ``contrib.cond``,
+        ``contrib.while_loop``) runs at each call, instead of raising.
+        """
         functools.update_wrapper(self, function)
         self.function = function
         self.fuse = fuse
         self._reads_of = lambda: [function, *(reads_of() if reads_of is not None else ())]
+        self._may_branch = may_branch
         self._variants: Bounded[tuple, Variant] = Bounded(variants)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -124,7 +130,7 @@ class Captured:
             return self.function(
                 *args, **kwargs
             )  # in a checkpoint, which has to see what is read and written
-        call = Call(args, kwargs, [], [])
+        call = Call(args, kwargs, [], [], self._may_branch)
         key = _key(call)
         variant = self._variants.get(key)
         if variant is None:

@@ -114,7 +114,7 @@ def trace(
         mark, arguments = len(recorder.graph.instructions), len(recorder.graph.arguments)
         heads = _heads(arrays, since)
         targets = _crossed([a._entry for a in heads], since)
-        backwards = _record_gradients(recorder, heads, targets, since, asked)
+        backwards = {} if recorder.branches else _record_gradients(recorder, heads, targets, since, asked)
     views = [a._view for a in arrays]
     traced = GradientTrace(
         recorder.graph,
@@ -122,6 +122,7 @@ def trace(
         recorder.uploads,
         [],
         tracing.shares,
+        recorder.branches,
         arguments,
         mark,
         [_origin(a, heads, call) for a in arrays],

@@ -36,12 +36,15 @@ class Call:
         As they were given.
     arrays : list of NDArray
     numbers : list of float
+    may_branch : bool, default False
+        Whether the function may branch on values, instead of raising; then it runs at each call.
     """
 
     args: tuple
     kwargs: dict
     arrays: list[NDArray]
     numbers: list[float]
+    may_branch: bool = False
 
     def views(self) -> list[View]:
         """Where the blocks of a graph's arguments lie: one for each storage of arrays and gradients."""
@@ -69,6 +72,8 @@ class Trace:
         Lines where arrays were made that outlive the call without being returned.
     shares : bool
         Whether the function reaches an argument's memory by itself as well.
+    branches : bool
+        Whether it has branched on a value, so that another call may do something else.
     """
 
     graph: Graph
@@ -76,6 +81,7 @@ class Trace:
     uploads: list[tuple[bytes, str]]
     kept: list[str]
     shares: bool
+    branches: bool
 
     def difference(self, other: "Trace") -> str | None:
         """Where another call has done something else; None if it has not."""
@@ -161,7 +167,7 @@ class Tracing:
         floats = [self._numbers.argument(n) for n in call.numbers]
         proxies = [self._proxy(a, place(a)) for a in call.arrays]
         self.args, self.kwargs = trees.put_together((call.args, call.kwargs), proxies, floats)
-        self.recorder = Recorder(stream, self._numbers)
+        self.recorder = Recorder(stream, self._numbers, call.may_branch)
         gradients = self._gradients()
         for view in call.views():
             names = [self._twins.get(id(view.storage), view.storage)]
@@ -231,7 +237,8 @@ def trace(
     recorder.settle(views)
     result = trees.with_arrays(result, [NDArray(tracing.outside(v)) for v in views])
     kept = recorder.kept_outside(views)  # what is still held now is held by somebody else
-    return plain(result), Trace(recorder.graph, template(result), recorder.uploads, kept, tracing.shares)
+    found = recorder.uploads, kept, tracing.shares, recorder.branches
+    return plain(result), Trace(recorder.graph, template(result), *found)
 
 
 def template(result: Any) -> Any:

@@ -42,6 +42,8 @@ class Variant:
         #: What calls have done that no other has done as well, the latest last.
         self._traces: list[Trace] = []
         self._in_vain = 0
+        #: Whether the function branches on values, so that there is nothing to replay.
+        self._branches = False
         #: Of calls while recording: for which results backward wants gradients.
         self._asked: list[Given] = []
 
@@ -49,6 +51,8 @@ class Variant:
         """Replay a recording that fits; else run the function."""
         if self._stream.recorder is not None:
             self._stream.recorder.refuse_read()  # a function on the host, of one that is being captured
+        if self._branches:
+            return self._function(*call.args, **call.kwargs)
         for recording in self.recordings:
             if recording.is_lost:
                 self.recordings = [r for r in self.recordings if not r.is_lost]
@@ -79,6 +83,9 @@ class Variant:
         # The first call finds what the second one is to be held against.
         before = self._guards(call, ()) if self._traces else {}
         result, traced = self._kind.trace(self._function, call, self._stream, returned, self._asked)
+        if traced.branches:
+            self._branches, self._traces = True, []
+            return result
         problems = [other.difference(traced) for other in self._traces]
         if None in problems and not traced.kept:
             self._traces.pop(problems.index(None))

@@ -136,7 +136,7 @@ class HybridBlock(Block):
         if self._captured is None:
             if any(p._deferred is not None for p in self.collect_params().values()):
                 return self.forward(*args)
-            self._captured = Captured(self.forward, reads_of=self.own_code)
+            self._captured = Captured(self.forward, reads_of=self.own_code, may_branch=True)
         return self._captured(*args)
 
     def forward(self, x, *args):

@@ -28,10 +28,15 @@ class Recorder:
     ----------
     stream : Stream
     numbers : Numbers
+    may_branch : bool, default False
+        Whether branches may depend on values, by ops of control flow; then there is nothing to replay.
     """
 
-    def __init__(self, stream: Stream, numbers: Numbers):
+    def __init__(self, stream: Stream, numbers: Numbers, may_branch: bool = False):
         self._stream = stream
+        self._may_branch = may_branch
+        #: Whether a branch has depended on a value.
+        self.branches = False
         #: Memory with a later serial was made by the function.
         self._start = memory.last_serial()
         self.graph = Graph([], numbers)
@@ -111,6 +116,14 @@ class Recorder:
             "print, a condition, ...), which a replay cannot do; return the array, and read it outside"
         )
 
+    def deciding(self) -> contextlib.AbstractContextManager[None]:
+        """A scope in which a condition is read that a branch depends on; raises where none may."""
+        if not self._may_branch:
+            self.refuse_read()
+        self._refuse_host()
+        self.branches = True
+        return self.paused()
+
     def _refuse_host(self) -> None:
         if deferred.current() is not self.graph.numbers:
             raise CaptureError(
@@ -176,7 +189,7 @@ class Elsewhere:
             "for each device, within its context"
         )
 
-    launched = copied = uploaded = swapped = refuse_read = _refuse
+    launched = copied = uploaded = swapped = refuse_read = deciding = _refuse
 
 
 def users_line() -> str:

@@ -1,6 +1,7 @@
 """What a stream and a storage talk to: launches that wait, profiles, captures, readers."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -70,6 +71,9 @@ class Recorder(Protocol):
 
     def refuse_read(self) -> None:
         """Raise: a value is about to be read on the host."""
+
+    def deciding(self) -> AbstractContextManager[None]:
+        """A scope in which a condition is read that a branch depends on; raises where none may."""
 
 
 class Reader(Protocol):

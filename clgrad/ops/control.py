@@ -4,6 +4,7 @@ What the bodies compute is recorded op by op like any computation, so gradients 
 a condition is read by the host each time that it decides. Arrays may stand in nested lists and tuples.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -41,9 +42,13 @@ def _row(nest, i: int) -> Any:
 
 def _truth(op: str, argument: str, value) -> bool:
     """A condition as the host sees it."""
-    if isinstance(value, NDArray) and value.size != 1:
+    if not isinstance(value, NDArray):
+        return bool(value)
+    if value.size != 1:
         raise argument_error(op, argument, f"of shape {value.shape}", "one element")
-    return bool(value)
+    recorder = value._view.storage.stream.recorder
+    with contextlib.nullcontext() if recorder is None else recorder.deciding():
+        return bool(value)
 
 
 def _step_outputs(op: str, nest, steps: list[list[NDArray]]) -> list[NDArray]:
