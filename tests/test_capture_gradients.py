@@ -139,6 +139,61 @@ def test_results_that_no_gradient_comes_to_have_none(fuse):
     assert not runs
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_function_that_runs_again_finds_what_it_found(rng, order):
+    """Arrays that it changes, and that its results depend on, are what they were."""
+
+    def run(wrap):
+        average = nd.array(start)
+
+        def f(x):
+            y = x * x * average.copy()
+            with autograd.pause():
+                average[:] = average * 0.5 + x * 0.25
+                average[0] = average[1]
+            return y * average.copy(), x * 3
+
+        f, found = wrap(f), []
+        for number in range(6):
+            x = nd.array(start + number)
+            x.attach_grad()
+            with autograd.record():
+                y, _ = f(x * 1)
+                if order == 2:
+                    y = autograd.grad(y, [x], create_graph=True)[0]
+            y.backward()
+            found += [x.grad, average.copy(), y]
+        return [a.asnumpy() for a in found]
+
+    start = rng.standard_normal(3).astype("float32")
+    for a, b in zip(run(lambda f: f), run(mx.capture), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_result_whose_gradient_is_refused_stops_no_other():
+    """As without capture: backward says so, where it is asked for that one."""
+    w = nd.ones(2)
+
+    def f(x):
+        y = x * w
+        with autograd.pause():
+            w[:] = 2
+        return y, x * 3
+
+    captured = mx.capture(f)
+    for _ in range(8):
+        w[:] = 1
+        x = nd.ones(2)
+        x.attach_grad()
+        with autograd.record():
+            y, z = captured(x)
+        with pytest.raises(AutogradError, match="written in place"):
+            y.backward(retain_graph=True)
+        z.backward()
+        assert x.grad.asnumpy().tolist() == [3, 3]
+    assert captured.graphs()
+
+
 def test_calls_that_wait_for_backward_keep_what_it_reads():
     f = mx.capture(lambda x: nd.exp(nd.sin(x)))
     xs = [nd.array([i, i / 2]) for i in range(6)]

@@ -8,7 +8,8 @@ module              holds
 ``reads``           what a function reads besides its arguments
 ``tracing``         running a function while its work is recorded
 ``recording``       recordings that are replayed
-``differentiated``  the same of calls while recording, with a graph of their gradients
+``gradients``       what calls do while recording, and the graphs of their gradients
+``differentiated``  recordings of such calls: one node of the tape for each
 ``variants``        when a recording is replayed, and when it is made anew
 ``captured``        the captured function
 ==================  ==================================================================
