@@ -363,3 +363,19 @@ def test_shapes_that_do_not_follow():
         OperatorError, match=r"net: the shapes of gain do not follow .*the shape of net_gain"
     ):
         net(nd.ones((2, 3)))
+
+
+@pytest.mark.once
+def test_nets_that_were_optimized_for_inputs_can_be_exported(tmp_path):
+    net = nn.HybridSequential(prefix="net_")
+    with net.name_scope():
+        net.add(nn.Dense(4), nn.BatchNorm(), nn.Dense(2))
+    net.initialize()
+    x = nd.ones((3, 5))
+    with autograd.train_mode():
+        net.optimize_for(x, static_alloc=True)
+    assert net[0].weight.data().shape == (4, 5)
+    assert not net[1].running_mean.data().asnumpy().any()  # nothing has run
+    net.export(tmp_path / "net")
+    again = gluon.SymbolBlock.imports(tmp_path / "net-symbol.json", "data", tmp_path / "net-0000.params")
+    np.testing.assert_array_equal(again(x).asnumpy(), net(x).asnumpy())

@@ -43,8 +43,6 @@ OTHERS |= {
     f"gluon.{owner}.{name}" for owner in ("Parameter", "Constant") for name in ("initialize", "reset_ctx")
 }
 OTHERS |= {"gluon.ParameterDict.reset_ctx", "viz.plot_network", "viz.print_summary"}
-#: What raises AbsentError.
-OTHERS |= {"gluon.HybridBlock.optimize_for", "gluon.SymbolBlock.optimize_for"}
 
 
 def test_signatures():

@@ -79,6 +79,9 @@ class Block:
     ['net_dense0_weight', 'net_dense0_bias', 'net_dense1_weight', 'net_dense1_bias']
     """
 
+    #: Whether the block only holds others, so that a summary passes over it.
+    _is_container = False
+
     def __init__(self, prefix: str | None = None, params: ParameterDict | None = None):
         self._empty_prefix = prefix == ""
         self._prefix, self._params = name_block(prefix, params, self._alias())
@@ -382,9 +385,6 @@ class Block:
             for handle in handles:
                 handle.detach()
         print(summary)  # noqa: T201
-
-    #: Whether the block only holds others, so that a summary passes over it.
-    _is_container = False
 
 
 def _holds(value: Any, children: set[int]) -> bool:

@@ -106,9 +106,56 @@ class HybridBlock(Block):
                 )
         super().hybridize(active, backend=backend, clear=clear, **self._flags, **kwargs)
 
-    def optimize_for(self, x, *args, backend: str | None = None, **kwargs: Any) -> None:
-        """Raise AbsentError: MXNet rewrites the graph for one of its backends here."""
-        raise AbsentError(f"{self._name}.optimize_for: there are no backends; accepted: hybridize()")
+    def optimize_for(
+        self,
+        x,
+        *args,
+        backend: str | None = None,
+        clear: bool = False,
+        static_alloc: bool = False,
+        static_shape: bool = False,
+        inline_limit: int = 2,
+        forward_bulk_size: int | None = None,
+        backward_bulk_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Hybridize the block, and make its parameters for these inputs, without running it.
+
+        Parameters
+        ----------
+        x, *args : NDArray
+            As the block is called with; their values do not count.
+        backend : None
+            MXNet rewrites the graph for one of its backends; here there are none.
+        clear, static_alloc, static_shape, inline_limit, forward_bulk_size, backward_bulk_size, **kwargs
+            As in :meth:`hybridize`.
+
+        Raises
+        ------
+        AbsentError
+            A backend is given.
+        OperatorError
+            Shapes of parameters do not follow from those of the inputs.
+        """
+        if backend is not None:
+            raise AbsentError(
+                f"{self._name}.optimize_for: backend is {backend!r}; accepted: None, as there are none here"
+            )
+        self.hybridize(
+            clear=clear,
+            static_alloc=static_alloc,
+            static_shape=static_shape,
+            inline_limit=inline_limit,
+            forward_bulk_size=forward_bulk_size,
+            backward_bulk_size=backward_bulk_size,
+            **kwargs,
+        )
+        deferred = [p for p in self.collect_params().values() if p._deferred is not None]
+        if deferred:
+            self.infer_shape(x, *args)
+        for parameter in deferred:
+            parameter._finish_deferred_init()
+        self._arguments = structure.trimmed((x, *args))
 
     def cast(self, dtype) -> None:
         """Convert all parameters to another dtype."""

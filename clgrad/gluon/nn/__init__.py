@@ -28,6 +28,7 @@ from clgrad.gluon.nn.pooling_layers import (
     MaxPool3D,
     ReflectionPad2D,
 )
+from clgrad.gluon.symbol_block import SymbolBlock
 
 __all__ = [
     "ELU",
@@ -71,4 +72,5 @@ __all__ = [
     "ReflectionPad2D",
     "Sequential",
     "Swish",
+    "SymbolBlock",
 ]
