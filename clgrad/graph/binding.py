@@ -206,6 +206,33 @@ def binder(
         lines.append(f"    if {' or '.join(f's{i}.stream is not stream' for i in given)}: return None")
     lines += [f"    r{i} = Storage(stream, {b.nbytes}, 'captured')" for i, b in enumerate(results)]
     starts = {b: (f"a{i}.offset", x.dtype.itemsize) for i, (b, x) in enumerate(_pairs(graph, arguments))}
+    buffers, shifts = _argument_lines(work, names, starts, scope)
+    lines += buffers
+    if shifts:
+        current = f"[{', '.join(f'a{i}.offset' for i in given)}]"
+        # In between they are not known, should the thread be interrupted.
+        clear = "        offsets.clear()"
+        lines += [f"    if offsets != {current}:", clear, *shifts, f"        offsets[:] = {current}"]
+    lines += _home_lines(work, homes, names, starts, scope)
+    names.update({block: f"outer[{i}]" for i, block in enumerate(outer)})
+    outputs = ""
+    for number, value in enumerate(graph.outputs):
+        scope[f"layout{number}"] = value.layout
+        outputs += f"View({names[value.block]}, {_offset(value, starts)}, layout{number}), "
+    lines.append(f"    return [{outputs}]")
+    exec("\n".join(lines), scope)
+    return scope["bind"]
+
+
+#: Where blocks of arguments begin, and the size of the elements that this is counted in.
+Starts = Mapping[Block, tuple[str, int]]
+
+
+def _argument_lines(
+    work: Sequence[Work], names: Mapping[Block, str], starts: Starts, scope: dict
+) -> tuple[list[str], list[str]]:
+    """What sets the buffers of kernels' arguments, and what sets offsets; ``scope`` gets what they name."""
+    lines: list[str] = []
     moved: list[str] = []
     for number, bound in enumerate(w for w in work if isinstance(w, Bound) and w.changing):
         for step, prepared in enumerate(bound.prepared):
@@ -217,19 +244,25 @@ def binder(
             scope[f"set_{kernel}"] = prepared.kernel._set_arg_multi
             buffers = "".join(f"{p}, {names[v.block]}.buffer, " for p, v in places)
             lines.append(f"    set_{kernel}(({buffers}))")
-            packed = "".join(
-                f"{p + 1}, b'L', {_offset(v, starts)}, " for p, v in places if v.block in starts
-            )
+            shifted = [(p, v) for p, v in places if v.block in starts]
+            packed = "".join(f"{p + 1}, b'L', {_offset(v, starts)}, " for p, v in shifted)
             if packed:
                 scope[f"shift_{kernel}"] = prepared.kernel._set_arg_buf_pack_multi
                 scope[f"prepared_{kernel}"] = prepared
                 moved.append(f"        shift_{kernel}(({packed}))")
                 moved.append(f"        prepared_{kernel}.shifted = True")
-    if moved:
-        current = f"[{', '.join(f'a{i}.offset' for i in given)}]"
-        # In between they are not known, should the thread be interrupted.
-        clear = "        offsets.clear()"
-        lines += [f"    if offsets != {current}:", clear, *moved, f"        offsets[:] = {current}"]
+    return lines, moved
+
+
+def _home_lines(
+    work: Sequence[Work],
+    homes: Mapping[Block, Home],
+    names: Mapping[Block, str],
+    starts: Starts,
+    scope: dict,
+) -> list[str]:
+    """What tells copies where their arrays are."""
+    lines: list[str] = []
     copied = {v.block: None for w in work if isinstance(w, BoundCopy) for v in w.values}
     for number, block in enumerate(b for b in copied if b in names):
         scope[f"home{number}"] = homes[block]
@@ -237,21 +270,14 @@ def binder(
         if block in starts:
             offset, itemsize = starts[block]
             lines.append(f"    home{number}.start = {offset} * {itemsize}")
-    names.update({block: f"outer[{i}]" for i, block in enumerate(outer)})
-    outputs = ""
-    for number, value in enumerate(graph.outputs):
-        scope[f"layout{number}"] = value.layout
-        outputs += f"View({names[value.block]}, {_offset(value, starts)}, layout{number}), "
-    lines.append(f"    return [{outputs}]")
-    exec("\n".join(lines), scope)
-    return scope["bind"]
+    return lines
 
 
 def _pairs(graph: Graph, arguments: Sequence[Layout]) -> Iterable[tuple[Block, Layout]]:
     return zip(graph.arguments, arguments, strict=True)
 
 
-def _offset(value: Value, starts: Mapping[Block, tuple[str, int]]) -> str:
+def _offset(value: Value, starts: Starts) -> str:
     """The offset of a value's first element: an expression of where the arguments begin."""
     itemsize = value.layout.dtype.itemsize
     if value.block not in starts:

@@ -149,26 +149,41 @@ def step(
     everything = [o.operand for o in outputs] + [operands[slot] for slot in used]
     sizes, strides = layout.merge_axes(shape, [o.strides for o in everything])
     signature = Signature(layout.needs_long(shape, everything))
-    writes = [
-        Access(f"y{i}", o.operand, s)
-        for i, (o, s) in enumerate(zip(outputs, strides[: len(outputs)], strict=True))
-    ]
-    reads = {
-        slot: Access(f"x{slot}", operands[slot], s)
-        for slot, s in zip(used, strides[len(outputs) :], strict=True)
-    }
-    for i, access in enumerate(writes):
-        access.declare(signature, targets[i])
-    for slot, access in reads.items():
-        access.declare(signature, array_argument(operands, slot, sources))
+    arguments: list = [*targets, *[array_argument(operands, slot, sources) for slot in used]]
+    names = [*[f"y{i}" for i in range(len(outputs))], *[f"x{slot}" for slot in used]]
+    accesses = [Access(n, o, s) for n, o, s in zip(names, everything, strides, strict=True)]
+    for access, argument in zip(accesses, arguments, strict=True):
+        access.declare(signature, argument)
     for slot, dtype in enumerate(scalars):
         signature.scalar(f"c{slot}", slot, dtype)
-    outer_sizes = signature.rows(sizes)
+    writes, reads = accesses[: len(outputs)], dict(zip(used, accesses[len(outputs) :], strict=True))
+    weight = max(1, expr.size(o.value for o in outputs) // _LIGHT)
+    source, width = _source(device, name, sizes, signature, outputs, writes, reads, weight)
+    blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
+    global_size, local_size = ranges(device, blocks, math.prod(sizes) * weight)
+    touches = {
+        argument: layout.footprint(operand, shape)
+        for argument, operand in zip(arguments, everything, strict=True)
+        if argument is not None
+    }
+    return Step(name, source, global_size, local_size, signature.args, touches=touches)
 
+
+def _source(
+    device: Device,
+    name: str,
+    sizes: Sequence[int],
+    signature: Signature,
+    outputs: Sequence[Output],
+    writes: Sequence[Access],
+    reads: Mapping[int, Access],
+    weight: int,
+) -> tuple[str, int]:
+    """The kernel's source, once all its arguments are declared, and how many elements its vectors have."""
+    outer_sizes = signature.rows(sizes)
     width = _width(device, sizes, writes, outputs)
     streams = width > 1 and _streams(device, math.prod(sizes), writes)
     crooked = any(stride % width for stride in writes[0].strides[:-1])
-    weight = max(1, expr.size(o.value for o in outputs) // _LIGHT)
     row = _Row(outputs, reads, device.capabilities.own_functions)
     vector_body = row.body(width, outputs, writes, streams)
     scalar_body = row.body(1, outputs, writes)
@@ -187,15 +202,7 @@ def step(
         vector_body=vector_body,
         scalar_body=scalar_body,
     )
-    blocks = math.prod(sizes[:-1]) * -(-sizes[-1] // width)
-    global_size, local_size = ranges(device, blocks, math.prod(sizes) * weight)
-    touches: dict[object, int] = {
-        target: layout.footprint(o.operand, shape) for target, o in zip(targets, outputs, strict=True)
-    }
-    for slot in used:
-        if operands[slot].dtype is not None:
-            touches[array_argument(operands, slot, sources)] = layout.footprint(operands[slot], shape)
-    return Step(name, source, global_size, local_size, signature.args, touches=touches)
+    return source, width
 
 
 def array_argument(

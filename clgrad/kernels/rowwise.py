@@ -266,23 +266,27 @@ class _Rowwise:
         self.outer, self.n = math.prod(shape[:axis]), shape[axis]
         self.inner = math.prod(shape[axis + 1 :])
         self.gpu = device.kind != "cpu"
-        scalar = self.gpu or (lengths is not None and self.inner > 1)  # neighbours end at different places
-        register = vector_width(device.capabilities.vector_bytes, [dtype])
+        self._choose_vectors()
+        self.team, self.columns = self._work_group() if self.gpu else (1, 1)
+        self.signature = Signature(layout.needs_long(self.shape, []))
+        #: Names of the arrays in the kernel.
+        self.arrays: list[str] = []
+
+    def _choose_vectors(self) -> None:
+        # On a CPU neighbouring columns are a vector, unless they end at different places.
+        scalar = self.gpu or (self.lengths is not None and self.inner > 1)
+        register = vector_width(self.device.capabilities.vector_bytes, [self.dtype])
+        softmax = self.template == "softmax"
         #: Whether a column is one vector, with padding.
-        softmax = template == "softmax"
         self.short = softmax and self.inner == 1 and not scalar and 1 < self.n <= register
         #: Whether the columns of a vector are kept in variables.
         self.held = self.inner > 1 and not scalar and 1 < self.n <= HELD
         most = _power_of_two(self.n) if self.short else self.n if self.inner == 1 else self.inner
         self.width = 1 if scalar else fitting(register, most)
         #: Whether results go past the caches: large ones, that are not read again.
-        large = streams(device, math.prod(self.shape) * dtype.itemsize) and self.width > 1
-        steady = self.held or (gradient and self.n * dtype.itemsize >= LONG_ROW)
+        large = streams(self.device, math.prod(self.shape) * self.dtype.itemsize) and self.width > 1
+        steady = self.held or (self.gradient and self.n * self.dtype.itemsize >= LONG_ROW)
         self.streams = large and (steady or not softmax)
-        self.team, self.columns = self._work_group() if self.gpu else (1, 1)
-        self.signature = Signature(layout.needs_long(self.shape, []))
-        #: Names of the arrays in the kernel.
-        self.arrays: list[str] = []
 
     def array(self, name: str, dtype: np.dtype, argument: In | Out | Scratch) -> None:
         """Add an array to the kernel's parameters."""

@@ -190,17 +190,7 @@ def Deconvolution(
     dilate = sizes(op, "dilate", dilate, rank) or (1,) * rank
     axes = zip(space, taps, stride, dilate, strict=True)
     full = tuple(s * (n - 1) + d * (k - 1) + 1 for n, k, s, d in axes)
-    target = sizes(op, "target_shape", target_shape, rank)
-    if any(target):
-        pad, adj = _fit(op, full, target)
-    else:
-        pad = sizes(op, "pad", pad, rank) or (0,) * rank
-        adj = sizes(op, "adj", adj, rank) or (0,) * rank
-    if any(not 0 <= a < s for a, s in zip(adj, stride, strict=True)):
-        raise argument_error(op, "adj", adj, f"0 or more, and less than the stride {stride}")
-    size = tuple(f - 2 * p + a for f, p, a in zip(full, pad, adj, strict=True))
-    if min(size) < 1:
-        raise argument_error(op, "pad", pad, f"less than half of the unpadded result {full}")
+    pad, size = _cut(op, full, stride, pad, adj, target_shape)
     geometry = ConvGeometry(
         batch=batch,
         in_channels=filters,
@@ -246,6 +236,23 @@ def _convolved(op, data, weight, bias, geometry: ConvGeometry, is_last: bool):
         wide = [a if a is None else cast(a, dtype="int32") for a in (data, weight, bias)]
         y = cast(op(*wide, geometry=geometry), dtype=dtype)
     return to_channels_last(y) if is_last else y
+
+
+def _cut(op: str, full, stride, pad, adj, target_shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The pad of a transposed convolution whose full size is given, and the size that it leaves."""
+    rank = len(full)
+    target = sizes(op, "target_shape", target_shape, rank)
+    if any(target):
+        pad, adj = _fit(op, full, target)
+    else:
+        pad = sizes(op, "pad", pad, rank) or (0,) * rank
+        adj = sizes(op, "adj", adj, rank) or (0,) * rank
+    if any(not 0 <= a < s for a, s in zip(adj, stride, strict=True)):
+        raise argument_error(op, "adj", adj, f"0 or more, and less than the stride {stride}")
+    size = tuple(f - 2 * p + a for f, p, a in zip(full, pad, adj, strict=True))
+    if min(size) < 1:
+        raise argument_error(op, "pad", pad, f"less than half of the unpadded result {full}")
+    return pad, size
 
 
 def _fit(op: str, full, target) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -303,16 +303,10 @@ def _check_number(op: str, name: str, value, accepted: str) -> None:
         raise argument_error(op, name, value, which)
 
 
-def _is_none(dtype) -> bool:
-    """Whether no dtype was given: None, or its name, as MXNet has it."""
-    return dtype is None or (isinstance(dtype, str) and dtype == "None")
-
-
 def real_dtype(op: str, dtype) -> np.dtype:
-    """The dtype of random numbers: float32 where none is asked for."""
-    resolved = dtypes.resolve(
-        "float32" if dtype is None or (isinstance(dtype, str) and dtype == "None") else dtype, op
-    )
+    """The dtype of random numbers: float32 where none is asked for, or ``"None"``, as MXNet has it."""
+    is_missing = dtype is None or (isinstance(dtype, str) and dtype == "None")
+    resolved = dtypes.resolve("float32" if is_missing else dtype, op)
     if not dtypes.is_floating(resolved):
         raise OperatorTypeError(f"{op}: dtype is {resolved}; accepted: {_REAL}")
     return resolved
