@@ -9,6 +9,7 @@ from scipy.special import gammaln
 import clgrad as mx
 from clgrad import autograd, gluon, memory, nd
 from clgrad.errors import OperatorError, OperatorTypeError
+from clgrad.gluon.loss import Loss, _apply_weighting, _reshape_like
 
 #: What the coverage test counts as tested here, with the parts that each op is made of.
 COVERS = {"softmax_cross_entropy": ("_cross_entropies", "_cross_entropies_grad")}
@@ -119,6 +120,55 @@ def test_a_net_learns_by_each_loss_when_hybridized(rng):
         trainer.step(30)
         found.append(value.mean().asscalar())
     assert found[-1] < 0.3 < found[0]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("kind", ["L2Loss", "HuberLoss", "SigmoidBCELoss", "LogisticLoss", "SoftmaxCELoss"])
+def test_losses_of_symbols_are_those_of_arrays(kind, rng):
+    sparse = kind == "SoftmaxCELoss"
+    arrays = {
+        "pred": nd.array(rng.standard_normal((4, 3))),
+        "label": nd.array([0, 2, 1, 1]) if sparse else nd.array(rng.uniform(0, 1, (12,))),
+        "weight": nd.array(rng.uniform(0, 1, (4, 1))),
+    }
+    loss = getattr(gluon.loss, kind)(weight=0.5)
+    graph = loss(*map(mx.sym.var, arrays))
+    assert sorted(graph.list_arguments()) == sorted(arrays)
+    close(graph.eval(**arrays)[0], loss(*arrays.values()).asnumpy())
+
+
+@pytest.mark.once
+def test_a_net_is_exported_with_its_loss(tmp_path):
+    class WithLoss(gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.net, self.loss = gluon.nn.Dense(3), gluon.loss.SoftmaxCELoss()
+
+        def hybrid_forward(self, F, x, label):
+            return self.loss(self.net(x), label)
+
+    net, given = WithLoss(), (nd.ones((2, 4)), nd.array([1, 2]))
+    net.initialize()
+    net.hybridize()
+    expected = net(*given).asnumpy()
+    net.export(str(tmp_path / "net"))
+    names = [str(tmp_path / "net-symbol.json"), ["data0", "data1"], str(tmp_path / "net-0000.params")]
+    close(gluon.SymbolBlock.imports(*names)(*given), expected)
+
+
+@pytest.mark.once
+def test_losses_of_ones_own_are_made_of_mxnets_parts():
+    class Absolute(Loss):
+        def __init__(self, weight=2.0, batch_axis=0):
+            super().__init__(weight, batch_axis)
+
+        def hybrid_forward(self, F, pred, label, sample_weight=None):
+            loss = F.abs(_reshape_like(F, label, pred) - pred)
+            loss = _apply_weighting(F, loss, self._weight, sample_weight)
+            return F.mean(loss, axis=self._batch_axis, exclude=True)
+
+    found = Absolute()(nd.array([[1, 2], [3, 4]]), nd.array([0, 0, 0, 0]), nd.array([[1], [0.5]]))
+    assert found.asnumpy().tolist() == [3, 3.5]
 
 
 @pytest.mark.once

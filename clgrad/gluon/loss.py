@@ -9,7 +9,8 @@ import math
 from numbers import Real
 from typing import Any
 
-from clgrad import nd
+from clgrad import symbol
+from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.gluon.block import HybridBlock
 from clgrad.ops.softmax import cross_entropies
@@ -57,28 +58,32 @@ class Loss(HybridBlock):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch_axis={self._batch_axis}, w={self._weight})"
 
-    def _weighted(self, loss, sample_weight=None, weight=None):
-        """The loss times the weight of each example, and the loss's own."""
-        weight = self._weight if weight is None else weight
-        if sample_weight is not None:
-            loss = nd.broadcast_mul(loss, sample_weight)
-        return loss if weight is None or weight == 1 else loss * weight
-
-    def _averaged(self, loss):
-        """The mean over all axes but that of the batch."""
-        if loss.ndim == 1 and self._batch_axis in (0, -1):
+    def _averaged(self, F, loss, sample_weight=None):
+        """The weighted loss, and of that the mean over all axes but that of the batch."""
+        loss = _apply_weighting(F, loss, self._weight, sample_weight)
+        if isinstance(loss, NDArray) and loss.ndim == 1 and self._batch_axis in (0, -1):
             return loss
-        return nd.mean(loss, axis=self._batch_axis, exclude=True)
+        return F.mean(loss, axis=self._batch_axis, exclude=True)
 
 
-def _like(label, pred):
-    """The label in the shape of the prediction."""
-    return label if label.shape == pred.shape else nd.reshape_like(label, pred)
+# Under MXNet's names, since programs import them for losses of their own.
 
 
-def _softplus_of_minus(x):
+def _apply_weighting(F, loss, weight=None, sample_weight=None):
+    """The loss times the weight of each example, which broadcasts, and a number."""
+    if sample_weight is not None:
+        loss = F.broadcast_mul(loss, sample_weight)
+    return loss if weight is None or weight == 1 else loss * weight
+
+
+def _reshape_like(F, x, y):
+    """An array, such as a label, in the shape of another, such as the prediction."""
+    return x if isinstance(x, NDArray) and x.shape == y.shape else F.reshape_like(x, y)
+
+
+def _softplus_of_minus(F, x):
     """log(1 + exp(-|x|)), what the logistic loss adds to its asymptotes."""
-    return nd.Activation(-nd.abs(x), act_type="softrelu")
+    return F.Activation(-F.abs(x), act_type="softrelu")
 
 
 # Regression
@@ -105,8 +110,7 @@ class L2Loss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        loss = F.square(_like(label, pred) - pred)
-        return self._averaged(self._weighted(loss, sample_weight, self._weight / 2))
+        return self._averaged(F, F.square(_reshape_like(F, label, pred) - pred) / 2, sample_weight)
 
 
 class L1Loss(Loss):
@@ -123,7 +127,7 @@ class L1Loss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        return self._averaged(self._weighted(F.abs(_like(label, pred) - pred), sample_weight))
+        return self._averaged(F, F.abs(_reshape_like(F, label, pred) - pred), sample_weight)
 
 
 class HuberLoss(Loss):
@@ -143,10 +147,10 @@ class HuberLoss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        distance = F.abs(_like(label, pred) - pred)
+        distance = F.abs(_reshape_like(F, label, pred) - pred)
         near = F.square(distance) * (0.5 / self._rho)
         loss = F.where(distance > self._rho, distance - 0.5 * self._rho, near)
-        return self._averaged(self._weighted(loss, sample_weight))
+        return self._averaged(F, loss, sample_weight)
 
 
 class PoissonNLLLoss(Loss):
@@ -179,7 +183,7 @@ class PoissonNLLLoss(Loss):
 
     def hybrid_forward(self, F, pred, target, sample_weight=None, epsilon=1e-08):
         """The mean loss."""
-        target = _like(target, pred)
+        target = _reshape_like(F, target, pred)
         rate, logit = (F.exp(pred), pred) if self._from_logits else (pred, F.log(pred + epsilon))
         loss = rate - target * logit
         if self._compute_full:
@@ -187,7 +191,7 @@ class PoissonNLLLoss(Loss):
             count = F.maximum(target, 1)
             stirling = count * F.log(count) - count + 0.5 * F.log(2 * math.pi * count)
             loss = loss + F.where(target > 1, stirling, F.zeros_like(stirling))
-        return F.mean(self._weighted(loss, sample_weight))
+        return F.mean(_apply_weighting(F, loss, self._weight, sample_weight))
 
 
 # Classes
@@ -214,17 +218,17 @@ class SigmoidBinaryCrossEntropyLoss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None, pos_weight=None):
         """The loss of each example."""
-        label = _like(label, pred)
+        label = _reshape_like(F, label, pred)
         if self._from_sigmoid:
             hit = F.log(pred + 1e-12) * label
             hit = hit if pos_weight is None else F.broadcast_mul(hit, pos_weight)
             loss = -(hit + F.log(1.0 - pred + 1e-12) * (1.0 - label))
         elif pos_weight is None:
-            loss = F.relu(pred) - pred * label + _softplus_of_minus(pred)
+            loss = F.relu(pred) - pred * label + _softplus_of_minus(F, pred)
         else:
             factor = 1 + F.broadcast_mul(pos_weight - 1, label)
-            loss = pred - pred * label + factor * (_softplus_of_minus(pred) + F.relu(-pred))
-        return self._averaged(self._weighted(loss, sample_weight))
+            loss = pred - pred * label + factor * (_softplus_of_minus(F, pred) + F.relu(-pred))
+        return self._averaged(F, loss, sample_weight)
 
 
 SigmoidBCELoss = SigmoidBinaryCrossEntropyLoss
@@ -266,8 +270,7 @@ class SoftmaxCrossEntropyLoss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        last = self._axis in (-1, pred.ndim - 1)
-        if self._sparse_label and last and not self._from_logits and pred.ndim > 1:
+        if self._is_fused(pred):
             loss = cross_entropies(pred, label)
             if pred.ndim > 2 or sample_weight is not None or self._batch_axis not in (0, -2):
                 loss = F.expand_dims(loss, axis=-1)
@@ -276,8 +279,14 @@ class SoftmaxCrossEntropyLoss(Loss):
             if self._sparse_label:
                 loss = -F.pick(logits, label, axis=self._axis, keepdims=True)
             else:
-                loss = -F.sum(logits * _like(label, logits), axis=self._axis, keepdims=True)
-        return self._averaged(self._weighted(loss, sample_weight))
+                loss = -F.sum(logits * _reshape_like(F, label, logits), axis=self._axis, keepdims=True)
+        return self._averaged(F, loss, sample_weight)
+
+    def _is_fused(self, pred) -> bool:
+        """Whether one launch gives the losses: of arrays, with class numbers along the last axis."""
+        if not isinstance(pred, NDArray) or not self._sparse_label or self._from_logits:
+            return False
+        return pred.ndim > 1 and self._axis in (-1, pred.ndim - 1)
 
 
 SoftmaxCELoss = SoftmaxCrossEntropyLoss
@@ -312,7 +321,8 @@ class KLDivLoss(Loss):
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
         logits = pred if self._from_logits else F.log_softmax(pred, axis=self._axis)
-        loss = self._weighted(label * (F.log(label + 1e-12) - logits), sample_weight)
+        loss = label * (F.log(label + 1e-12) - logits)
+        loss = _apply_weighting(F, loss, self._weight, sample_weight)
         return F.sum(loss, axis=self._batch_axis, exclude=True)
 
 
@@ -357,7 +367,7 @@ class CTCLoss(Loss):
             use_label_lengths=label_lengths is not None,
             blank_label="last",
         )
-        return self._weighted(loss, sample_weight)
+        return _apply_weighting(F, loss, self._weight, sample_weight)
 
 
 class HingeLoss(Loss):
@@ -376,8 +386,8 @@ class HingeLoss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        loss = F.relu(self._margin - pred * _like(label, pred))
-        return self._averaged(self._weighted(loss, sample_weight))
+        loss = F.relu(self._margin - pred * _reshape_like(F, label, pred))
+        return self._averaged(F, loss, sample_weight)
 
 
 class SquaredHingeLoss(HingeLoss):
@@ -392,8 +402,8 @@ class SquaredHingeLoss(HingeLoss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        loss = F.square(F.relu(self._margin - pred * _like(label, pred)))
-        return self._averaged(self._weighted(loss, sample_weight))
+        loss = F.square(F.relu(self._margin - pred * _reshape_like(F, label, pred)))
+        return self._averaged(F, loss, sample_weight)
 
 
 class LogisticLoss(Loss):
@@ -421,11 +431,11 @@ class LogisticLoss(Loss):
 
     def hybrid_forward(self, F, pred, label, sample_weight=None):
         """The loss of each example."""
-        label = _like(label, pred)
+        label = _reshape_like(F, label, pred)
         if self._label_format == "signed":
             label = (label + 1.0) / 2.0
-        loss = F.relu(pred) - pred * label + _softplus_of_minus(pred)
-        return self._averaged(self._weighted(loss, sample_weight))
+        loss = F.relu(pred) - pred * label + _softplus_of_minus(F, pred)
+        return self._averaged(F, loss, sample_weight)
 
 
 # Distances
@@ -451,9 +461,9 @@ class TripletLoss(Loss):
 
     def hybrid_forward(self, F, pred, positive, negative):
         """The loss of each example."""
-        difference = F.square(_like(positive, pred) - pred) - F.square(_like(negative, pred) - pred)
-        loss = F.relu(F.sum(difference, axis=self._batch_axis, exclude=True) + self._margin)
-        return self._weighted(loss)
+        near, far = (F.square(_reshape_like(F, x, pred) - pred) for x in (positive, negative))
+        loss = F.relu(F.sum(near - far, axis=self._batch_axis, exclude=True) + self._margin)
+        return _apply_weighting(F, loss, self._weight)
 
 
 class CosineEmbeddingLoss(Loss):
@@ -475,12 +485,13 @@ class CosineEmbeddingLoss(Loss):
 
     def hybrid_forward(self, F, input1, input2, label, sample_weight=None):
         """The loss of each pair."""
-        input1, label = _like(input1, input2), label.reshape((-1, 1))
+        input1, label = _reshape_like(F, input1, input2), label.reshape((-1, 1))
         norms = [F.norm(x, axis=-1).reshape((-1, 1)) for x in (input1, input2)]
         product = F.sum(input1 * input2, axis=-1).reshape((-1, 1))
         cosine = product / F.maximum(norms[0] * norms[1], 1e-12)
         apart = F.maximum((label == -1) * (cosine - self._margin), 0)
-        return self._weighted((1 - cosine) * (label == 1) + apart, sample_weight)
+        loss = (1 - cosine) * (label == 1) + apart
+        return _apply_weighting(F, loss, self._weight, sample_weight)
 
 
 class SDMLLoss(Loss):
@@ -506,6 +517,8 @@ class SDMLLoss(Loss):
 
     def hybrid_forward(self, F, x1, x2):
         """The loss of each row."""
+        if F is symbol:
+            raise OperatorTypeError("SDMLLoss: x1 is a Symbol; accepted: NDArray, whose rows are known")
         if x1.ndim != 2 or x1.shape != x2.shape or x1.shape[0] < 2:
             shapes = f"of shapes {x1.shape}, {x2.shape}"
             raise argument_error("SDMLLoss", "x1, x2", shapes, "(batch, size) twice, of at least 2 rows")
@@ -514,4 +527,5 @@ class SDMLLoss(Loss):
         own = F.eye(count, ctx=x1.context, dtype=x1.dtype)
         labels = own * (1 - self.smoothing_parameter) + (1 - own) * self.smoothing_parameter / (count - 1)
         logits = F.log_softmax(-distances, axis=1)
-        return self._weighted(F.sum(labels * (F.log(labels + 1e-12) - logits), axis=1))
+        loss = F.sum(labels * (F.log(labels + 1e-12) - logits), axis=1)
+        return _apply_weighting(F, loss, self._weight)
