@@ -84,7 +84,8 @@ class DataBatch:
         self.provide_data, self.provide_label = provide_data, provide_label
 
     def __str__(self) -> str:
-        data, label = ([a.shape for a in arrays or []] for arrays in (self.data, self.label))
+        arrays = (self.data, self.label)
+        data, label = ([a.shape for a in several] if several else None for several in arrays)
         return f"{type(self).__name__}: data shapes: {data} label shapes: {label}"
 
 
@@ -160,7 +161,7 @@ class NDArrayIter(DataIter):
     Raises
     ------
     OperatorError
-        Arrays of different lengths, or shorter than a batch.
+        Arrays of different lengths, or without samples.
 
     Examples
     --------
@@ -200,9 +201,10 @@ class NDArrayIter(DataIter):
         if len(set(lengths.values())) > 1:
             raise argument_error("NDArrayIter", "data and label", f"of lengths {lengths}", "one length")
         self.num_data = len(self.data[0][1])
-        if not 1 <= batch_size <= self.num_data:
-            accepted = f"1 to {self.num_data}, the number of samples"
-            raise argument_error("NDArrayIter", "batch_size", batch_size, accepted)
+        if not self.num_data:
+            raise argument_error("NDArrayIter", "data", "without samples", "one sample or more")
+        if batch_size < 1:
+            raise argument_error("NDArrayIter", "batch_size", batch_size, "a whole number from 1 on")
         self.shuffle, self.last_batch_handle, self.layout = shuffle, last_batch_handle, layout
         #: How the samples of the pass before are put into another order, and their order in this one.
         self.idx, self._samples = np.arange(self.num_data), np.arange(self.num_data)
@@ -255,7 +257,7 @@ class NDArrayIter(DataIter):
 
     def _chosen(self) -> np.ndarray:
         chosen = self._order[self._start : self._start + self.batch_size]
-        return np.concatenate([chosen, self._order[: self.batch_size - len(chosen)]])
+        return np.concatenate([chosen, np.resize(self._order, self.batch_size - len(chosen))])
 
     def _taken(self, source: Sequence[tuple[str, np.ndarray]]) -> list[NDArray]:
         chosen = self._chosen()

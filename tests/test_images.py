@@ -94,6 +94,49 @@ def test_changes_of_colour():
 
 
 @pytest.mark.once
+def test_batches_are_resized_picture_by_picture(rng):
+    x = rng.integers(0, 256, (3, 7, 9, 3)).astype(np.uint8)
+    crop = transforms.CropResize(1, 2, 4, 3, (2, 2))
+    for transform in (transforms.Resize((5, 4)), transforms.Resize(5, keep_ratio=True), crop):
+        expected = np.stack([transform(picture) for picture in x])
+        np.testing.assert_array_equal(transform(x), expected)
+        found = transform(nd.array(x, dtype=np.uint8)).asnumpy()
+        assert np.abs(found.astype(int) - expected).max() <= 1  # halves are rounded either way
+
+
+@pytest.mark.once
+def test_pictures_of_grey_keep_their_colour(rng):
+    x = rng.integers(0, 256, (4, 5, 1)).astype(np.uint8)
+    for change in (transforms.RandomLighting(1), transforms.RandomHue(1), transforms.RandomSaturation(1)):
+        np.testing.assert_array_equal(change(x), x)
+
+
+@pytest.mark.once
+def test_normalising_keeps_half_precision(rng):
+    x = rng.uniform(0, 1, (3, 2, 2)).astype(np.float16)
+    for given in (x, nd.array(x, dtype="float16")):
+        found = transforms.Normalize((0.5, 0, 1), 0.5)(given)
+        assert found.dtype == np.float16
+        expected = (x - np.float16([0.5, 0, 1]).reshape(3, 1, 1)) * 2
+        np.testing.assert_allclose(np.asarray(found), expected, atol=2e-3)
+
+
+@pytest.mark.once
+def test_batches_of_more_samples_than_there_are():
+    def passes(handle):
+        batches = mx.io.NDArrayIter(np.arange(2), batch_size=5, last_batch_handle=handle)
+        found = []
+        for _ in range(3):
+            found += [(batch.data[0].asnumpy().tolist(), batch.pad) for batch in batches]
+            batches.reset()
+        return found
+
+    assert passes("pad") == [([0, 1, 0, 1, 0], 3)] * 3
+    assert passes("discard") == []
+    assert passes("roll_over") == [([0, 1, 0, 1, 0], 4)]
+
+
+@pytest.mark.once
 def test_transforms_in_workers_are_those_of_this_process(rng):
     dataset = data.ArrayDataset(
         rng.integers(0, 256, (12, 9, 9, 3)).astype(np.uint8), np.arange(12, dtype=np.int32)
@@ -126,7 +169,15 @@ def test_transforms_in_workers_are_those_of_this_process(rng):
         (lambda: image.imresize(np.ones((2, 2)), 1, 1), r"src is of shape \(2, 2\)"),
         (lambda: image.fixed_crop(np.ones((4, 4, 3)), 1, 1, 4, 2), "the part is 4 x 2"),
         (lambda: mx.io.NDArrayIter(np.ones((3, 2)), np.ones(2)), "of lengths"),
-        (lambda: mx.io.NDArrayIter(np.ones((3, 2)), batch_size=4), "batch_size is 4"),
+        (lambda: mx.io.NDArrayIter(np.ones((3, 2)), batch_size=0), "batch_size is 0"),
+        (lambda: mx.io.NDArrayIter(np.ones((0, 2))), "data is without samples"),
+        (
+            lambda: transforms.Normalize(0, 1)(np.ones((3, 2, 2), np.uint8)),
+            "Normalize: x is of dtype uint8",
+        ),
+        (lambda: transforms.RandomContrast(0.1)(np.ones((2, 4, 4, 3))), r"x is of shape \(2, 4, 4, 3\)"),
+        (lambda: transforms.RandomLighting(0.1)(np.ones((4, 4, 2))), r"x is of shape \(4, 4, 2\)"),
+        (lambda: transforms.RandomFlipLeftRight()(np.ones((2, 4, 4, 3))), r"x is of shape \(2, 4, 4, 3\)"),
         (lambda: mx.io.NDArrayIter([]), "data is empty"),
         (lambda: mx.io.NDArrayIter(np.ones(3), last_batch_handle="keep"), "last_batch_handle is 'keep'"),
     ],

@@ -5,7 +5,7 @@ picture; it follows ``numpy.random.seed``, and in a data loader does not depend 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,33 @@ def _size(op: str, size: Any) -> tuple[int, int]:
     return pair
 
 
-def _constant(values: Any, x: Any) -> Any:
+def _constant(values: Any, x: Any, dtype: Any = np.float32) -> Any:
     """Numbers as an array of x's kind."""
     host = np.asarray(values, np.float32)
-    return host if isinstance(x, np.ndarray) else nd.array(host, ctx=x.context)
+    return host.astype(dtype) if isinstance(x, np.ndarray) else nd.array(host, x.context, dtype)
+
+
+def _each(x: Any, change: Callable[[Any], Any]) -> Any:
+    """A change of a picture, or of all pictures of a batch: they are channels of one meanwhile."""
+    if x.ndim != 4:
+        return change(x)
+    count, height, width, channels = x.shape
+    changed = change(x.transpose((1, 2, 0, 3)).reshape((height, width, count * channels)))
+    return changed.reshape((*changed.shape[:2], count, channels)).transpose((2, 0, 1, 3))
+
+
+def _check_picture(owner: object, x: Any) -> None:
+    if x.ndim != 3:
+        accepted = "(height, width, channels)"
+        raise argument_error(type(owner).__name__, "x", f"of shape {x.shape}", accepted)
+
+
+def _is_coloured(owner: object, x: Any) -> bool:
+    """Whether a picture has three channels, and not one of grey."""
+    if x.ndim != 3 or x.shape[2] not in (1, 3):
+        accepted = "(height, width, 3), or (height, width, 1) of grey"
+        raise argument_error(type(owner).__name__, "x", f"of shape {x.shape}", accepted)
+    return x.shape[2] == 3
 
 
 class Compose(Sequential):
@@ -155,14 +178,18 @@ class Normalize(_Transform):
 
     def forward(self, x):
         """Normalise."""
-        return (x - _constant(self._mean, x)) / _constant(self._std, x)
+        dtype = np.dtype(x.dtype)
+        if dtype.kind in "biu":
+            accepted = "floating point, as ToTensor gives"
+            raise argument_error("Normalize", "x", f"of dtype {dtype}", accepted)
+        return (x - _constant(self._mean, x, dtype)) / _constant(self._std, x, dtype)
 
 
 # Sizes
 
 
 class Resize(_Transform):
-    """Another size.
+    """Another size, of a picture or of all in a batch.
 
     Parameters
     ----------
@@ -180,13 +207,16 @@ class Resize(_Transform):
 
     def forward(self, x):
         """Resize."""
+        return _each(x, self._resized)
+
+    def _resized(self, x):
         if self._short is not None:
             return image.resize_short(x, self._short, self._interpolation)
         return image.imresize(x, *self._size, interp=self._interpolation)
 
 
 class CropResize(_Transform):
-    """A part of the picture, at a fixed place, and resized where ``size`` is given.
+    """A part of the picture, or of all in a batch, at a fixed place; resized where ``size`` is given.
 
     Parameters
     ----------
@@ -207,6 +237,9 @@ class CropResize(_Transform):
 
     def forward(self, x):
         """Crop."""
+        return _each(x, self._cropped)
+
+    def _cropped(self, x):
         return image.fixed_crop(x, *self._place, size=self._size, interp=self._interpolation)
 
 
@@ -248,6 +281,7 @@ class RandomCrop(_Transform):
 
     def forward(self, x):
         """Pad and crop."""
+        _check_picture(self, x)
         if self._pad:
             height, width, channels = x.shape
             shape, pad = (height + 2 * self._pad, width + 2 * self._pad, channels), self._pad
@@ -291,6 +325,7 @@ class RandomFlipLeftRight(_Transform):
 
     def forward(self, x):
         """Flip or not."""
+        _check_picture(self, x)
         return _flipped(x, 1) if host_random.source().uniform() < 0.5 else x
 
 
@@ -299,6 +334,7 @@ class RandomFlipTopBottom(_Transform):
 
     def forward(self, x):
         """Flip or not."""
+        _check_picture(self, x)
         return _flipped(x, 0) if host_random.source().uniform() < 0.5 else x
 
 
@@ -339,6 +375,7 @@ class _Jitter(_Transform):
 
     def forward(self, x):
         """Draw the factor, and change the picture by it."""
+        _check_picture(self, x)
         return self.changed(x, _factor(self._amount))
 
     def changed(self, x: Any, factor: float) -> Any:
@@ -377,6 +414,7 @@ class RandomContrast(_Jitter):
 
     def changed(self, x, factor):
         """The picture with another contrast."""
+        _is_coloured(self, x)
         return _blend(x, _grey(x).mean(), factor)
 
 
@@ -393,8 +431,8 @@ class RandomSaturation(_Jitter):
         super().__init__(saturation)
 
     def changed(self, x, factor):
-        """The picture with other colours."""
-        return _blend(x, _grey(x), factor)
+        """The picture with other colours; one of grey stays as it is."""
+        return _blend(x, _grey(x), factor) if _is_coloured(self, x) else x
 
 
 #: From red, green and blue to brightness and two axes of colour (YIQ, NTSC 1953), and back.
@@ -415,7 +453,9 @@ class RandomHue(_Jitter):
         super().__init__(hue)
 
     def changed(self, x, factor):
-        """The picture with turned colours."""
+        """The picture with turned colours; one of grey stays as it is."""
+        if not _is_coloured(self, x):
+            return x
         turn = 2 * math.pi * factor
         turned = np.array(
             [[1, 0, 0], [0, math.cos(turn), -math.sin(turn)], [0, math.sin(turn), math.cos(turn)]]
@@ -472,6 +512,8 @@ class RandomLighting(_Transform):
         self._alpha = alpha
 
     def forward(self, x):
-        """Add it."""
+        """Add it; a picture of grey stays as it is."""
+        if not _is_coloured(self, x):
+            return x
         amounts = host_random.source().normal(0, self._alpha, 3)
         return saturated(x.astype(np.float32) + _constant(_DIRECTIONS @ (amounts * _SPREADS), x), x.dtype)
