@@ -133,6 +133,16 @@ def test_zoneout_keeps_values_of_the_step_before():
     assert 0.3 < (outputs[0].asnumpy() == 0).mean() < 0.7  # nothing is left of the sequence before
 
 
+@pytest.mark.once
+def test_what_is_cut_to_lengths_is_one_array():
+    cell = rnn.BidirectionalCell(rnn.GRUCell(2, input_size=3), rnn.GRUCell(2, input_size=3))
+    cell.initialize()
+    steps, lengths = [nd.ones((2, 3))] * 4, nd.array([4, 2])
+    found = [cell.unroll(4, steps, merge_outputs=m, valid_length=lengths)[0] for m in (None, True, False)]
+    assert found[0].shape == found[1].shape == (2, 4, 4)
+    assert [step.shape for step in found[2]] == [(2, 4)] * 4
+
+
 def test_states_of_ones_own_making():
     cell = rnn.SequentialRNNCell()
     cell.add(rnn.LSTMCell(2))

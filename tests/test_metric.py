@@ -52,6 +52,15 @@ def test_pearson_correlation_of_all_elements(rng):
     assert metric.get_global() == metric.get()
 
 
+@pytest.mark.parametrize("kind", [mx.metric.F1, mx.metric.MCC])
+def test_scores_of_two_classes_take_maps_of_them(kind, rng):
+    pred, label = rng.uniform(0, 1, (4, 2, 5)), rng.integers(0, 2, (4, 5))
+    maps, rows = kind(), kind()
+    maps.update(nd.array(label), nd.array(pred))
+    rows.update(nd.array(label.ravel()), nd.array(pred.swapaxes(1, 2).reshape(20, 2)))
+    assert maps.get() == rows.get()
+
+
 def test_top_k_of_more_than_there_are():
     metric = mx.metric.TopKAccuracy(top_k=9)
     metric.update(nd.array([1, 0]), nd.array([[0.1, 0.9], [0.2, 0.8]]))

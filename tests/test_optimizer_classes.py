@@ -207,6 +207,8 @@ def test_a_scheduler_sets_the_rate():
     assert rates == [4, 2, 1]
     with pytest.raises(OperatorError, match="set_learning_rate: the optimizer has an lr_scheduler"):
         optimizer.set_learning_rate(1)
+    schedule = mx.lr_scheduler.FactorScheduler(1, 0.5, base_lr=8)
+    assert mx.optimizer.Ftrl(learning_rate=4, lr_scheduler=schedule).learning_rate == 8  # as in MXNet
 
 
 @pytest.mark.once

@@ -276,7 +276,8 @@ class CompositeEvalMetric(EvalMetric):
     def get_metric(self, index: int) -> EvalMetric:
         """The metric of this number."""
         if not -len(self.metrics) <= index < len(self.metrics):
-            raise argument_error("get_metric", "index", index, f"0 to {len(self.metrics) - 1}")
+            accepted = f"0 to {len(self.metrics) - 1}" if self.metrics else "none, before add"
+            raise argument_error("get_metric", "index", index, accepted)
         return self.metrics[index]
 
     def update_dict(self, labels, preds) -> None:

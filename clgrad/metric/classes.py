@@ -111,15 +111,15 @@ class _Binary(EvalMetric):
         """Take in a batch; it reads labels and predicted classes."""
         batch = numpy.zeros((2, 2))
         for label, pred in pairs(labels, preds):
-            if pred.ndim != 2:
-                accepted = "(instances, 2)"
+            if pred.ndim < 2:
+                accepted = "(instances, 2), or (instances, 2, ...)"
                 raise argument_error(type(self).__name__, "prediction", f"of shape {pred.shape}", accepted)
-            check_size(self, label, pred.shape[0])
+            chosen = nd.argmax(pred, axis=1).asnumpy().astype(int).ravel()
+            check_size(self, label, chosen.size)
             truth = whole(label).asnumpy().ravel()
             if len(numpy.unique(truth)) > 2:
                 given = f"of {len(numpy.unique(truth))} classes"
                 raise argument_error(type(self).__name__, "label", given, "at most 2")
-            chosen = nd.argmax(pred, axis=1).asnumpy().astype(int)
             numpy.add.at(batch, ((truth == 1).astype(int), (chosen == 1).astype(int)), 1)
         if self.average == "macro":
             self._add(self._score(batch), 1)

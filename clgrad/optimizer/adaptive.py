@@ -351,6 +351,7 @@ class Ftrl(Fused):
     lamda1 : float
         Strength of the penalty on |weight|.
     learning_rate : float
+        Without a scheduler, whose ``base_lr`` stays as it is, as in MXNet.
     beta : float
     **kwargs
         As for :class:`Optimizer`.
@@ -359,8 +360,8 @@ class Ftrl(Fused):
     _STATES = 2
 
     def __init__(self, lamda1: float = 0.01, learning_rate: float = 0.1, beta: float = 1, **kwargs):
-        super().__init__(learning_rate=learning_rate, **kwargs)
-        self.lamda1, self.beta = lamda1, beta
+        super().__init__(**kwargs)
+        self.lr, self.lamda1, self.beta = learning_rate, lamda1, beta
 
     def _method(self) -> str:
         return "ftrl"

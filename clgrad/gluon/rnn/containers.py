@@ -185,5 +185,5 @@ class BidirectionalCell(HybridRecurrentCell):
             outputs = [ops.concat(a, b, dim=1) for a, b in zip(forward, back, strict=True)]
         if valid_length is not None:
             cut = masked(outputs, valid_length, axis)
-            outputs = arranged(cut, axis, bool(merge_outputs), len(steps))
+            outputs = arranged(cut, axis, merge_outputs, len(steps))
         return outputs, [*l_states, *r_states]
