@@ -243,6 +243,12 @@ def test_an_import_without_parameters_trains(tmp_path):
     with autograd.record():
         y = again(x).sum()
     y.backward()
+    again.save_parameters(tmp_path / "again.params")
+    again.export(tmp_path / "again")  # hybridized or not
+    for name in ("again.params", "again-0000.params"):
+        other = gluon.SymbolBlock.imports(tmp_path / "again-symbol.json", ["data"])
+        other.load_parameters(tmp_path / name)
+        np.testing.assert_array_equal(other(x).asnumpy(), again(x).asnumpy())
     gradient = again.collect_params()["net_dense1_weight"].grad().asnumpy()
     assert (gradient == 3 * (5 + 1)).all()  # of One for biases too, as in MXNet
     assert repr(again) == "SymbolBlock(\n<Symbol net_dense1_fwd> : 1 -> 1\n)"

@@ -276,7 +276,8 @@ class Block:
         loaded = load_names(filename)
         names = self._collect_params_with_prefix()
         options = (allow_missing, ignore_extra)
-        if loaded and not any("." in name for name in loaded):  # names of parameters, not of attributes
+        by_attribute = any("." in name or name in names for name in loaded)
+        if loaded and not by_attribute:  # names of parameters
             exported = all(name.startswith(("arg:", "aux:")) for name in loaded)
             prefix = "" if exported else self.prefix
             self.collect_params().load_dict(

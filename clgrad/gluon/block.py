@@ -229,6 +229,14 @@ class HybridBlock(Block):
         outputs = nested.leaves(self.forward(*arguments), symbol.Symbol)
         return inputs, outputs[0] if len(outputs) == 1 else symbol.Group(outputs)
 
+    def _whole_graph(self) -> symbol.Symbol:
+        """What a hybridized call has computed, as a symbol."""
+        if self._arguments is None:
+            raise OperatorError(
+                f"{self._name}.export: call hybridize(), and the net once, so that its inputs are known"
+            )
+        return self._graph(self._arguments)[1]
+
     def _finish_deferred_init(self, *args) -> None:
         try:
             self.infer_shape(*args)
@@ -304,11 +312,7 @@ class HybridBlock(Block):
         >>> bool((again(mx.nd.ones((4, 3))) == y).asnumpy().all())
         True
         """
-        if self._arguments is None:
-            raise OperatorError(
-                f"{self._name}.export: call hybridize(), and the net once, so that its inputs are known"
-            )
-        _, graph = self._graph(self._arguments)
+        graph = self._whole_graph()
         states, names = set(graph.list_auxiliary_states()), set(graph.list_inputs())
         arrays = {}
         for name, parameter in self.collect_params().items():

@@ -140,6 +140,9 @@ class SymbolBlock(HybridBlock):
     def _graph(self, args: Any) -> tuple[list[Symbol], Symbol]:
         return [symbol.var(name) for name in self._inputs], self._outputs
 
+    def _whole_graph(self) -> Symbol:
+        return self._outputs
+
     def __repr__(self) -> str:
         counts = f"{len(self._inputs)} -> {len(self._outputs)}"
         return f"{type(self).__name__}(\n{self._outputs!r} : {counts}\n)"
