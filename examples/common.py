@@ -1,9 +1,8 @@
-"""What the training examples share: options, parameters, batches, progress, and the figure."""
+"""What the examples share: options, captured steps, progress, curves, and how they end."""
 
 import argparse
-import math
 import sys
-import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +12,33 @@ from tqdm import tqdm
 import clgrad as mx
 from clgrad import gluon, nd
 
-RIGHT, WRONG, LINE = "#2a7f3f", "#c0392b", "#2b5c8a"
+GREEN, RED, BLUE, GRAY = "#2a7f3f", "#c0392b", "#2b5c8a", "#808080"
 
 
-def parser(description: str, *, out: str) -> argparse.ArgumentParser:
-    """What every example can be told."""
+def parser(description: str, name: str) -> argparse.ArgumentParser:
+    """The options of every example."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is random")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "output" / out, help="figure to write"
+    add = parser.add_argument
+    add("--seed", type=int, default=0, help="of everything that is random")
+    add(
+        "--capture",
+        choices=("none", "replay", "fuse"),
+        default="fuse",
+        help="run each step op by op, replay what it launched, or replay it as fewer launches",
     )
+    out = Path(__file__).parent / "output" / f"{name}.png"
+    add("--out", type=Path, default=out, help="figure to write")
+    add("--save", type=Path, metavar="FILE", help="write what was trained, and the curves")
+    add("--require", type=float, metavar="RESULT", help="exit with status 1 if the result is worse")
     return parser
 
 
-def options(description: str, *, epochs: int, batch_size: int, out: str) -> argparse.ArgumentParser:
-    """Those of the classifiers of images."""
-    arguments = parser(description, out=out)
-    arguments.add_argument("--epochs", type=positive, default=epochs, help="passes over the images")
-    arguments.add_argument("--batch-size", type=positive, default=batch_size, help="images a step")
-    arguments.add_argument(
-        "--require-accuracy",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="exit with status 1 if fewer of the held-back images are recognised",
-    )
-    return arguments
+def add_passes(parser: argparse.ArgumentParser, *, epochs: int, batch_size: int) -> None:
+    """The options of examples that read a dataset several times."""
+    parser.add_argument("--epochs", type=positive, default=epochs, help="passes over the data")
+    parser.add_argument("--batch-size", type=positive, default=batch_size, help="samples a step")
 
 
 def positive(text: str) -> int:
@@ -51,169 +49,128 @@ def positive(text: str) -> int:
     return number
 
 
-def show_device() -> None:
+def begin(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """The options, after seeding what is random and saying which device it runs on."""
+    args = parser.parse_args(arguments)
+    mx.random.seed(args.seed)
+    np.random.seed(args.seed)  # the order of samples
     context = mx.current_context()
     device = context.device
     print(f"device: {context}, {device.name} on {device.platform_name} {device.driver_version}")
+    return args
 
 
-def save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    print(f"figure: {path}")
+def fail(message: str):
+    """End the program, where it cannot do what it was asked to."""
+    sys.exit(f"{Path(sys.argv[0]).name}: {message}")
 
 
-def verdict(reached: bool, demand: str) -> int:
-    """The exit status, and the reason where it is not 0."""
-    if not reached:
-        print(f"failed: {demand}", file=sys.stderr)
-    return 0 if reached else 1
+def capture(args: argparse.Namespace):
+    """Decorate a step of training: what it launches is recorded, and replayed from the third call on."""
+    if args.capture == "none":
+        return lambda step: step
+    return mx.capture(fuse=args.capture == "fuse")
 
 
-def weight(outputs: int, *inputs: int) -> nd.NDArray:
-    """A weight that learns, drawn so that relu keeps the variance (He et al., 2015)."""
-    scale = math.sqrt(2 / math.prod(inputs))
-    return learned(nd.random.normal(scale=scale, shape=(outputs, *inputs)))
-
-
-def learned(array: nd.NDArray) -> nd.NDArray:
-    array.attach_grad()
-    return array
-
-
-class Batches:
-    """Shuffled batches of some epochs; what is left over in one has its chance in the next."""
-
-    def __init__(self, images, labels, size: int, epochs: int, seed: int):
-        if size > len(images):
-            sys.exit(f"--batch-size is {size}, but there are only {len(images)} images to train on")
-        self.images, self.labels = images, labels
-        self.size, self.epochs = size, epochs
-        self._rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return self.epochs * (len(self.images) // self.size)
-
-    def __iter__(self):
-        for _ in range(self.epochs):
-            order = self._rng.permutation(len(self.images))
-            for start in range(0, len(order) - self.size + 1, self.size):
-                chosen = order[start : start + self.size]
-                yield nd.array(self.images[chosen]), nd.array(self.labels[chosen])
-
-
-class Epochs:
-    """The batches that a data loader gives in some epochs."""
-
-    def __init__(self, loader: gluon.data.DataLoader, size: int, epochs: int):
-        if not len(loader):
-            sys.exit(f"--batch-size is {size}, more than there are to train on")
-        self.loader, self.size, self.epochs = loader, size, epochs
-
-    def __len__(self) -> int:
-        return self.epochs * len(self.loader)
-
-    def __iter__(self):
-        for _ in range(self.epochs):
-            yield from self.loader
+def loader(args: argparse.Namespace, dataset, **options) -> gluon.data.DataLoader:
+    """Batches of a dataset, in another order each epoch, which leaves out what fills none."""
+    if args.batch_size > len(dataset):
+        fail(f"--batch-size is {args.batch_size}, but there are only {len(dataset)} samples to train on")
+    return gluon.data.DataLoader(dataset, args.batch_size, shuffle=True, last_batch="discard", **options)
 
 
 class Progress:
-    """A progress bar over training steps that also keeps the losses."""
+    """A progress bar over steps of training, which keeps what the steps give."""
 
-    # Reading a value waits for the device, so losses are read some at a time.
-    EVERY = 10
+    #: Reading a value waits for the device, so values are read some at a time.
+    EVERY = 20
 
-    def __init__(self, batches: "Batches | Epochs"):
-        self.losses: list[float] = []
-        self._batches = batches
-        self._pending: list[nd.NDArray] = []
+    def __init__(self, steps: int, unit: str = "step", size: int = 1, name: str | None = None):
+        self.steps, self.size = steps, size
+        self._options = {"total": steps * size, "unit": f" {unit}s", "unit_scale": True, "desc": name}
+        self._read: dict[str, list[np.ndarray]] = defaultdict(list)
+        self._pending: list[dict[str, nd.NDArray]] = []
+        self._done = 0
 
     def __enter__(self) -> "Progress":
-        self._bar = tqdm(total=len(self._batches) * self._batches.size, unit=" images", unit_scale=True)
+        self._bar = tqdm(**self._options)
         return self
 
     def __exit__(self, *exception) -> None:
         self._bar.close()
 
-    @property
-    def left(self) -> float:
-        """Share of the steps that is still to come."""
-        return 1 - (len(self.losses) + len(self._pending)) / len(self._batches)
-
-    @property
-    def images_per_second(self) -> float:
-        """Without the first steps, which build the kernels."""
-        steps = len(self.losses) - self._first
-        return steps * self._batches.size / (self._now - self._start) if steps else float("nan")
-
-    def update(self, loss: nd.NDArray) -> None:
-        """Count a step."""
-        self._pending.append(loss)
-        if len(self._pending) < self.EVERY and self.left > 0:
+    def update(self, **values: nd.NDArray) -> None:
+        """Count a step, which gave these values."""
+        self._pending.append(values)
+        self._done += 1
+        if len(self._pending) < self.EVERY and self._done < self.steps:
             return
-        self.losses += [float(value) for value in self._pending]
-        self._now = time.perf_counter()
-        if self._bar.n == 0:
-            self._start, self._first = self._now, len(self.losses)
-        self._bar.update(len(self._pending) * self._batches.size)
-        self._bar.set_postfix(loss=f"{self.losses[-1]:.3f}")
+        for step in self._pending:
+            for name, value in step.items():
+                self._read[name].append(value.asnumpy())
+        self._bar.set_postfix({name: f"{rows[-1].min():.3f}" for name, rows in self._read.items()})
+        self._bar.update(len(self._pending) * self.size)
         self._pending.clear()
 
-
-def predict(net, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """The class of each image."""
-    parts = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return np.concatenate([net(nd.array(part)).argmax(axis=1).asnumpy() for part in parts])
-
-
-def conclude(args, title, progress, images, labels, predicted, names) -> int:
-    """Print how it went and draw it; the exit status."""
-    accuracy = float(np.mean(predicted == labels))
-    print(f"training: {progress.images_per_second:,.0f} images per second")
-    print(f"accuracy: {accuracy:.2%} of {len(labels)} held-back images")
-    title = f"{title}: {accuracy:.1%} of {len(labels):,} held-back images recognised"
-    draw(args.out, title, progress.losses, args.epochs, images, labels, predicted, names)
-    demand = f"an accuracy of {args.require_accuracy:.2%} is required"
-    return verdict(accuracy >= args.require_accuracy, demand)
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """For each name, the values of all steps."""
+        return {name: np.stack(rows).squeeze() for name, rows in self._read.items()}
 
 
-def draw(path: Path, title, losses, epochs, images, labels, predicted, names) -> None:
-    """The loss curve, beside some held-back images with their predictions."""
-    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=14)
-    left, right = figure.subfigures(1, 2)
-    _draw_losses(left.add_subplot(), losses, epochs)
-    _draw_predictions(right, images, labels.astype(int), predicted.astype(int), names)
-    save(figure, path)
-
-
-def _draw_losses(axes, losses, epochs) -> None:
-    window = min(len(losses), max(5, len(losses) // 40))
-    times = (1 + np.arange(len(losses))) * epochs / len(losses)
-    smooth = np.convolve(losses, np.full(window, 1 / window), mode="valid")
-    axes.semilogy(times, losses, color=LINE, alpha=0.25, linewidth=0.8, label="each batch")
-    axes.semilogy(
-        times[window // 2 :][: len(smooth)], smooth, color=LINE, label=f"mean of {window} batches"
-    )
-    axes.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", xlim=(0, epochs))
+def draw_curve(axes, values: np.ndarray, *, end: float | None = None, color=BLUE, label: str = "") -> None:
+    """Values of all steps in pale, and their running mean; `end` is where the last lies on the x axis."""
+    values = np.atleast_1d(values)
+    times = (1 + np.arange(len(values))) * ((end or len(values)) / len(values))
+    window = max(1, len(values) // 50)
+    smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
+    axes.plot(times, values, color=color, alpha=0.25, linewidth=0.7)
+    axes.plot(times[window // 2 :][: len(smooth)], smooth, color=color, linewidth=1.5, label=label)
     axes.grid(alpha=0.3)
-    axes.legend()
 
 
-def _draw_predictions(figure, images, labels, predicted, names) -> None:
-    rows, columns = 4, 6
-    wrong, right = np.flatnonzero(predicted != labels), np.flatnonzero(predicted == labels)
-    wrong = wrong[:columns]
-    shown = [*wrong, *right[: rows * columns - len(wrong)]]
-    figure.suptitle("Predictions: right in green, wrong in red", fontsize=12)
-    grid = figure.subplots(rows, columns)
-    for axes in grid.flat:
+def draw_images(figure, images: np.ndarray, rows: int, columns: int, titles=()) -> None:
+    """Images (n, height, width) from 0, white, to 1, black; a title is a text and its colour."""
+    for i, axes in enumerate(figure.subplots(rows, columns).flat):
         axes.set_axis_off()
-    for axes, i in zip(grid.flat, shown, strict=False):
-        axes.imshow(images[i, 0], cmap="gray_r")
-        said, truth = names[predicted[i]], names[labels[i]]
-        if said == truth:
-            axes.set_title(said, color=RIGHT, fontsize=9)
-        else:
-            axes.set_title(f"{said}\n(is {truth})", color=WRONG, fontsize=9)
+        if i < len(images):
+            axes.imshow(images[i], cmap="gray_r", vmin=0, vmax=1)
+        if i < len(titles):
+            axes.set_title(titles[i][0], color=titles[i][1], fontsize=9)
+
+
+def figure(title: str, width: float = 12, height: float = 5) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def conclude(
+    args: argparse.Namespace,
+    result: str,
+    value: float,
+    figure: Figure,
+    trained: dict[str, nd.NDArray],
+    curves: dict[str, np.ndarray],
+    *,
+    higher_is_better: bool = False,
+) -> int:
+    """Print the result and write what is to be kept; the exit status."""
+    print(f"result: {result}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out)
+    print(f"figure: {args.out}")
+    if args.save:
+        kept = {f"curve: {name}": nd.array(values) for name, values in curves.items()}
+        nd.save(str(args.save), {**trained, **kept})
+        print(f"trained: {args.save}")
+    if args.require is None or (value >= args.require if higher_is_better else value <= args.require):
+        return 0
+    most = "least" if higher_is_better else "most"
+    print(f"failed: {value:g}, where at {most} {args.require:g} is required", file=sys.stderr)
+    return 1
+
+
+def parameters(*nets: gluon.Block) -> dict[str, nd.NDArray]:
+    """The parameters of nets, by name."""
+    return {p.name: p.data() for net in nets for p in net.collect_params().values()}

@@ -1,7 +1,13 @@
-"""Train a small LeNet, built of Gluon's layers, on the handwritten digits that come with scikit-learn."""
+"""Train a small LeNet, built of Gluon's layers, on the handwritten digits that come with scikit-learn.
+
+    python examples/digits.py
+
+takes some ten seconds, and recognises about 98% of the digits that were held back.
+"""
 
 import sys
 
+import classifiers
 import common
 import numpy as np
 from sklearn.datasets import load_digits
@@ -10,8 +16,6 @@ from sklearn.model_selection import train_test_split
 import clgrad as mx
 from clgrad import autograd, gluon
 from clgrad.gluon import nn
-
-LEARNING_RATE = 0.25
 
 
 def lenet() -> nn.HybridSequential:
@@ -30,38 +34,48 @@ def lenet() -> nn.HybridSequential:
     return net
 
 
-def load(seed: int) -> list[np.ndarray]:
-    """Images and labels to train on, and those held back: images (n, 1, 8, 8) from 0 to 1."""
+def load(seed: int, held_back: float = 0.2) -> list[gluon.data.ArrayDataset]:
+    """Images (1, 8, 8) from 0 to 1 with their labels: those to train on, and those held back."""
     digits = load_digits()
     images = digits.images[:, np.newaxis].astype(np.float32) / 16
     train, test, train_labels, test_labels = train_test_split(
-        images, digits.target, test_size=0.2, random_state=seed, stratify=digits.target
+        images,
+        digits.target.astype(np.float32),
+        test_size=held_back,
+        random_state=seed,
+        stratify=digits.target,
     )
-    return [train, train_labels, test, test_labels]
+    return [gluon.data.ArrayDataset(train, train_labels), gluon.data.ArrayDataset(test, test_labels)]
 
 
-def main() -> int:
-    args = common.options(__doc__, epochs=60, batch_size=64, out="digits.png").parse_args()
-    common.show_device()
-    mx.random.seed(args.seed)
-    images, labels, test_images, test_labels = load(args.seed)
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "digits")
+    common.add_passes(parser, epochs=60, batch_size=64)
+    args = common.begin(parser, arguments)
+    train, test = load(args.seed)
+    batches = common.loader(args, train)
+    steps = args.epochs * len(batches)
+
     net = lenet()
     net.initialize(mx.init.MSRAPrelu(factor_type="in", slope=0))
-    net.hybridize()
     loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
-    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": LEARNING_RATE})
-    batches = common.Batches(images, labels, args.batch_size, args.epochs, args.seed)
-    with common.Progress(batches) as progress:
-        for batch, batch_labels in batches:
-            with autograd.record():
-                loss = loss_of(net(batch), batch_labels)
-            loss.backward()
-            trainer.set_learning_rate(LEARNING_RATE * progress.left)
-            trainer.step(args.batch_size)
-            progress.update(loss.mean())
-    predicted = common.predict(net, test_images)
+    falling = mx.lr_scheduler.PolyScheduler(steps, base_lr=0.25, pwr=1)
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.25, "lr_scheduler": falling})
+
+    @common.capture(args)
+    def step(images, labels):
+        with autograd.record():
+            loss = loss_of(net(images), labels)
+        loss.backward()
+        trainer.step(args.batch_size)
+        return loss.mean()
+
+    with common.Progress(steps, "image", args.batch_size) as progress:
+        for _ in range(args.epochs):
+            for images, labels in batches:
+                progress.update(loss=step(images, labels))
     names = [str(digit) for digit in range(10)]
-    return common.conclude(args, "Handwritten digits", progress, test_images, test_labels, predicted, names)
+    return classifiers.conclude(args, "Handwritten digits", net, progress.curves["loss"], test, names)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,18 @@
-"""Train a convolutional net with batch normalisation on Fashion-MNIST, from its idx files."""
+"""Train a convolutional net with batch normalisation on Fashion-MNIST, read by worker processes or without.
+
+python examples/fashion_mnist.py
+"""
 
 import sys
-from pathlib import Path
 
+import classifiers
 import common
-import numpy as np
+import fashion
 
 import clgrad as mx
 from clgrad import autograd, gluon
 from clgrad.gluon import nn
-from clgrad.gluon.data.vision import FashionMNIST, transforms
-
-NAMES = (
-    "T-shirt",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Boot",
-)
-LEARNING_RATE = 0.2
+from clgrad.gluon.data.vision import transforms
 
 
 def convolutional_net() -> nn.HybridSequential:
@@ -41,48 +30,36 @@ def convolutional_net() -> nn.HybridSequential:
     return net
 
 
-def main() -> int:
-    parser = common.options(__doc__, epochs=5, batch_size=64, out="fashion_mnist.png")
-    parser.add_argument("--data", type=Path, required=True, help="folder that has the idx files")
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "fashion_mnist")
+    common.add_passes(parser, epochs=5, batch_size=64)
+    fashion.add_data(parser)
     parser.add_argument("--workers", type=int, default=0, help="processes that read the images")
-    args = parser.parse_args()
-    try:
-        train, test = (FashionMNIST(args.data, train=part) for part in (True, False))
-    except mx.MXNetError as error:
-        sys.exit(f"fashion_mnist.py: {error}")
-    common.show_device()
-    mx.random.seed(args.seed)
-    np.random.seed(args.seed)  # of the order of the images
-    loader = gluon.data.DataLoader(
-        train.transform_first(transforms.ToTensor()),
-        args.batch_size,
-        shuffle=True,
-        last_batch="rollover",
-        num_workers=args.workers,
-        prefetch=4,
-    )
+    args = common.begin(parser, arguments)
+    train, test = (part.transform_first(transforms.ToTensor()) for part in fashion.load(args))
+    batches = common.loader(args, train, num_workers=args.workers, prefetch=4)
+    steps = args.epochs * len(batches)
+
     net = convolutional_net()
     net.initialize(mx.init.MSRAPrelu(factor_type="in", slope=0))
-    net.hybridize()
+    net.hybridize(args.capture == "fuse")
     loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
-    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": LEARNING_RATE})
-    batches = common.Epochs(loader, args.batch_size, args.epochs)
-    with common.Progress(batches) as progress:
-        for images, labels in batches:
-            with autograd.record():
-                loss = loss_of(net(images), labels)
-            loss.backward()
-            trainer.set_learning_rate(LEARNING_RATE * progress.left)
-            trainer.step(args.batch_size)
-            progress.update(loss.mean())
-    held_back = gluon.data.DataLoader(test.transform_first(transforms.ToTensor()), 500)
-    images, labels, predicted = [], [], []
-    for batch, batch_labels in held_back:
-        images.append(batch.asnumpy())
-        labels.append(batch_labels.asnumpy())
-        predicted.append(net(batch).argmax(axis=1).asnumpy())
-    found = map(np.concatenate, (images, labels, predicted))
-    return common.conclude(args, "Fashion-MNIST", progress, *found, NAMES)
+    falling = mx.lr_scheduler.PolyScheduler(steps, base_lr=0.2, pwr=1)
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.2, "lr_scheduler": falling})
+
+    @common.capture(args)
+    def step(images, labels):
+        with autograd.record():
+            loss = loss_of(net(images), labels)
+        loss.backward()
+        trainer.step(args.batch_size)
+        return loss.mean()
+
+    with common.Progress(steps, "image", args.batch_size) as progress:
+        for _ in range(args.epochs):
+            for images, labels in batches:
+                progress.update(loss=step(images, labels))
+    return classifiers.conclude(args, "Fashion-MNIST", net, progress.curves["loss"], test, fashion.NAMES)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Fit the predator-prey equations to the furs of hares and lynxes by gradients through an ODE solver.
 
+    python examples/ode_fit.py
+
 The model of Lotka and Volterra, u' = (a - b v) u for the prey and v' = (d u - c) v for the predators, has
 six unknowns: its rates and where it begins. The solver, fourth-order Runge-Kutta, is written in nd, so
 autograd goes back through all of its steps. Many fits that begin elsewhere are solved side by side, since
@@ -10,8 +12,6 @@ import sys
 
 import common
 import numpy as np
-from matplotlib.figure import Figure
-from tqdm import tqdm
 
 import clgrad as mx
 from clgrad import autograd, gluon, nd
@@ -58,68 +58,42 @@ def runge_kutta(state, rates, step: float):
     return moved(total, 1 / 6)
 
 
-@mx.capture
-def advance(hares, lynxes, a, b, c, d, steps: int, time: float):
-    """The state behind some steps: hundreds of small ops, which are replayed as few launches."""
-    for _ in range(steps):
-        hares, lynxes = runge_kutta((hares, lynxes), (a, b, c, d), time / steps)
-    return hares, lynxes
+class Solver:
+    """The solver of the equations, whose steps are captured: hundreds of small ops become few launches."""
+
+    def __init__(self, args):
+        self.advance = common.capture(args)(self._advance)
+
+    def _advance(self, hares, lynxes, a, b, c, d, steps: int, time: float):
+        """The state behind some steps, which take so much time together."""
+        for _ in range(steps):
+            hares, lynxes = runge_kutta((hares, lynxes), (a, b, c, d), time / steps)
+        return hares, lynxes
+
+    def __call__(self, unknowns, years: int, steps_a_year: int, points_a_year: int):
+        """Logarithms of hares and of lynxes (times, fits), from (6, fits) logarithms of the unknowns."""
+        *rates, hares, lynxes = nd.split(unknowns, 6, axis=0, squeeze_axis=True)
+        rates = [nd.exp(rate) for rate in rates]
+        states = [(hares, lynxes)]
+        steps = steps_a_year // points_a_year
+        for _ in range(years * points_a_year):
+            hares, lynxes = self.advance(hares, lynxes, *rates, steps, 1 / points_a_year)
+            states.append((hares, lynxes))
+        return [nd.stack(*species, axis=0) for species in zip(*states, strict=True)]
 
 
-def solve(unknowns, years: int, steps_a_year: int, points_a_year: int):
-    """Logarithms of hares and of lynxes (times, fits), from (6, fits) logarithms of the unknowns."""
-    *rates, hares, lynxes = nd.split(unknowns, 6, axis=0, squeeze_axis=True)
-    rates = [nd.exp(rate) for rate in rates]
-    states = [(hares, lynxes)]
-    for _ in range(years * points_a_year):
-        hares, lynxes = advance(hares, lynxes, *rates, steps_a_year // points_a_year, 1 / points_a_year)
-        states.append((hares, lynxes))
-    return [nd.stack(*species, axis=0) for species in zip(*states, strict=True)]
-
-
-class Fits:
-    """Fits that begin at different places, and a step of Adam for all of them."""
-
-    def __init__(self, count: int, steps_a_year: int, iterations: int, rng: np.random.Generator):
-        self.steps_a_year = steps_a_year
-        begin = np.log(GUESS)[:, None] + SPREAD * rng.normal(size=(6, count))
-        self.unknowns = gluon.Parameter("unknowns", shape=begin.shape)
-        self.unknowns.initialize(mx.init.Constant(nd.array(begin)))
-        schedule = mx.lr_scheduler.CosineScheduler(iterations, base_lr=0.05, final_lr=0.001)
-        self.trainer = gluon.Trainer(
-            [self.unknowns], "adam", {"lr_scheduler": schedule, "learning_rate": 0.05}
-        )
-        self.data = [nd.array(np.log(species)[:, None]) for species in (HARES, LYNXES)]
-
-    def errors(self):
-        """The mean squared residual of the logarithms, for each fit."""
-        found = solve(self.unknowns.data(), len(YEARS) - 1, self.steps_a_year, points_a_year=1)
-        squares = [(x - y) ** 2 for x, y in zip(found, self.data, strict=True)]
-        return (squares[0] + squares[1]).mean(axis=0) / 2
-
-    def step(self):
-        with autograd.record():
-            errors = self.errors()
-        errors.backward()
-        self.trainer.step(1)
-        return errors
-
-
-def draw(best: np.ndarray, errors: np.ndarray, chosen: int, title: str) -> Figure:
-    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
-    figure.suptitle(title)
+def draw(curves, errors: np.ndarray, chosen: int, title: str):
+    figure = common.figure(title)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    parts = 20
-    curves = solve(nd.array(best[:, None]), len(YEARS) - 1, parts, parts)
-    times = YEARS[0] + np.arange(1 + parts * (len(YEARS) - 1)) / parts
-    rows = zip(("hares", "lynxes"), (HARES, LYNXES), curves, (common.LINE, common.WRONG), strict=True)
+    times = np.linspace(YEARS[0], YEARS[-1], len(curves[0]))
+    rows = zip(("hares", "lynxes"), (HARES, LYNXES), curves, (common.BLUE, common.RED), strict=True)
     for name, counted, curve, colour in rows:
         left.plot(times, np.exp(curve.asnumpy()[:, 0]), color=colour, label=f"{name}, fitted")
         left.plot(YEARS, counted, "o", color=colour, markersize=4, label=f"{name}, counted")
     left.set(xlabel="year", ylabel="thousands of furs", ylim=(0, 100), xticks=YEARS[::4])
     left.legend(ncols=2)
-    right.semilogy(errors, color="gray", alpha=0.4, linewidth=0.7)
-    right.semilogy(errors[:, chosen], color=common.LINE, linewidth=2, label="the best fit")
+    right.semilogy(errors, color=common.GRAY, alpha=0.4, linewidth=0.7)
+    right.semilogy(errors[:, chosen], color=common.BLUE, linewidth=2, label="the best fit")
     right.set(
         title=f"{errors.shape[1]} fits", xlabel="iteration", ylabel="mean squared error of logarithms"
     )
@@ -127,45 +101,47 @@ def draw(best: np.ndarray, errors: np.ndarray, chosen: int, title: str) -> Figur
     return figure
 
 
-def main() -> int:
-    parser = common.parser(__doc__.splitlines()[0], out="ode_fit.png")
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "ode_fit")
     parser.add_argument("--fits", type=common.positive, default=32, help="that begin at different places")
     parser.add_argument("--iterations", type=common.positive, default=400, help="steps of Adam")
     parser.add_argument("--steps-a-year", type=common.positive, default=5, help="of the solver")
-    parser.add_argument(
-        "--require-error",
-        type=float,
-        default=np.inf,
-        metavar="SHARE",
-        help="exit with status 1 if the fit is off by more than this share of a population",
-    )
-    args = parser.parse_args()
-    common.show_device()
-    fits = Fits(args.fits, args.steps_a_year, args.iterations, np.random.default_rng(args.seed))
-    history = []
-    with tqdm(total=args.iterations, unit=" iterations") as bar:
-        for i in range(args.iterations):
-            history.append(fits.step())
-            if i % 10 == 9:  # reading a value waits for the device
-                bar.set_postfix(best=f"{float(history[-1].min()):.4f}")
-            bar.update()
-    final = fits.errors().asnumpy()
+    args = common.begin(parser, arguments)
+    begin = np.log(GUESS)[:, None] + SPREAD * np.random.normal(size=(6, args.fits))
+    unknowns = gluon.Parameter("unknowns", shape=begin.shape)
+    unknowns.initialize(mx.init.Constant(nd.array(begin)))
+    falling = mx.lr_scheduler.CosineScheduler(args.iterations, base_lr=0.05, final_lr=0.001)
+    trainer = gluon.Trainer([unknowns], "adam", {"learning_rate": 0.05, "lr_scheduler": falling})
+    data = [nd.array(np.log(species)[:, None]) for species in (HARES, LYNXES)]
+    solve, years = Solver(args), len(YEARS) - 1
+
+    def errors():
+        """The mean squared residual of the logarithms, for each fit."""
+        found = solve(unknowns.data(), years, args.steps_a_year, points_a_year=1)
+        squares = [(x - y) ** 2 for x, y in zip(found, data, strict=True)]
+        return (squares[0] + squares[1]).mean(axis=0) / 2
+
+    with common.Progress(args.iterations, "iteration") as progress:
+        for _ in range(args.iterations):
+            with autograd.record():
+                error = errors()
+            error.backward()
+            trainer.step(1)
+            progress.update(error=error)
+
+    final = errors().asnumpy()
     chosen = int(np.nanargmin(final))
-    best, error = fits.unknowns.data().asnumpy()[:, chosen], float(np.sqrt(final[chosen]))
-    for name, value in zip(NAMES, np.exp(best), strict=True):
+    best, error = np.exp(unknowns.data().asnumpy()[:, chosen]), float(np.sqrt(final[chosen]))
+    for name, value in zip(NAMES, best, strict=True):
         print(f"  {name:<22}{value:8.4f}")
     near = int((final < 1.02 * final[chosen]).sum())
     agreed = "" if near == 1 else f" (as {near} of {args.fits} fits)"
     result = f"populations off by {error:.1%}, root mean square of logarithms{agreed}"
-    print(f"result: {result}")
-    rates = ", ".join(
-        f"{name[0]} = {value:.3f}" for name, value in zip(NAMES[:4], np.exp(best), strict=False)
-    )
-    errors = np.stack([line.asnumpy() for line in history])
-    common.save(draw(best, errors, chosen, f"Lotka-Volterra, {rates}: {result}"), args.out)
-    return common.verdict(
-        error <= args.require_error, f"an error of at most {args.require_error:.1%} is required"
-    )
+    rates = ", ".join(f"{name[0]} = {value:.3f}" for name, value in zip(NAMES[:4], best, strict=False))
+    fitted = solve(unknowns.data()[:, chosen : chosen + 1], years, 20, points_a_year=20)
+    curves = {"error": progress.curves["error"].reshape(-1, args.fits)}
+    figure = draw(fitted, curves["error"], chosen, f"Lotka-Volterra, {rates}: off by {error:.1%}")
+    return common.conclude(args, result, error, figure, {"unknowns": unknowns.data()}, curves)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
 """Linear, logistic and softmax regression from scratch, on data that comes with scikit-learn.
 
-Each is a formula of nd, its gradient by autograd, and a few hundred steps of gradient descent. The losses
+    python examples/regression.py
+
+Each is a formula of nd, its gradient by autograd, and many steps of gradient descent. The losses
 are convex, so what they come to is known: least squares have a closed form, and scikit-learn finds the
 minimum of the other two with L-BFGS.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import common
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
-import clgrad as mx
 from clgrad import autograd, nd
 
 MOMENTUM = 0.95
@@ -52,7 +51,6 @@ class Task:
     outputs: int
     rate: float
     penalty: float = PENALTY
-    losses: list[float] = field(default_factory=list)
 
     def split(self, seed: int) -> None:
         """Hold a quarter back; features get mean 0 and variance 1 on the rest."""
@@ -62,28 +60,29 @@ class Task:
         self.x, self.x_test = (scaler.transform(part) for part in parts[:2])
         self.y, self.y_test = parts[2:]
 
-    def objective(self, x, y, weight, bias):
-        total = self.loss(nd.dot(x, weight) + bias, y)
-        return total + self.penalty / 2 * (weight * weight).sum()
-
-    def fit(self, steps: int, bar: tqdm) -> None:
+    def fit(self, args) -> None:
         """Gradient descent with momentum, on all of the data at each step."""
         x, y = nd.array(self.x), nd.array(self.y)
         self.parameters = [nd.zeros((self.x.shape[1], self.outputs)), nd.zeros((self.outputs,))]
         speeds = [nd.zeros_like(p) for p in self.parameters]
-        losses = []
         for parameter in self.parameters:
             parameter.attach_grad()
-        for _ in range(steps):
+
+        @common.capture(args)
+        def step():
+            weight, bias = self.parameters
             with autograd.record():
-                loss = self.objective(x, y, *self.parameters)
+                loss = self.loss(nd.dot(x, weight) + bias, y) + self.penalty / 2 * (weight * weight).sum()
             loss.backward()
             for parameter, speed in zip(self.parameters, speeds, strict=True):
                 speed[:] = MOMENTUM * speed - self.rate * parameter.grad
                 parameter[:] = parameter + speed
-            losses.append(loss)
-            bar.update()
-        self.losses = [loss.asscalar() for loss in losses]
+            return loss
+
+        with common.Progress(args.steps, name=self.name) as progress:
+            for _ in range(args.steps):
+                progress.update(loss=step())
+        self.losses = progress.curves["loss"]
 
     def scores(self, x: np.ndarray) -> np.ndarray:
         weight, bias = self.parameters
@@ -120,28 +119,26 @@ def quality(task: Task, scores: np.ndarray) -> float:
     return float(np.mean((scores > 0 if task.outputs == 1 else scores.argmax(axis=1)) == y))
 
 
-def draw(done: list[Task], least: list[float], title: str) -> Figure:
-    figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
-    figure.suptitle(title)
+def draw(done: list[Task], least: list[float], title: str):
+    figure = common.figure(title, height=8)
     (upper_left, upper_right), (lower_left, lower_right) = figure.subfigures(2, 2)
     axes = upper_left.add_subplot()
     for task, minimum in zip(done, least, strict=True):
         # Below some 1e-7 of the loss, float32 leaves nothing to see.
-        axes.semilogy(np.maximum(np.array(task.losses) - minimum, 1e-8), label=task.name)
+        axes.semilogy(np.maximum(task.losses - minimum, 1e-8), label=task.name)
+    axes.grid(alpha=0.3)
     axes.set(title="Loss above the least one there is", xlabel="step")
     axes.legend()
     linear, logistic, softmax = done
     axes = upper_right.add_subplot()
-    axes.scatter(linear.y_test, linear.scores(linear.x_test), s=12, color=common.LINE)
+    axes.scatter(linear.y_test, linear.scores(linear.x_test), s=12, color=common.BLUE)
     ends = [linear.y_test.min(), linear.y_test.max()]
-    axes.plot(ends, ends, color="gray", linewidth=0.8)
+    axes.plot(ends, ends, color=common.GRAY, linewidth=0.8)
     axes.set(title=linear.name, xlabel="progress of the disease (standardised)", ylabel="foretold")
     axes = lower_left.add_subplot()
     chances = 1 / (1 + np.exp(-logistic.scores(logistic.x_test)[:, 0]))
     shown = [chances[logistic.y_test == c] for c in (0, 1)]
-    axes.hist(
-        shown, bins=20, stacked=True, color=[common.WRONG, common.RIGHT], label=["malignant", "benign"]
-    )
+    axes.hist(shown, bins=20, stacked=True, color=[common.RED, common.GREEN], label=["malignant", "benign"])
     axes.set(title=logistic.name, xlabel="foretold chance of being benign", ylabel="held-back patients")
     axes.legend()
     weight = softmax.parameters[0].asnumpy()
@@ -154,40 +151,34 @@ def draw(done: list[Task], least: list[float], title: str) -> Figure:
     return figure
 
 
-def main() -> int:
-    parser = common.parser(__doc__.splitlines()[0], out="regression.png")
-    parser.add_argument("--steps", type=common.positive, default=2000, help="of gradient descent")
-    parser.add_argument(
-        "--require-gap",
-        type=float,
-        default=np.inf,
-        metavar="LOSS",
-        help="exit with status 1 if a loss stays farther above its minimum",
-    )
-    args = parser.parse_args()
-    common.show_device()
-    mx.random.seed(args.seed)
-    done, least, gaps, parts = tasks(), [], [], []
-    with tqdm(total=len(done) * args.steps, unit=" steps") as bar:
-        for task in done:
-            task.split(args.seed)
-            task.fit(args.steps, bar)
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "regression")
+    parser.add_argument("--steps", type=common.positive, default=1000, help="of gradient descent")
+    args = common.begin(parser, arguments)
+    done, least, parts = tasks(), [], []
+    for task in done:
+        task.split(args.seed)
+        task.fit(args)
     for task in done:
         minimum, scores = task.solve()
         least.append(minimum)
-        gaps.append(task.losses[-1] - minimum)
         measure, source = ("accuracy", "scikit-learn") if task.penalty else ("R²", "closed form")
         ours, theirs = quality(task, task.scores(task.x_test)), quality(task, scores)
         print(
-            f"result: {task.name}: held-back {measure} {ours:.4f} ({source} {theirs:.4f}), "
+            f"{task.name}: held-back {measure} {ours:.4f} ({source} {theirs:.4f}), "
             f"loss {task.losses[-1]:.6f} ({minimum:.6f})"
         )
         parts.append(f"{task.name.split(':')[0]} {measure} {ours:.3f} ({theirs:.3f})")
+    gap = max(float(task.losses[-1]) - minimum for task, minimum in zip(done, least, strict=True))
     title = ", ".join(parts) + "; in brackets by closed form or scikit-learn"
-    common.save(draw(done, least, title), args.out)
-    return common.verdict(
-        max(gaps) <= args.require_gap, f"losses within {args.require_gap} of their minima are required"
-    )
+    trained = {
+        f"{task.name}, {name}": parameter
+        for task in done
+        for name, parameter in zip(("weight", "bias"), task.parameters, strict=True)
+    }
+    curves = {task.name: task.losses for task in done}
+    result = f"losses lie at most {gap:.1e} above their minima"
+    return common.conclude(args, result, gap, draw(done, least, title), trained, curves)
 
 
 if __name__ == "__main__":

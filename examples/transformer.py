@@ -1,22 +1,21 @@
-"""Train a small transformer to foretell a text letter by letter (Vaswani et al., 2017; GPT's layout)."""
+"""Train a small transformer to foretell a text letter by letter (Vaswani et al., 2017; GPT's layout).
 
-import argparse
+    python examples/transformer.py
+
+Attention is one op, `contrib.flash_attention`, which never stores the scores of all places
+against all others.
+"""
+
 import math
 import sys
-import time
-from pathlib import Path
 
 import common
 import numpy as np
-from char_lstm import load
-from matplotlib.figure import Figure
-from tqdm import tqdm
+import texts
 
 import clgrad as mx
 from clgrad import autograd, gluon, nd
 from clgrad.gluon import nn
-
-LARGEST_NORM = 1.0
 
 
 class Attention(gluon.HybridBlock):
@@ -80,35 +79,21 @@ class Transformer(gluon.HybridBlock):
 class Windows:
     """Places of a text, drawn at random, as (batch, places) of letters and of those that follow."""
 
-    def __init__(self, text: np.ndarray, context: int, seed: int):
+    def __init__(self, text: np.ndarray, context: int):
         self.text, self.context = text, context
-        self.rng = np.random.default_rng(seed)
 
     def at(self, starts: np.ndarray) -> tuple[nd.NDArray, nd.NDArray]:
         pieces = self.text[starts[:, None] + np.arange(self.context + 1)]
         return nd.array(pieces[:, :-1], dtype="int32"), nd.array(pieces[:, 1:], dtype="int32")
 
     def draw(self, count: int) -> tuple[nd.NDArray, nd.NDArray]:
-        return self.at(self.rng.integers(len(self.text) - self.context, size=count))
-
-
-def frequencies(text: np.ndarray, held_back: np.ndarray, letters: int) -> tuple[float, float]:
-    """Bits per held-back letter by how frequent letters are in the text, alone and behind another one."""
-    single = np.bincount(text, minlength=letters) + 1.0
-    pairs = np.bincount(text[:-1] * letters + text[1:], minlength=letters**2).reshape(letters, letters)
-    # Pairs that the text lacks get a share as of single letters
-    single /= single.sum()
-    pairs = (pairs + single) / (pairs.sum(axis=1, keepdims=True) + 1)
-    return (
-        float(-np.log2(single[held_back]).mean()),
-        float(-np.log2(pairs[held_back[:-1], held_back[1:]]).mean()),
-    )
+        return self.at(np.random.randint(len(self.text) - self.context, size=count))
 
 
 def bits_per_letter(net: Transformer, text: np.ndarray) -> float:
     """What a letter costs where the net sees at least half of a window before it."""
     half, losses = net.context // 2, []
-    windows = Windows(text, net.context, seed=0)
+    windows = Windows(text, net.context)
     starts = np.arange(0, len(text) - net.context, net.context - half)
     for i in range(0, len(starts), 32):
         given, following = windows.at(starts[i : i + 32])
@@ -117,24 +102,10 @@ def bits_per_letter(net: Transformer, text: np.ndarray) -> float:
     return float(np.concatenate(losses).mean()) / math.log(2)
 
 
-def write(net: Transformer, letters: str, start: str, length: int, rng: np.random.Generator) -> str:
-    """What the net goes on with, drawn letter by letter by its probabilities."""
-    text = [max(letters.find(letter), 0) for letter in start]
-    for _ in range(length):
-        shown = text[-net.context :]
-        last = len(shown) - 1  # what is behind it is not seen from there
-        window = np.zeros((1, net.context), np.int32)
-        window[0, : last + 1] = shown
-        chances = nd.softmax(net(nd.array(window, dtype="int32"))[0, last]).asnumpy().astype(np.float64)
-        text.append(int(rng.choice(len(letters), p=chances / chances.sum())))
-    return "".join(letters[i] for i in text)
-
-
-def options() -> argparse.Namespace:
-    parser = common.parser(__doc__, out="transformer.png")
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "transformer")
+    texts.add_text(parser)
     count = common.positive
-    parser.add_argument("--text", type=Path, help="a file in UTF-8, in the place of Python's documentation")
-    parser.add_argument("--letters", type=count, default=500_000, help="how much of the text to take")
     parser.add_argument("--steps", type=count, default=800, help="of training")
     parser.add_argument("--batch-size", type=count, default=16, help="windows a step")
     parser.add_argument("--context", type=count, default=128, help="letters of a window")
@@ -143,116 +114,55 @@ def options() -> argparse.Namespace:
     parser.add_argument("--layers", type=count, default=3, help="of attention and dense layers")
     parser.add_argument("--dropout", type=float, default=0.0, help="share of results that are left out")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="the largest, of Adam")
-    parser.add_argument(
-        "--require-bits",
-        type=float,
-        default=math.inf,
-        metavar="BITS",
-        help="exit with status 1 if a held-back letter costs more",
-    )
-    args = parser.parse_args()
+    args = common.begin(parser, arguments)
     if args.size % args.heads:
         parser.error(f"--size is {args.size}, which is no multiple of --heads, {args.heads}")
-    return args
-
-
-class Training:
-    """The net's losses, and bits per held-back letter after so many steps."""
-
-    def __init__(self, net: Transformer, args):
-        self.net, self.args = net, args
-        self.parameters = list(net.collect_params().values())
-        schedule = mx.lr_scheduler.CosineScheduler(
-            args.steps,
-            base_lr=args.learning_rate,
-            final_lr=args.learning_rate / 20,
-            warmup_steps=min(50, args.steps // 4),
+    text = texts.Text(args)
+    if len(text.held_back) <= args.context:
+        common.fail(
+            f"the text is too short: {len(text.held_back)} letters are held back, "
+            f"and a window has {args.context}"
         )
-        adam = {"learning_rate": args.learning_rate, "lr_scheduler": schedule, "beta2": 0.98}
-        self.trainer = gluon.Trainer(self.parameters, "adam", adam)
-        self.loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
-        self.step = mx.capture(self._step)
-        self.losses: list[float] = []
-        self.held_back: dict[int, float] = {}
 
-    def _step(self, given, following):
+    net = Transformer(len(text.letters), args.context, args.size, args.heads, args.layers, args.dropout)
+    net.initialize(mx.init.Normal(0.02))
+    net.hybridize(args.capture == "fuse")
+    loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
+    schedule = mx.lr_scheduler.CosineScheduler(
+        args.steps,
+        base_lr=args.learning_rate,
+        final_lr=args.learning_rate / 20,
+        warmup_steps=min(50, args.steps // 4),
+    )
+    parameters = list(net.collect_params().values())
+    adam = {"learning_rate": args.learning_rate, "lr_scheduler": schedule, "beta2": 0.98}
+    trainer = gluon.Trainer(parameters, "adam", adam)
+
+    @common.capture(args)
+    def step(given, following):
         with autograd.record():
-            loss = self.loss_of(self.net(given), following).mean()
+            loss = loss_of(net(given), following).mean()
         loss.backward()
-        gluon.utils.clip_global_norm(
-            [p.grad() for p in self.parameters], LARGEST_NORM, check_isfinite=False
-        )
-        self.trainer.step(1)
+        gluon.utils.clip_global_norm([p.grad() for p in parameters], 1.0, check_isfinite=False)
+        trainer.step(1)
         return loss
 
-    def run(self, text: np.ndarray, held_back: np.ndarray) -> None:
-        args, losses = self.args, []
-        windows, letters = Windows(text, args.context, args.seed), args.batch_size * args.context
-        seconds = 0.0
-        with tqdm(total=args.steps * letters, unit=" letters", unit_scale=True) as bar:
-            for number in range(1, args.steps + 1):
-                begun = time.perf_counter()
-                losses.append(self.step(*windows.draw(args.batch_size)))
-                if number % 20 == 0:  # reading a value waits for the device
-                    bar.set_postfix(loss=f"{float(losses[-1]):.3f}")
-                seconds += time.perf_counter() - begun
-                bar.update(letters)
-                if number == args.steps or number % -(-args.steps // 4) == 0:
-                    self.held_back[number] = bits_per_letter(self.net, held_back)
-        print(f"training: {args.steps * letters / seconds:,.0f} letters per second")
-        self.losses = [float(loss) for loss in losses]
+    windows, bits = Windows(text.train, args.context), {}
+    with common.Progress(args.steps, "letter", args.batch_size * args.context) as progress:
+        for number in range(1, args.steps + 1):
+            progress.update(loss=step(*windows.draw(args.batch_size)))
+            if number == args.steps or number % -(-args.steps // 5) == 0:
+                bits[number] = bits_per_letter(net, text.held_back)
 
+    def follow(numbers):
+        """Scores behind the last of these; what fills the window up lies behind it, and is not seen."""
+        shown = numbers[-args.context :]
+        window = np.zeros((1, args.context), np.int32)
+        window[0, : len(shown)] = shown
+        return net(nd.array(window, dtype="int32"))[0, len(shown) - 1]
 
-def draw(training: Training, baselines: tuple[float, float], title: str) -> Figure:
-    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    bits = np.array(training.losses) / math.log(2)
-    axes.plot(1 + np.arange(len(bits)), bits, color=common.LINE, alpha=0.4, label="each batch")
-    axes.plot(
-        *zip(*training.held_back.items(), strict=True),
-        "o-",
-        color=common.WRONG,
-        label="held-back text, behind half a window",
-    )
-    for name, level in zip(("letters", "pairs"), baselines, strict=True):
-        axes.axhline(level, color="gray", linestyle="--", linewidth=0.8)
-        axes.text(len(bits), level, f"frequencies of {name}", ha="right", va="bottom", color="gray")
-    axes.set(title=title, xlabel="step", ylabel="bits per letter", ylim=(0, None))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    return figure
-
-
-def main() -> int:
-    args = options()
-    text, letters = load(args.text, args.letters)
-    part = len(text) // 20
-    if part <= args.context:
-        sys.exit(
-            f"transformer.py: a text of {len(text):,} letters is too short for windows of {args.context}"
-        )
-    common.show_device()
-    mx.random.seed(args.seed)
-    np.random.seed(args.seed)
-    net = Transformer(len(letters), args.context, args.size, args.heads, args.layers, args.dropout)
-    net.initialize(mx.init.Normal(0.02))
-    weights = sum(math.prod(p.shape) for p in net.collect_params().values())
-    print(
-        f"text: {len(text):,} letters of {len(letters)} kinds, of which the last {part:,} are held back; "
-        f"{weights:,} parameters"
-    )
-    training = Training(net, args)
-    training.run(text[:-part], text[-part:])
-    bits = training.held_back[args.steps]
-    baselines = frequencies(text[:-part], text[-part:], len(letters))
-    result = "{:.2f} bits per held-back letter ({:.2f} by frequencies of letters, {:.2f} of pairs)".format(
-        bits, *baselines
-    )
-    print(f"result: {result}")
-    sample = write(net, letters, "The ", min(300, 2 * args.context), np.random.default_rng(args.seed))
-    print("sample:", sample.replace("\n", "\n    "))
-    common.save(draw(training, baselines, result), args.out)
-    return common.verdict(bits <= args.require_bits, f"at most {args.require_bits:.2f} bits are required")
+    print("sample:", text.write("The ", 300, follow).replace("\n", "\n    "))
+    return texts.conclude(args, text, net, progress.curves["loss"], bits, "step")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""Train a variational auto-encoder on Fashion-MNIST (Kingma & Welling, 2013), and imagine clothes."""
+"""Train a variational auto-encoder on Fashion-MNIST (Kingma & Welling, 2013), and imagine clothes.
 
-import argparse
+    python examples/vae.py
+
+An image becomes a distribution of codes, and a code drawn from it an image again. The loss is minus the
+evidence lower bound: what it costs to tell the code, and then the image.
+"""
+
 import math
 import sys
-from pathlib import Path
 
 import common
+import fashion
 import numpy as np
-from matplotlib.figure import Figure
 
 import clgrad as mx
 from clgrad import autograd, gluon, nd
 from clgrad.gluon import nn
-from clgrad.gluon.data.vision import FashionMNIST, transforms
+from clgrad.gluon.data.vision import transforms
 
 PIXELS = 28 * 28
 
 
 class VAE(gluon.HybridBlock):
-    """An image becomes a distribution of codes; a code drawn from it becomes an image again."""
+    """Called with images, it gives what each costs, in nats: its code, and the image behind that."""
 
     def __init__(self, code: int, hidden: int, **kwargs):
         super().__init__(**kwargs)
@@ -30,15 +34,14 @@ class VAE(gluon.HybridBlock):
             self.decoder.add(nn.Dense(hidden, activation="relu"), nn.Dense(PIXELS))
 
     def hybrid_forward(self, F, images):
-        """Minus the evidence lower bound of each image, in nats."""
         pixels = F.flatten(images)
         mean, log_variance = F.split(self.encoder(pixels), num_outputs=2, axis=1)
-        noise = F.random.normal_like(mean)
-        scores = self.decoder(mean + F.exp(0.5 * log_variance) * noise)
-        # Pixels are shades, taken for probabilities of being white
-        likelihood = pixels * scores - F.Activation(scores, act_type="softrelu")
+        codes = mean + F.exp(0.5 * log_variance) * F.random.normal_like(mean)
         divergence = 0.5 * (mean * mean + F.exp(log_variance) - 1 - log_variance)
-        return F.sum(divergence, axis=1) - F.sum(likelihood, axis=1)
+        scores = self.decoder(codes)
+        # Pixels are shades, taken for probabilities of being black
+        likelihood = pixels * scores - F.Activation(scores, act_type="softrelu")
+        return F.sum(divergence, axis=1), -F.sum(likelihood, axis=1)
 
     def decode(self, codes: nd.NDArray) -> np.ndarray:
         """Images of codes."""
@@ -50,92 +53,75 @@ class VAE(gluon.HybridBlock):
         return self.decode(mean)
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder that has the idx files")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the images")
-    parser.add_argument("--batch-size", type=int, default=100, help="images a step")
-    parser.add_argument("--code", type=int, default=16, help="numbers that stand for an image")
-    parser.add_argument("--hidden", type=int, default=400, help="size of the layers between")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is random")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "output" / "vae.png", help="figure to write"
-    )
-    parser.add_argument(
-        "--require-bound",
-        type=float,
-        default=math.inf,
-        metavar="NATS",
-        help="exit with status 1 if a held-back image costs more",
-    )
-    return parser.parse_args()
-
-
-def draw(path: Path, losses: list[float], epochs: int, rows: dict[str, np.ndarray], title: str) -> None:
-    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
-    figure.suptitle(title)
+def draw(net: VAE, images: nd.NDArray, curves, epochs: int, held_back: float, title: str):
+    figure = common.figure(title)
     left, right = figure.subfigures(1, 2)
     axes = left.add_subplot()
-    axes.plot((1 + np.arange(len(losses))) * epochs / len(losses), losses, color=common.LINE, linewidth=0.8)
-    axes.set(xlabel="epoch", ylabel="nats per image", ylim=(min(losses) * 0.98, np.quantile(losses, 0.98)))
-    axes.grid(alpha=0.3)
-    grid = right.subplots(len(rows), len(next(iter(rows.values()))))
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes, image in zip(line, images, strict=True):
-            axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-        line[0].set_ylabel(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-
-
-def main() -> int:
-    args = options()
-    try:
-        train, test = (FashionMNIST(args.data, train=part) for part in (True, False))
-    except mx.MXNetError as error:
-        sys.exit(f"vae.py: {error}")
-    common.show_device()
-    mx.random.seed(args.seed)
-    np.random.seed(args.seed)
-    to_tensor = transforms.ToTensor()
-    loader = gluon.data.DataLoader(
-        train.transform_first(to_tensor), args.batch_size, shuffle=True, last_batch="rollover", prefetch=4
-    )
-    net = VAE(args.code, args.hidden)
-    net.initialize(mx.init.Xavier())
-    net.hybridize()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 1e-3})
-    batches = common.Epochs(loader, args.batch_size, args.epochs)
-    with common.Progress(batches) as progress:
-        for images, _ in batches:
-            with autograd.record():
-                bound = net(images)
-            bound.backward()
-            trainer.step(args.batch_size)
-            progress.update(bound.mean())
-    held_back = gluon.data.DataLoader(test.transform_first(to_tensor), 500)
-    costs = [net(images).mean().asscalar() for images, _ in held_back]
-    cost = float(np.mean(costs))
-    result = f"{cost:.1f} nats per held-back image ({cost / PIXELS / math.log(2):.3f} bits per pixel)"
-    print(f"training: {progress.images_per_second:,.0f} images per second")
-    print(f"result: {result}")
-    images = next(iter(held_back))[0][:8]
-    drawn = np.vstack([net.decode(nd.random.normal(shape=(8, args.code))) for _ in range(2)])
+    cost = curves["code"] + curves["image"]
+    common.draw_curve(axes, cost, end=epochs, label="while training")
+    axes.axhline(held_back, color=common.RED, linestyle="--", label="held back")
+    axes.set(title="What an image costs", xlabel="epoch", ylabel="nats", xlim=(0, epochs))
+    axes.set_ylim(0.99 * cost.min(), np.quantile(cost, 0.99))
+    axes.legend()
+    between = np.linspace(0, 1, 8)[:, None]
+    ends = nd.random.normal(shape=(2, net.code)).asnumpy()
     rows = {
         "held back": images.asnumpy()[:, 0],
         "from its code": net.reconstruct(images),
-        "imagined": drawn[:8],
-        "and more": drawn[8:],
+        "imagined": net.decode(nd.random.normal(shape=(8, net.code))),
+        "between two": net.decode(nd.array((1 - between) * ends[0] + between * ends[1])),
     }
-    draw(args.out, progress.losses, args.epochs, rows, result)
-    print(f"figure: {args.out}")
-    if cost > args.require_bound:
-        print(f"failed: at most {args.require_bound:.1f} nats are required", file=sys.stderr)
-        return 1
-    return 0
+    for line, (name, shown) in zip(right.subplots(len(rows), 8), rows.items(), strict=True):
+        for axes, image in zip(line, shown, strict=True):
+            axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name)
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = common.parser(__doc__, "vae")
+    common.add_passes(parser, epochs=20, batch_size=100)
+    fashion.add_data(parser)
+    parser.add_argument("--code", type=common.positive, default=16, help="numbers that stand for an image")
+    parser.add_argument("--hidden", type=common.positive, default=400, help="units of the layers between")
+    args = common.begin(parser, arguments)
+    train, test = (part.transform_first(transforms.ToTensor()) for part in fashion.load(args))
+    batches = common.loader(args, train, prefetch=4)
+    steps = args.epochs * len(batches)
+
+    net = VAE(args.code, args.hidden)
+    net.initialize(mx.init.Xavier())
+    falling = mx.lr_scheduler.CosineScheduler(steps, base_lr=2e-3, final_lr=1e-4)
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 2e-3, "lr_scheduler": falling})
+
+    @common.capture(args)
+    def step(images):
+        with autograd.record():
+            code, image = net(images)
+            cost = code + image
+        cost.backward()
+        trainer.step(args.batch_size)
+        return code.mean(), image.mean()
+
+    with common.Progress(steps, "image", args.batch_size) as progress:
+        for _ in range(args.epochs):
+            for images, _ in batches:
+                code, image = step(images)
+                progress.update(code=code, image=image)
+
+    net.hybridize(args.capture == "fuse")
+    held_back = gluon.data.DataLoader(test, 500)
+    parts = [nd.stack(*net(images)).asnumpy() for images, _ in held_back]
+    costs = np.concatenate(parts, axis=1).mean(axis=1)
+    cost = float(costs.sum())
+    result = (
+        f"{cost:.1f} nats per held-back image, of which {costs[0]:.1f} for its code "
+        f"({cost / PIXELS / math.log(2):.3f} bits per pixel)"
+    )
+    images = next(iter(held_back))[0][:8]
+    figure = draw(net, images, progress.curves, args.epochs, cost, result)
+    return common.conclude(args, result, cost, figure, common.parameters(net), progress.curves)
 
 
 if __name__ == "__main__":
