@@ -116,8 +116,11 @@ def test_mark_variables_checks_its_arguments(variables, gradients, requests, mes
 
 @pytest.mark.parametrize("gradient", [nd.zeros, lambda n: nd.zeros(n + 1, dtype="int32")])
 def test_mark_variables_wants_gradients_like_the_variables(gradient):
+    """And marks none of several where one of them does not fit."""
+    first = nd.ones(2)
     with pytest.raises(AutogradError, match=r"accepted: float32 \(2,\), as the variable"):
-        autograd.mark_variables(nd.ones(2), gradient(1))
+        autograd.mark_variables([first, nd.ones(2)], [nd.zeros(2), gradient(1)])
+    assert first.grad is None
 
 
 def test_attach_grad_wants_a_known_request():

@@ -9,6 +9,7 @@ module          holds
 ``function``    Function
 ``checkpoint``  checkpoint
 ``restoring``   what stood in arrays that a function has written to, put back
+``gradients``   what gradients are made of and checked by
 ``bindings``    what the names in a function's code mean, for another call
 ==============  =====================================================================
 """

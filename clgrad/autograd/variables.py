@@ -39,6 +39,7 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
     for request in requests:
         if request not in GRAD_REQS:
             raise AutogradError(f"grad_req is {request!r}; accepted: {', '.join(GRAD_REQS)}")
+    marks: list[tuple[NDArray, Variable]] = []
     for variable, gradient, request in zip(variables, gradients, requests, strict=True):
         if not isinstance(variable, NDArray) or not (request == "null" or isinstance(gradient, NDArray)):
             raise AutogradError(
@@ -53,30 +54,32 @@ def mark_variables(variables, gradients, grad_reqs="write") -> None:
                 f"mark_variables: the gradient is {gradient._view.dtype} {gradient.shape}; "
                 f"accepted: {view.dtype} {view.shape}, as the variable"
             )
+        marks.append((variable, Variable(view.shape, view.dtype, gradient, request)))
+    for variable, mark in marks:  # all of them, once it is known that nothing is wrong
         unmark(variable)
-        variable._entry = (Variable(view.shape, view.dtype, gradient, request), 0)
+        variable._entry = (mark, 0)
 
 
 def unmark(array: NDArray) -> None:
     """Take an array out of the graph."""
     array._entry = None
-    for watcher in _watchers.get(array._view.storage, ()):
-        watcher.lose()
+    for dependent in _dependents.get(array._view.storage, ()):
+        dependent.lose()
 
 
-class Watcher(Protocol):
-    """What wants to know when arrays become variables, or cease to be."""
+class Dependent(Protocol):
+    """What depends on which arrays are variables: a recording of a captured function."""
 
     def lose(self) -> None:
         """An array of a storage that is watched has become a variable, or another one, or none."""
 
 
-_watchers: weakref.WeakKeyDictionary[Storage, weakref.WeakSet[Watcher]] = weakref.WeakKeyDictionary()
+_dependents: weakref.WeakKeyDictionary[Storage, weakref.WeakSet[Dependent]] = weakref.WeakKeyDictionary()
 
 
-def watch(storage: Storage, watcher: Watcher) -> None:
-    """Let a watcher know, as long as it is there, when arrays of a storage are marked."""
-    _watchers.setdefault(storage, weakref.WeakSet()).add(watcher)
+def add_dependent(storage: Storage, dependent: Dependent) -> None:
+    """Let something know, as long as it is there, when arrays of a storage are marked."""
+    _dependents.setdefault(storage, weakref.WeakSet()).add(dependent)
 
 
 def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clgrad import nested
 from clgrad.array import NDArray
-from clgrad.autograd.variables import watch
+from clgrad.autograd.variables import add_dependent
 from clgrad.capturing import trees
 from clgrad.capturing.reads import Guard
 from clgrad.capturing.tracing import Call, Trace, trace
@@ -37,7 +37,7 @@ class Recording:
         self._reached: set[int] = set()
         for block in traced.graph.blocks():
             if block.storage is not None:
-                watch(block.storage, self)
+                add_dependent(block.storage, self)
                 self._reached.add(block.storage.serial)
         #: Arguments that the function reaches by itself as well: they must be the same ones.
         self._pinned = [weakref.ref(a._view.storage) for a in call.arrays] if traced.shares else []
