@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from clgrad import dtypes
 from clgrad.array import NDArray
 from clgrad.device import Context
-from clgrad.registry import table
+from clgrad.registry import filled
 
 
 def as_list(value) -> list:
@@ -27,12 +26,6 @@ def described(value) -> str:
     return type(value).__name__
 
 
-def filled(like: NDArray, value: float) -> NDArray:
-    """An array of one value, like another."""
-    name = dtypes.name_of(like._view.dtype)
-    return table["_full"].create(like.context, shape=like.shape, dtype=name, value=value)
-
-
 def zeros(context: Context, shape: tuple[int, ...], dtype: np.dtype, out=None) -> NDArray:
     """Zeros on a device; where no gradient flows."""
-    return table["_full"].create(context, out=out, shape=shape, dtype=dtypes.name_of(dtype), value=0)
+    return filled(context, shape, dtype, 0, out)

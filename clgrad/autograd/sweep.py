@@ -15,7 +15,7 @@ from clgrad.autograd.scopes import pause, scope
 from clgrad.errors import AutogradError
 from clgrad.memory import View
 from clgrad.ranges import Range
-from clgrad.registry import GradientChain, table
+from clgrad.registry import GradientChain, filled, table
 from clgrad.tape import Node, Variable
 
 
@@ -406,6 +406,5 @@ def _ones(like: NDArray) -> NDArray:
     key = ("head gradient", layout)
     known = stream.plans.get(key)
     if known is None or known.storage.version:  # user code may have written to it
-        ones = table["_full"].create(like.context, shape=layout.shape, dtype=layout.dtype.name, value=1)
-        known = stream.plans[key] = ones._view
+        known = stream.plans[key] = filled(like.context, layout.shape, layout.dtype, 1)._view
     return NDArray(known)

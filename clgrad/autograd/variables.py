@@ -4,7 +4,7 @@ import weakref
 from typing import Protocol
 
 from clgrad.array import NDArray
-from clgrad.autograd.gradients import as_list, described, filled
+from clgrad.autograd.gradients import as_list, described, zeros
 from clgrad.autograd.scopes import pause
 from clgrad.errors import AbsentError, AutogradError
 from clgrad.memory import Storage
@@ -98,5 +98,5 @@ def attach_grad(variable: NDArray, grad_req: str = "write", stype=None) -> None:
     gradient = None
     if grad_req != "null":
         with pause(train_mode=state.training):
-            gradient = filled(variable, 0)
+            gradient = zeros(variable.context, variable.shape, variable._view.dtype)
     mark_variables([variable], [gradient], [grad_req])

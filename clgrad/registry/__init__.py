@@ -27,7 +27,7 @@ from clgrad.registry.elementwise import Elementwise, elementwise
 from clgrad.registry.gradient_chain import GradientChain
 from clgrad.registry.grouped import grouped
 from clgrad.registry.kinds import reads
-from clgrad.registry.operator import Operator, Spec, kernel_name, namespace, table
+from clgrad.registry.operator import Operator, Spec, filled, kernel_name, namespace, table
 from clgrad.registry.planned import Call, Relabel, RelabelCall, operator, relabel
 from clgrad.registry.update import MultiUpdate, update
 
@@ -43,6 +43,7 @@ __all__ = [
     "Spec",
     "composite",
     "elementwise",
+    "filled",
     "grouped",
     "kernel_name",
     "namespace",

@@ -9,7 +9,7 @@ import numpy as np
 
 from clgrad import array, dtypes, memory, tape
 from clgrad.array import NDArray
-from clgrad.device import Device
+from clgrad.device import Context, Device
 from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
@@ -439,7 +439,7 @@ class Operator:
         if isinstance(value, NDArray):
             return value
         shape, dtype = node.input_meta(i)
-        return table["_full"].create(node.context, shape=shape, dtype=dtypes.name_of(dtype), value=value)
+        return filled(node.context, shape, dtype, value)
 
     def _rules(self, names: tuple[str, ...]) -> list[tuple[int, Rule, list[Callable]]]:
         """For each input that has a rule: its number, the rule, and how to find what that needs."""
@@ -490,12 +490,17 @@ def _saved(view: View, stream: Stream) -> tape.Saved:
         return tape.Saved(view, None if waiting is None else waiting.keep(view))
 
 
+def filled(context: Context, shape: tuple[int, ...], dtype: np.dtype, value: float, out=None) -> NDArray:
+    """An array of one value on a device."""
+    return table["_full"].create(context, out, shape=shape, dtype=dtypes.name_of(dtype), value=value)
+
+
 def _or_zeros(gradient: NDArray | None, node: tape.Node, j: int) -> NDArray:
     """The gradient of a node's output; zeros where none has arrived."""
     if gradient is not None:
         return gradient
     shape, dtype = node.outputs[j]
-    return table["_full"].create(node.context, shape=shape, dtype=dtypes.name_of(dtype), value=0)
+    return filled(node.context, shape, dtype, 0)
 
 
 def _position(names: Sequence[str], name: str) -> int | None:
