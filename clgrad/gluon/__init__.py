@@ -3,10 +3,8 @@
 from clgrad.array import NDArray
 from clgrad.errors import AbsentError
 from clgrad.gluon import contrib, data, loss, nn, rnn, utils
-from clgrad.gluon.block import Block, HybridBlock
-from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter
-from clgrad.gluon.parameter_dict import ParameterDict
-from clgrad.gluon.symbol_block import SymbolBlock
+from clgrad.gluon.block import Block, HybridBlock, SymbolBlock
+from clgrad.gluon.parameter import Constant, DeferredInitializationError, Parameter, ParameterDict
 from clgrad.gluon.trainer import Trainer
 from clgrad.symbol import Symbol
 

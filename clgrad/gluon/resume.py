@@ -13,8 +13,7 @@ from clgrad import files, host_random, nd, random, serialization
 from clgrad.array import NDArray
 from clgrad.errors import MXNetError, OperatorError, OperatorTypeError, argument_error
 from clgrad.gluon.block import Block
-from clgrad.gluon.parameter import Parameter
-from clgrad.gluon.parameter_dict import ParameterDict, brief
+from clgrad.gluon.parameter import Parameter, ParameterDict, brief
 from clgrad.gluon.trainer import Trainer
 from clgrad.optimizer import states
 

@@ -16,8 +16,7 @@ from clgrad.errors import (
     OperatorTypeError,
     argument_error,
 )
-from clgrad.gluon.parameter import Parameter
-from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.gluon.parameter import Parameter, ParameterDict
 from clgrad.kvstore import KVStore
 from clgrad.kvstore import create as create_store
 from clgrad.optimizer import Optimizer, Updater, get_updater

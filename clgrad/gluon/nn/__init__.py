@@ -1,6 +1,6 @@
 """Layers (``mx.gluon.nn``)."""
 
-from clgrad.gluon.block import Block, HybridBlock
+from clgrad.gluon.block import Block, HybridBlock, SymbolBlock
 from clgrad.gluon.nn.activations import ELU, GELU, SELU, Activation, LeakyReLU, PReLU, Swish
 from clgrad.gluon.nn.basic_layers import Dense, Dropout, Embedding, Flatten
 from clgrad.gluon.nn.containers import HybridLambda, HybridSequential, Lambda, Sequential
@@ -28,7 +28,6 @@ from clgrad.gluon.nn.pooling_layers import (
     MaxPool3D,
     ReflectionPad2D,
 )
-from clgrad.gluon.symbol_block import SymbolBlock
 
 __all__ = [
     "ELU",

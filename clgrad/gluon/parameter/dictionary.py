@@ -11,7 +11,8 @@ from clgrad.array import NDArray
 from clgrad.autograd import pause
 from clgrad.device import Context
 from clgrad.errors import MXNetError, OperatorError, argument_error
-from clgrad.gluon.parameter import Constant, Parameter
+from clgrad.gluon.parameter.constant import Constant
+from clgrad.gluon.parameter.parameter import Parameter
 
 #: Names that an error lists before it only counts them.
 _MOST_NAMES = 8

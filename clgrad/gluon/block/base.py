@@ -9,10 +9,9 @@ from typing import Any
 
 from clgrad import nested, serialization
 from clgrad.errors import AbsentError, OperatorError, OperatorTypeError, argument_error
-from clgrad.gluon.parameter import Parameter
-from clgrad.gluon.parameter_dict import ParameterDict, load_names, take_all
-from clgrad.gluon.scope import BlockScope, name_block
-from clgrad.gluon.summary import Summary
+from clgrad.gluon.block.scope import BlockScope, name_block
+from clgrad.gluon.block.summary import Summary
+from clgrad.gluon.parameter import Parameter, ParameterDict, load_names, take_all
 from clgrad.ranges import Range
 
 

@@ -10,12 +10,9 @@ from clgrad.array import NDArray
 from clgrad.capturing import Captured
 from clgrad.device import Context, current_context
 from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
-from clgrad.gluon import structure
-from clgrad.gluon.base_block import Block, HookHandle, describe_children, indent
-from clgrad.gluon.parameter import DeferredInitializationError, Parameter
-from clgrad.gluon.parameter_dict import ParameterDict, brief
-
-__all__ = ["Block", "HookHandle", "HybridBlock", "describe_children", "indent"]
+from clgrad.gluon.block import structure
+from clgrad.gluon.block.base import Block
+from clgrad.gluon.parameter import DeferredInitializationError, Parameter, ParameterDict, brief
 
 
 class HybridBlock(Block):
@@ -46,8 +43,6 @@ class HybridBlock(Block):
         self._active = False
         #: The forward pass, captured, while the block is hybridized.
         self._captured: Captured | None = None
-        #: What hybridize was told of how to compile: static_alloc and others.
-        self._flags: dict[str, Any] = {}
         #: What a hybridized call was given, without the arrays.
         self._arguments: Any = None
 
@@ -89,7 +84,7 @@ class HybridBlock(Block):
             Options of MXNet's backends; without effect.
         """
         self._active = bool(active)
-        self._flags = {
+        hints = {
             "static_alloc": static_alloc,
             "static_shape": static_shape,
             "inline_limit": inline_limit,
@@ -104,7 +99,7 @@ class HybridBlock(Block):
                     f"{self._name}: hooks of {child.name} are not called while {self._name} is hybridized",
                     stacklevel=2,
                 )
-        super().hybridize(active, backend=backend, clear=clear, **self._flags, **kwargs)
+        super().hybridize(active, backend=backend, clear=clear, **hints, **kwargs)
 
     def optimize_for(
         self,

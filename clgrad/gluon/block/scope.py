@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from clgrad import name
-from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.gluon.parameter import ParameterDict
 
 
 class _Scopes(threading.local):

@@ -7,9 +7,8 @@ from typing import Any
 from clgrad import nested, symbol
 from clgrad.array import NDArray
 from clgrad.errors import OperatorError, OperatorTypeError, argument_error
-from clgrad.gluon.block import HybridBlock
-from clgrad.gluon.parameter import DeferredInitializationError
-from clgrad.gluon.parameter_dict import ParameterDict
+from clgrad.gluon.block.hybrid import HybridBlock
+from clgrad.gluon.parameter import DeferredInitializationError, ParameterDict
 from clgrad.symbol import Symbol
 
 
