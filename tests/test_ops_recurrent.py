@@ -9,10 +9,11 @@ import pytest
 import clgrad as mx
 from clgrad import autograd, nd
 from clgrad.errors import OperatorError
+from clgrad.kernels import recurrent
 from clgrad.test_utils import gradcheck, gradgradcheck
 
 COVERS = {
-    "RNN": ("_rnn_layer", "_rnn_cell", "_rnn_cell_grad", "_unpack"),
+    "RNN": ("_rnn_layer", "_rnn_cell", "_rnn_cell_grad", "_rnn_steps", "_rnn_steps_grad", "_unpack"),
 }
 
 GATES = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 3}
@@ -102,6 +103,12 @@ class Problem:
         return hs, h, c
 
 
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """As on GPUs: launches for each step."""
+    monkeypatch.setattr(recurrent, "takes", lambda device, layer: False)
+
+
 def close(results, expected, tolerance=2e-5):
     assert len(results) == len(expected)
     for actual, wanted in zip(results, expected, strict=True):
@@ -189,6 +196,40 @@ def test_fast_backward_is_the_recorded_one(mode, masked, rng):
         found.append(autograd.grad(loss, arrays, create_graph=create_graph))
     for fast, recorded in zip(*found, strict=True):
         np.testing.assert_allclose(fast.asnumpy(), recorded.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("mode", MODES)
+def test_step_by_step(mode, rng):
+    """Values, and the fast backward against the recorded one, where one launch does not take all steps."""
+    test_against_numpy(mode, 2, 2, [0, 5, 9], rng)
+    test_fast_backward_is_the_recorded_one(mode, True, rng)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("batch", "size"), [(29, 37), (64, 64)])
+def test_all_steps_at_once(mode, masked, batch, size, rng, monkeypatch):
+    """Tiles of several heights, columns that no vector fills, whole ones: what launches for each step give."""
+    problem = Problem(rng, mode, steps=4, batch=batch, size=size, directions=2)
+    problem.arrays[1] *= 0.3
+    attributes = CLIP.copy() if mode == "lstm" else {}
+    if masked:
+        attributes |= {"use_sequence_length": True, "sequence_length": nd.array(np.arange(batch) % 6)}
+    found = []
+    for at_once in (True, False):
+        monkeypatch.setattr(recurrent, "takes", lambda device, layer, answer=at_once: answer)
+        arrays = problem.device_arrays()
+        for a in arrays:
+            a.attach_grad()
+        with autograd.record():
+            results = problem(*arrays, **attributes)
+            loss = sum((y * nd.sin(y * (i + 1))).sum() for i, y in enumerate(results))
+        loss.backward()
+        found.append([r.asnumpy() for r in results] + [a.grad.asnumpy() for a in arrays])
+    for fast, expected in zip(*found, strict=True):
+        scale = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(fast, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize(

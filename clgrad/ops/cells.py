@@ -2,8 +2,9 @@
 
 A cell's gates come in two parts, ``x`` from the input and ``p`` from the state before, each with its bias;
 both are (batch, gates * size), a gate's ``size`` columns behind those of the gate before. Formulas take
-them as lists of gates. They are called with symbolic operands, for one generated kernel a step, and with
-arrays, to be recorded. Gates and their order are those of MXNet and cuDNN:
+them as lists of gates. They are called with symbolic operands, for generated kernels of one step or of all
+steps (:mod:`clgrad.kernels.recurrent`), and with arrays, to be recorded. Gates and their order are those
+of MXNet and cuDNN:
 
 ==========  ==========================================================================================
 mode        a step
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clgrad.kernels import expr, map
+from clgrad.kernels import expr, map, recurrent
 from clgrad.kernels.launch import In, Out, Plan
 from clgrad.kernels.layout import Operand
 from clgrad.ops.activation import relu, sigmoid
@@ -33,6 +34,8 @@ from clgrad.registry import Call, Spec, operator
 
 #: Gates of each mode.
 GATES = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 3}
+#: Parts of what :func:`activated` makes.
+ACTIVATED = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 4}
 
 
 def limited(c, clip):
@@ -52,38 +55,46 @@ def _limited_grad(dc, c, clip):
     return select(outside + (c != c) if stop_nan else outside, 0, dc)
 
 
-def _lstm_gates(x, p):
+def activated(mode: str, x: list, p: list) -> list:
+    """The gates behind their functions, and of a GRU the p of n: what a step's gradient reads of them."""
+    if mode == "gru":
+        r, z = sigmoid(x[0] + p[0]), sigmoid(x[1] + p[1])
+        return [r, z, tanh(x[2] + r * p[2]), p[2]]
     a = [u + v for u, v in zip(x, p, strict=True)]
-    return sigmoid(a[0]), sigmoid(a[1]), tanh(a[2]), sigmoid(a[3])
-
-
-def forward(mode: str, x: list, p: list, h, c, mask, clip) -> list:
-    """The states after a step: h', and of an LSTM c'. Where the mask is 0, the states before stay."""
     if mode == "lstm":
-        i, f, g, o = _lstm_gates(x, p)
+        return [sigmoid(a[0]), sigmoid(a[1]), tanh(a[2]), sigmoid(a[3])]
+    return [(relu if mode == "rnn_relu" else tanh)(a[0])]
+
+
+def forward(mode: str, gates: list, h, c, mask, clip) -> list:
+    """The states after a step, from activated gates: h', and of an LSTM c'.
+
+    Where the mask is 0, the states before stay.
+    """
+    if mode == "lstm":
+        i, f, g, o = gates
         after = limited(f * c + i * g, clip)
         states, before = [o * tanh(after), after], [h, c]
     elif mode == "gru":
-        r, z = sigmoid(x[0] + p[0]), sigmoid(x[1] + p[1])
-        n = tanh(x[2] + r * p[2])
+        _, z, n, _ = gates
         states, before = [(1 - z) * n + z * h], [h]
     else:
-        states, before = [(relu if mode == "rnn_relu" else tanh)(x[0] + p[0])], [h]
+        states, before = gates, [h]
     if mask is None:
         return states
     return [s if b is None else select(mask, s, b) for s, b in zip(states, before, strict=True)]
 
 
-def backward(mode: str, x: list, p: list, h, c, mask, dh, dc, clip) -> tuple:
+def backward(mode: str, gates: list, h, c, mask, dh, dc, clip) -> tuple:
     """From the gradients of h' and c': those of the gates x and p, of h, and of c.
 
     Of h, this is the part that does not go through p, or None; that of c is None but for an LSTM.
     """
     lstm = mode == "lstm"
     if mask is None:
-        return _backward(mode, x, p, h, c, dh, dc, clip)
+        return _backward(mode, gates, h, c, dh, dc, clip)
     dx, dp, kept, before = _backward(
-        mode, x, p, h, c, select(mask, dh, 0), select(mask, dc, 0) if lstm else None, clip
+        mode, gates, h, c, select(mask, dh, 0), select(mask, dc, 0) if lstm else None, clip
     )
     inside = [select(mask, g, 0) for g in dx]  # the gates may hold NaN where the mask is 0
     if mode == "gru":
@@ -91,26 +102,21 @@ def backward(mode: str, x: list, p: list, h, c, mask, dh, dc, clip) -> tuple:
     return inside, inside, select(mask, 0, dh), select(mask, before, dc) if lstm else None
 
 
-def _backward(mode: str, x, p, h, c, dh, dc, clip) -> tuple:
+def _backward(mode: str, gates, h, c, dh, dc, clip) -> tuple:
     if mode == "lstm":
-        return _lstm_backward(x, p, c, dh, dc, clip)
+        return _lstm_backward(gates, c, dh, dc, clip)
     if mode == "gru":
-        r, z = sigmoid(x[0] + p[0]), sigmoid(x[1] + p[1])
-        n = tanh(x[2] + r * p[2])
+        r, z, n, p = gates
         dn = dh * (1 - z) * (1 - n * n)
-        dr, dz = dn * p[2] * r * (1 - r), dh * (h - n) * z * (1 - z)
+        dr, dz = dn * p * r * (1 - r), dh * (h - n) * z * (1 - z)
         return [dr, dz, dn], [dr, dz, dn * r], dh * z, None
-    a = x[0] + p[0]
-    if mode == "rnn_relu":
-        da = select(a > 0, dh, 0)
-    else:
-        y = tanh(a)
-        da = dh * (1 - y * y)
+    y = gates[0]
+    da = select(y > 0, dh, 0) if mode == "rnn_relu" else dh * (1 - y * y)
     return [da], [da], None, None
 
 
-def _lstm_backward(x, p, c, dh, dc, clip) -> tuple:
-    i, f, g, o = _lstm_gates(x, p)
+def _lstm_backward(gates, c, dh, dc, clip) -> tuple:
+    i, f, g, o = gates
     raw = f * c + i * g
     t = tanh(limited(raw, clip))
     dc = _limited_grad(dc + dh * o * (1 - t * t), raw, clip)
@@ -170,10 +176,6 @@ class _Kernel:
         return Plan(self.call.device, steps, self.results, self.inputs)
 
 
-def _state_shape(x: Spec, mode: str) -> tuple[int, int]:
-    return x.shape[0], x.shape[1] // GATES[mode]
-
-
 @operator(name="_rnn_cell", label="RNN")
 def rnn_cell(
     call: Call,
@@ -186,11 +188,13 @@ def rnn_cell(
     mode,
     clip,
 ):
-    """One step of a cell (see :func:`forward`): h', and of an LSTM c'."""
-    kernel = _Kernel(call, _state_shape(x, mode), x.dtype)
+    """One step of a cell (see :func:`forward`): the activated gates, h', and of an LSTM c'."""
+    kernel = _Kernel(call, (x.shape[0], x.shape[1] // GATES[mode]), x.dtype)
     xs, ps = (kernel.read(spec) for spec in (x, p))
     state, cell, valid = (kernel.read(spec)[0] for spec in (h, c, mask))
-    for after in forward(mode, xs, ps, state, cell, valid, clip):
+    gates = activated(mode, xs, ps)
+    kernel.write(gates)
+    for after in forward(mode, gates, state, cell, valid, clip):
         kernel.write([after])
     return kernel.plan(f"{mode}_step")
 
@@ -198,8 +202,7 @@ def rnn_cell(
 @operator(name="_rnn_cell_grad", label="RNN")
 def rnn_cell_grad(
     call: Call,
-    x: Spec,
-    p: Spec,
+    gates: Spec,
     h: Spec | None = None,
     c: Spec | None = None,
     mask: Spec | None = None,
@@ -218,18 +221,83 @@ def rnn_cell_grad(
     ``dh_gates`` through its gates and ``dh_kept`` past them; that of c' is the sum of ``dc`` and
     ``dc_next``.
     """
-    kernel = _Kernel(call, _state_shape(x, mode), x.dtype)
-    xs, ps = (kernel.read(spec) for spec in (x, p))
+    kernel = _Kernel(call, (gates.shape[0], gates.shape[1] // ACTIVATED[mode]), gates.dtype)
+    known = kernel.read(gates)
     state, cell, valid = (kernel.read(spec)[0] for spec in (h, c, mask))
     head = total([kernel.read(spec)[0] for spec in (dh, dh_gates, dh_kept)])
     cell_head = total([kernel.read(spec)[0] for spec in (dc, dc_next)])
-    dx, dp, kept, before = backward(mode, xs, ps, state, cell, valid, head, cell_head, clip)
+    dx, dp, kept, before = backward(mode, known, state, cell, valid, head, cell_head, clip)
     for values in (dx, dp)[: 2 if mode == "gru" else 1]:
         kernel.write(values)
     for value in (kept, before):
         if value is not None:
             kernel.write([value])
     return kernel.plan(f"{mode}_grad")
+
+
+def layer_of(steps: int, batch: int, size: int, dtype, mask, mode: str, reverse: bool) -> recurrent.Layer:
+    """What planners are told of a layer; ``mask`` is its array, or spec, or None."""
+    kind = None if mask is None else mask.dtype
+    counts = GATES[mode], ACTIVATED[mode]
+    return recurrent.Layer(steps, batch, size, *counts, dtype, kind, mode == "lstm", reverse)
+
+
+@operator(name="_rnn_steps", label="RNN")
+def rnn_steps(
+    call: Call,
+    x: Spec,
+    weight: Spec,
+    bias: Spec,
+    state: Spec,
+    cell: Spec | None = None,
+    mask: Spec | None = None,
+    *,
+    mode,
+    reverse,
+    clip,
+):
+    """All steps of a layer in one launch: hs, the activated gates, and of an LSTM cs."""
+    steps, batch, _ = x.shape
+    layer = layer_of(steps, batch, state.shape[1], x.dtype, mask, mode, reverse)
+
+    def formulas(x, p, h, c, mask):
+        gates = activated(mode, x, p)
+        after = forward(mode, gates, h, c, mask, clip)
+        return {"gates": gates} | {name: [value] for name, value in zip(("hs", "cs"), after, strict=False)}
+
+    return recurrent.plan_forward(call.device, call.kernel(x.dtype, f"{mode}_steps"), layer, formulas)
+
+
+@operator(name="_rnn_steps_grad", label="RNN")
+def rnn_steps_grad(
+    call: Call,
+    gates: Spec,
+    weight: Spec,
+    hs: Spec,
+    state: Spec,
+    cs: Spec | None = None,
+    cell: Spec | None = None,
+    mask: Spec | None = None,
+    d_hs: Spec | None = None,
+    d_cs: Spec | None = None,
+    *,
+    mode,
+    reverse,
+    clip,
+):
+    """:func:`backward` of all steps in one launch: dx (and dp, of a GRU), dh, and of an LSTM dc."""
+    steps, batch, size = hs.shape
+    layer = layer_of(steps, batch, size, hs.dtype, mask, mode, reverse)
+    heads = [name for name, spec in (("d_hs", d_hs), ("d_cs", d_cs)) if spec is not None]
+
+    def formulas(gates, h, c, mask, dh, dc):
+        dx, dp, kept, before = backward(mode, gates, h, c, mask, dh, dc, clip)
+        two = {"dp": dp} if mode == "gru" else {}
+        handed = {name: [value] for name, value in (("kept", kept), ("carry", before)) if value is not None}
+        return {"dx": dx} | two | handed
+
+    name = call.kernel(hs.dtype, f"{mode}_steps_grad")
+    return recurrent.plan_backward(call.device, name, layer, tuple(heads), mode == "gru", formulas)
 
 
 def total(parts: Sequence):
@@ -247,6 +315,7 @@ def recorded_cell_grad(x, p, h, c, mask, dh: Sequence, dc: Sequence, mode: str, 
     xs, ps = (
         [slice_axis(part, 1, k * size, (k + 1) * size) for k in range(GATES[mode])] for part in (x, p)
     )
-    dx, dp, kept, before = backward(mode, xs, ps, h, c, mask, total(dh), total(dc), clip)
+    gates = activated(mode, xs, ps)
+    dx, dp, kept, before = backward(mode, gates, h, c, mask, total(dh), total(dc), clip)
     d_x = concat(*dx, dim=1)
     return d_x, d_x if dp is dx else concat(*dp, dim=1), kept, before

@@ -1,7 +1,8 @@
 """Recurrent layers: RNN, with the cells of :mod:`clgrad.ops.cells`.
 
 For each layer and direction, the products of the input and its weights are one matrix product for the
-whole sequence; a step is then one product with the state, by weights that are transposed once, and one
+whole sequence. On CPUs one launch takes all steps from there (:mod:`clgrad.kernels.recurrent`); elsewhere,
+and for 16-bit numbers, a step is one product with the state, by weights that are transposed once, and one
 cell kernel. A layer's steps are one node of the tape, whose rule goes back in as many launches, and
 multiplies out the weights' gradients for all steps at once.
 """
@@ -13,9 +14,20 @@ from typing import NamedTuple
 from clgrad import array, tape
 from clgrad.array import NDArray
 from clgrad.errors import argument_error
+from clgrad.kernels import recurrent
 from clgrad.ops import reduction
 from clgrad.ops.arguments import check_floating
-from clgrad.ops.cells import GATES, recorded_cell_grad, rnn_cell, rnn_cell_grad, total
+from clgrad.ops.cells import (
+    ACTIVATED,
+    GATES,
+    layer_of,
+    recorded_cell_grad,
+    rnn_cell,
+    rnn_cell_grad,
+    rnn_steps,
+    rnn_steps_grad,
+    total,
+)
 from clgrad.ops.conversion import cast
 from clgrad.ops.creation import arange, zeros
 from clgrad.ops.dropout import Dropout
@@ -45,75 +57,95 @@ def _read(mode: str, h, c, mask) -> dict:
     return {"h": h if mode == "gru" or mask is not None else None, "c": c, "mask": mask}
 
 
-def _launch(op, attributes: dict, out: list, **arrays) -> None:
+def _launch(op, attributes: dict, out: list | None = None, **arrays):
     """Run an op on those arrays that there are, which are named in the order of its arguments.
 
     As a call would; but for layers of many short steps the sorting of arguments takes as long as the rest.
     """
     given = {name: a for name, a in arrays.items() if a is not None}
-    op.apply(tuple(given), list(given.values()), attributes, out)
+    return op.apply(tuple(given), list(given.values()), attributes, out)
 
 
-@grouped(name="_rnn_layer", label="RNN", outputs=("hs", "ps", "cs"))
+@grouped(name="_rnn_layer", label="RNN", outputs=("hs", "gates", "cs"))
 def rnn_layer(x, weight, bias, state, cell=None, mask=None, *, mode, reverse, clip):
     """All steps of one layer in one direction.
 
     ``x`` (steps, batch, gates * size) is the input's part of the gates; where ``mask`` (steps, batch, 1)
-    is 0, the states before stay. Returns hs, the states; ps, the states' part of the gates; cs, the cell
-    states of an LSTM (else of shape (0,)).
+    is 0, the states before stay. Returns hs, the states; the activated gates, for the gradient alone; cs,
+    the cell states of an LSTM (else of shape (0,)).
     """
     steps, batch, width = x.shape
     size = width // GATES[mode]
-    hs, ps = _empty(x, steps, batch, size), _empty(x, steps, batch, width)
+    if _at_once(x, state, mask, size, mode, reverse):
+        given = {"x": x, "weight": weight, "bias": bias, "state": state, "cell": cell, "mask": mask}
+        made = _launch(rnn_steps, {"mode": mode, "reverse": reverse, "clip": clip}, **given)
+        return made if mode == "lstm" else [*made, _empty(x, 0)]
+    hs, gates = _empty(x, steps, batch, size), _empty(x, steps, batch, ACTIVATED[mode] * size)
     cs = _empty(x, steps, batch, size) if mode == "lstm" else None
-    rows = [rows_of(a, steps) for a in (x, hs, ps, cs, mask)]
+    rows = [rows_of(a, steps) for a in (x, hs, gates, cs, mask)]
     h, c = state, cell
     attributes = {"mode": mode, "clip": clip}
     across = transpose(weight)  # once, and not in each step's product
     for t in _order(steps, reverse):
-        x_t, h_t, p_t, c_t, mask_t = (r[t] for r in rows)
-        _launch(_linear, {"transpose_b": False}, [p_t], data=h, weight=across, bias=bias)
-        out = [h_t] if c_t is None else [h_t, c_t]
-        _launch(rnn_cell, attributes, out, x=x_t, p=p_t, **_read(mode, h, c, mask_t))
+        x_t, h_t, gates_t, c_t, mask_t = (r[t] for r in rows)
+        p = _linear(h, across, bias, transpose_b=False)
+        out = [gates_t, h_t] if c_t is None else [gates_t, h_t, c_t]
+        _launch(rnn_cell, attributes, out, x=x_t, p=p, **_read(mode, h, c, mask_t))
         h, c = h_t, c_t
-    return [hs, ps, _empty(x, 0) if cs is None else cs]
+    return [hs, gates, _empty(x, 0) if cs is None else cs]
+
+
+def _at_once(x, state, mask, size: int, mode: str, reverse: bool) -> bool:
+    """Whether one launch takes all steps."""
+    steps, batch, _ = x.shape
+    layer = layer_of(steps, batch, size, x._view.dtype, None if mask is None else mask._view, mode, reverse)
+    return state.shape[1] == size and recurrent.takes(x._view.device, layer)
 
 
 class _Steps(NamedTuple):
     """What each step's gradient reads, by the step's number; None where there is nothing."""
 
-    x: list
-    p: list
+    gates: list
     h: list
     c: list
     mask: list
     dh: list
-    dp: list
     dc: list
 
 
 @rnn_layer.joint_gradient("x", "weight", "bias", "state", "cell")
-def _(dys, x, weight, state, cell, mask, hs, ps, cs, mode, reverse, clip):
+def _(dys, x, weight, bias, state, cell, mask, hs, gates, cs, mode, reverse, clip):
     """Backpropagation through time (Werbos, 1990); by recorded ops where it is to be differentiated."""
-    steps, order = x.shape[0], _order(x.shape[0], reverse)
-    d_hs, d_ps, d_cs = dys
-    s = _Steps(
-        x=rows_of(x, steps),
-        p=rows_of(ps, steps),
-        h=_states_before(state, hs, order),
-        c=_states_before(cell, cs, order),
-        mask=rows_of(mask, steps),
-        dh=rows_of(d_hs, steps),
-        dp=rows_of(d_ps, steps),
-        dc=rows_of(d_cs, steps),
-    )
-    walk = _walk_recorded if tape.state.recording or d_ps is not None else _walk_fused
-    nothing = zeros(hs.shape[1:], hs.context, hs._view.dtype)
-    start = nothing, None if cell is None else nothing
-    dx, dp, dh, dc = walk(s, x, weight, *start, mode, order, clip)
-    gates, before = _flat(dp), _flat(_joined_before(state, hs, reverse))
-    d_weight = _gemm(gates, before, transpose_a=True, transpose_b=False)
-    return dx, d_weight, reduction.sum(gates, axis=0), dh, dc
+    d_hs, _, d_cs = dys
+    before = _flat(_joined_before(state, hs, reverse))
+    at_once = _at_once(x, state, mask, hs.shape[2], mode, reverse)
+    if at_once and not tape.state.recording:
+        lstm, attributes = mode == "lstm", {"mode": mode, "reverse": reverse, "clip": clip}
+        given = {"gates": gates, "weight": weight, "hs": hs, "state": state, "cs": cs if lstm else None}
+        given |= {"cell": cell, "mask": mask, "d_hs": d_hs, "d_cs": d_cs if lstm else None}
+        dx, *others = _launch(rnn_steps_grad, attributes, **given)
+        dp = others.pop(0) if mode == "gru" else dx
+        dh, dc = others if lstm else (others[0], None)
+    else:
+        steps, order = x.shape[0], _order(x.shape[0], reverse)
+        s = _Steps(
+            gates=rows_of(gates, steps),
+            h=_states_before(state, hs, order),
+            c=_states_before(cell, cs, order),
+            mask=rows_of(mask, steps),
+            dh=rows_of(d_hs, steps),
+            dc=rows_of(d_cs, steps),
+        )
+        nothing = zeros(hs.shape[1:], hs.context, hs._view.dtype)
+        start = nothing, None if cell is None else nothing
+        if tape.state.recording:
+            p = with_shape(_linear(before, weight, bias), shape=x.shape)
+            dx, dp, dh, dc = _walk_recorded(s, x, p, weight, *start, mode, order, clip)
+        else:
+            dx, dp, dh, dc = _walk_fused(s, x, weight, *start, mode, order, clip)
+    flat = _flat(dp)
+    d_weight = _gemm(flat, before, transpose_a=True, transpose_b=False)
+    return dx, d_weight, reduction.sum(flat, axis=0), dh, dc
 
 
 def _states_before(initial: NDArray | None, states: NDArray, order: range) -> list:
@@ -149,22 +181,23 @@ def _walk_fused(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
         kept = _empty(dh, *dh.shape) if two or s.mask[t] is not None else None
         dc = None if dc is None else _empty(dc, *dc.shape)
         out = [row[t] for row in rows] + [a for a in (kept, dc) if a is not None]
-        _launch(rnn_cell_grad, attributes, out, x=s.x[t], p=s.p[t], **reads, **heads)
+        _launch(rnn_cell_grad, attributes, out, gates=s.gates[t], **reads, **heads)
         dh = _empty(dh, len(dh), weight.shape[1])
         _launch(_gemm, flags, [dh], lhs=rows[-1][t], rhs=weight)
     return wholes[0], wholes[-1], total([dh, kept]), dc
 
 
-def _walk_recorded(s: _Steps, x, weight, dh, dc, mode, order, clip) -> tuple:
-    """The same by ops that have gradients themselves, and with gradients of ps."""
-    dx, dp = [None] * len(order), [None] * len(order)
+def _walk_recorded(s: _Steps, x, p, weight, dh, dc, mode, order, clip) -> tuple:
+    """The same by ops that have gradients themselves, from what the gates were made of."""
+    steps = len(order)
+    xs, ps = rows_of(x, steps), rows_of(p, steps)
+    dx, dp = [None] * steps, [None] * steps
     kept = None
     for t in reversed(order):
         heads = [s.dh[t], dh, kept], [s.dc[t], dc]
-        dx[t], d_gates, kept, dc = recorded_cell_grad(
-            s.x[t], s.p[t], s.h[t], s.c[t], s.mask[t], *heads, mode, clip
+        dx[t], dp[t], kept, dc = recorded_cell_grad(
+            xs[t], ps[t], s.h[t], s.c[t], s.mask[t], *heads, mode, clip
         )
-        dp[t] = total([d_gates, s.dp[t]])
         dh = _gemm(dp[t], weight, transpose_a=False, transpose_b=False)
     joined = [stack(*rows) if rows else _empty(x, *x.shape) for rows in (dx, dp)]
     return *joined, total([dh, kept]), dc
