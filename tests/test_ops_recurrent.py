@@ -210,7 +210,7 @@ def test_step_by_step(mode, rng):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("batch", "size"), [(29, 37), (64, 64)])
 def test_all_steps_at_once(mode, masked, batch, size, rng, monkeypatch):
-    """Tiles of several heights, columns that no vector fills, whole ones: what launches for each step give."""
+    """Tiles of several heights, columns that no vector fills, and whole ones: as launches for each step."""
     problem = Problem(rng, mode, steps=4, batch=batch, size=size, directions=2)
     problem.arrays[1] *= 0.3
     attributes = CLIP.copy() if mode == "lstm" else {}
