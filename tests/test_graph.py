@@ -194,6 +194,56 @@ def test_gradients_are_made_where_they_belong(arrays):
     assert "copy" not in [i.name for i in after.instructions]
 
 
+@pytest.mark.parametrize(("name", "left"), [("sgd_mom_update", 1), ("w[:] = w - rate g", 2)])
+def test_steps_of_parameters_are_grouped(rng, name, left):
+    """Of any sizes, with numbers that they share, that change, and that each has of its own."""
+    shapes = [(3, 4), (7,), (2, 5, 9), (7,), (1, 0), (600, 60)]
+    start = [rng.standard_normal((3, *shape)).astype("float32") for shape in shapes]
+
+    def run(wrap):
+        parameters = [[nd.array(part) for part in arrays] for arrays in start]
+
+        def step(rate):
+            for k, (w, g, m) in enumerate(parameters):
+                if name == "sgd_mom_update":
+                    nd.sgd_mom_update(w, g, m, lr=rate, momentum=0.9, wd=0.01 * k, out=w)
+                else:
+                    w[:] = w - rate * g
+
+        step = wrap(step)
+        for number in range(5):
+            step(1.0 / (number + 1))
+        return [a.asnumpy() for arrays in parameters for a in arrays], step
+
+    plain, _ = run(lambda f: f)
+    fused, step = run(mx.capture)
+    ((before, after),) = step.graphs()
+    assert launches(before) >= 5
+    assert launches(after) == left
+    for a, b in zip(plain, fused, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_steps_that_read_each_other_stay_in_order(rng):
+    """Those of which one reads what another has written, or overwrites what it reads."""
+
+    def f(x, y, z):
+        nd.sgd_update(x, y, lr=0.5, out=x)
+        nd.sgd_update(z, x.sum(axis=0), lr=0.5, out=z)
+        nd.sgd_update(y, x, lr=0.5, out=y)
+        return x + 0, y + 0, z + 0
+
+    def calls():
+        return [[nd.array(rng.standard_normal(s)) for s in ((4, 3), (4, 3), (3,))] for _ in range(4)]
+
+    captured = mx.capture(f)
+    for arrays in calls():
+        copies = [a.copy() for a in arrays]
+        for a, b in zip(f(*arrays), captured(*copies), strict=True):
+            np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-6)
+    assert captured.graphs()
+
+
 def test_memory_is_shared_by_what_is_not_needed_at_once(arrays):
     def deep(x):
         for _ in range(12):

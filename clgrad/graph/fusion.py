@@ -76,6 +76,17 @@ class Formulas:
         """Whether every operand is read in the order of memory, so that any shape of this size will do."""
         return all(o.dtype is not None and is_dense(o, self.shape) for o, _ in self.operands)
 
+    @functools.cached_property
+    def kind(self) -> tuple | None:
+        """What is the same of all formulas that one kernel of groups can compute; None of others."""
+        reads = [v.layout.dtype for v in self.reads]
+        values = [e for e, _ in self.results]
+        if not reads or not values or not self.is_flat or expr.looked_up(values):
+            return None
+        if any(dtypes.compute_type(dtype) != dtypes.compute_type(reads[0]) for dtype, _ in self.numbers):
+            return None
+        return (expr.spelled(values), tuple(reads), tuple([v.layout.dtype for v in self.writes]))
+
     def shaped(self, shape: tuple[int, ...]) -> "Formulas":
         """Flat formulas over another shape."""
         dense = layout.contiguous_strides(shape)

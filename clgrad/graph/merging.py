@@ -12,6 +12,7 @@ from clgrad.graph.fusion import (
     formulas_of,
     merged,
 )
+from clgrad.graph.grouping import Group, may_wait
 from clgrad.graph.ir import Block, Copy, Graph, Launch, Value, depends, writer
 from clgrad.graph.prologues import with_prologue
 from clgrad.kernels import reduce
@@ -23,8 +24,8 @@ REACH = 96
 #: Elements up to which launches that share no array are made one, since a launch costs more than they do.
 SMALL = 1 << 15
 
-#: A launch, a copy, or the formulas of an elementwise launch, which may yet be merged.
-Node = Launch | Copy | Formulas
+#: A launch, a copy, or the formulas of elementwise launches, which may yet be merged.
+Node = Launch | Copy | Formulas | Group
 
 
 def fused(graph: Graph, stream: Stream) -> Graph:
@@ -34,8 +35,9 @@ def fused(graph: Graph, stream: Stream) -> Graph:
     work.merge()
     work.repeat()
     work.begin_reductions()
+    work.group()
     return graph.with_instructions(
-        [n.launch(stream.device) if isinstance(n, Formulas) else n for n in work.nodes]
+        [n.launch(stream.device) if isinstance(n, Formulas | Group) else n for n in work.nodes]
     )
 
 
@@ -103,7 +105,9 @@ class _Work:
     def _may_pay(one: Formulas, other: Formulas) -> bool:
         """Whether they have an array in common, or are so small that launches are what they cost."""
         mine = {*one.reads, *one.writes}
-        return one.size <= SMALL or not mine.isdisjoint((*other.reads, *other.writes))
+        if not mine.isdisjoint((*other.reads, *other.writes)):
+            return True
+        return one.size <= SMALL and not may_wait(one, other)
 
     def _joint(self, one: Formulas, other: Formulas) -> Formulas | None:
         joint = merged(one, other)
@@ -194,6 +198,43 @@ class _Work:
                 return where, rest if rest.results else None, reduction
         return None
 
+    # The same formulas
+
+    def group(self) -> None:
+        """Make one launch of the same formulas of several arrays."""
+        waiting, self.nodes = self.nodes, []
+        for node in waiting:
+            kind = node.kind if isinstance(node, Formulas) else None
+            found = None if kind is None else self._fellows(node, kind)
+            if found is None:
+                self.nodes.append(
+                    Group([node]) if kind is not None and isinstance(node, Formulas) else node
+                )
+                continue
+            at, moves_up = found
+            group = self.nodes[at]
+            assert isinstance(group, Group), "that is what was looked for"
+            assert isinstance(node, Formulas), "others are of no kind"
+            joint = Group([*group.members, node])
+            if moves_up:
+                self.nodes[at] = joint
+            else:
+                del self.nodes[at]
+                self.nodes.append(joint)
+        self.nodes = [_single(n) for n in self.nodes]
+
+    def _fellows(self, node: Node, kind: tuple) -> tuple[int, bool] | None:
+        """An earlier group of this kind that a node can join: where it is, and whether it stays there."""
+        place, blocked = len(self.nodes), False
+        for at in range(place - 1, max(-1, place - 1 - REACH), -1):
+            other = self.nodes[at]
+            apart = not depends(node, other)
+            is_fellow = apart and isinstance(other, Group) and other.kind == kind
+            if is_fellow and not (blocked and any(depends(n, other) for n in self.nodes[at + 1 :])):
+                return at, not blocked
+            blocked = blocked or not apart
+        return None
+
     # Products
 
     def finish_products(self) -> None:
@@ -227,6 +268,11 @@ class _Work:
             if not any(depends(node, other) for other in self.nodes[at + 1 : i]):
                 return i
         return None
+
+
+def _single(node: Node) -> Node:
+    """The formulas themselves, of a group that no others have joined."""
+    return node.members[0] if isinstance(node, Group) and len(node.members) == 1 else node
 
 
 _NOTHING = Formulas((), (), (), (), (), "")

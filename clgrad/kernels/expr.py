@@ -279,6 +279,18 @@ def rewritten(roots: Iterable[Expr], leaf: Callable[[Expr], Expr | int]) -> list
     return [made[id(root)] for root in roots]
 
 
+def spelled(roots: Iterable[Expr]) -> tuple:
+    """The expressions as something to compare, which is the same for those that compute the same."""
+    roots = list(roots)
+    places: dict[int, int] = {}
+    nodes: dict[tuple, int] = {}
+    for node in _nodes(roots):
+        args = tuple([places[id(a)] for a in node.args])
+        own = (node.function, node.dtype, repr(node.payload), args)  # 0 and -0 differ
+        places[id(node)] = nodes.setdefault(own, len(nodes))
+    return (*nodes, tuple([places[id(root)] for root in roots]))
+
+
 def inputs_of(roots: Iterable[Expr]) -> set[int]:
     """Slots of the array and index operands that the expressions read."""
     return {node.payload for node in _nodes(roots) if node.function in ("input", "lookup")}
