@@ -39,4 +39,9 @@ class AbsentError(MXNetError, NotImplementedError):
 
 def argument_error(op: str, argument: str, given: object, accepted: str) -> OperatorError:
     """An error in the house's form: op, argument, what was given, what is accepted."""
-    return OperatorError(f"{op}: {argument} is {given}; accepted: {accepted}")
+    return OperatorError(f"{op}: {argument} is {shortened(str(given))}; accepted: {accepted}")
+
+
+def shortened(given: str) -> str:
+    """What was given, as errors quote it: of long text the beginning and the end."""
+    return given if len(given) <= 200 else f"{given[:150]}... ({len(given):,} characters) ...{given[-30:]}"

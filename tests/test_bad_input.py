@@ -194,6 +194,8 @@ def test_attributes_may_be_numpys_or_spelled_as_symbols_have_them():
         (lambda x: x.reshape(2, 3, shape=6), "reshape: argument 'shape' is given twice"),
         (lambda x: x.transpose(axis=1), "transpose: unknown argument 'axis'; accepted: data, axes"),
         (lambda x: nd.topk(x, k=2**40), "topk: argument 'k' is 1099511627776; accepted: int"),
+        (lambda x: nd.sum(x, axis="-" * 10**5 + "1"), "sum: argument 'axis' is '------"),  # deeply nested
+        (lambda x: nd.erf(2.0), "erf: argument 'data' is float; accepted: NDArray"),
         (lambda x: nd.stack(x, 3), "stack: argument 'data1' is int; accepted: NDArray"),
         (lambda x: nd.dot(x, "x"), "dot: argument 'rhs' is str; accepted: NDArray"),
         (lambda x: nd.add(x, x, out="x"), "add: argument 'out' is str; accepted: NDArray"),
@@ -220,6 +222,14 @@ def test_messages(call, message):
     with pytest.raises(mx.base.MXNetError) as caught:
         call(nd.ones((2, 3)))
     assert str(caught.value).startswith(message)
+    assert len(str(caught.value)) < 500
+
+
+def test_scales_that_single_precision_does_not_hold():
+    """They were spelled as no number of C."""
+    x, regions = nd.ones((1, 1, 4, 4)), nd.array([[0, 0, 0, 2, 2]])
+    y = nd.contrib.ROIAlign(x, regions, pooled_size=(1, 1), spatial_scale=1e300)
+    assert np.isfinite(y.asnumpy()).all()
 
 
 def test_contexts_may_be_spelled():

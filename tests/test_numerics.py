@@ -179,6 +179,25 @@ def test_norms_of_numbers_of_any_size(dtype, rng):
     np.testing.assert_allclose(nd.norm(nd.array(border, dtype=dtype)).asscalar(), 1.5 * 2.0**-63, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "derivative"),
+    [
+        ("arcsin", lambda x: x / (1 - x * x) ** 1.5),
+        ("arccos", lambda x: -x / (1 - x * x) ** 1.5),
+        ("arctanh", lambda x: 2 * x / (1 - x * x) ** 2),
+    ],
+)
+def test_second_derivatives_near_zero(name, derivative):
+    """The difference of two slopes of 1 would be 0."""
+    x = np.array([-1e-30, 1e-9, 1e-3, 0.5], np.float32)
+    np.testing.assert_allclose(derivatives(table[name], x, 2)[2], derivative(x.astype(float)), rtol=1e-5)
+
+
+def test_gelu_bends_nowhere_far_out():
+    for derivative in derivatives(table["gelu"], [-1e30, -1e20, 1e20, 1e30], 3)[2:]:
+        np.testing.assert_array_equal(derivative, 0)
+
+
 # Where there is no derivative
 
 
@@ -193,6 +212,25 @@ def test_infinite_slopes_at_zero(name, expected):
 @pytest.mark.parametrize(("name", "expected"), [("arcsin", INF), ("arccos", -INF), ("arccosh", INF)])
 def test_infinite_slopes_at_one(name, expected):
     np.testing.assert_array_equal(derivatives(table[name], [1.0], 1)[1], [expected])
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "second", "third"),
+    [
+        ("arcsin", 1.0, INF, INF),
+        ("arccos", 1.0, -INF, -INF),
+        ("arctanh", 1.0, INF, INF),
+        ("arccosh", 1.0, -INF, INF),
+        ("cbrt", 0.0, -INF, INF),
+        ("rcbrt", 0.0, INF, -INF),
+        ("sqrt", 0.0, -INF, INF),
+        ("log", 0.0, -INF, INF),
+    ],
+)
+def test_infinite_derivatives_of_higher_order(name, x, second, third):
+    """The limits from within the domain, and not what infinity times 0 makes of them."""
+    found = derivatives(table[name], [x], 3)
+    np.testing.assert_array_equal(np.ravel(found[2:]), [second, third])
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,24 @@ def test_group_adagrad_has_one_rate_for_each_row(shape, rng):
     np.testing.assert_allclose(arrays[2].asnumpy(), history.reshape(shape), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("grad", "out", "message"),
+    [
+        ((1000, 3), None, r"grad is float32 \(1000, 3\); accepted: float32 \(7, 3\)"),
+        ((1,), None, r"grad is float32 \(1,\)"),
+        ((7, 3), (3, 7), r"out has shape \(3, 7\)"),
+    ],
+)
+def test_group_adagrad_refuses_other_shapes(grad, out, message):
+    """More rows than the history has were written behind it, into other arrays' memory; now nothing is."""
+    history = nd.ones((7,))
+    with pytest.raises(OperatorError, match=message):
+        nd.contrib.group_adagrad_update(
+            nd.ones((7, 3)), nd.ones(grad), history, lr=0.1, out=None if out is None else nd.ones(out)
+        )
+    np.testing.assert_array_equal(history.asnumpy(), 1)
+
+
 # Many parameters
 
 
@@ -295,6 +313,11 @@ def test_adamw_of_many_in_two_precisions(rng):
             lambda a, b: nd.contrib.group_adagrad_update(a, a, b, lr=1),
             OperatorError,
             "contrib.group_adagrad_update: history is",
+        ),
+        (
+            lambda a, b: nd.ftml_update(*[a] * 5, lr=1, t=9, beta1=1e300),
+            OperatorError,
+            "ftml_update: beta1",
         ),
     ],
 )

@@ -346,12 +346,15 @@ def c_literal(value: float, dtype: np.dtype) -> str:
             return dtypes.describe(dtype).min_literal
         return f"(({dtypes.c_type(dtype)}){number}{suffix})"
     suffix = "f" if dtype == dtypes.float32 else ""
+    if suffix:
+        with np.errstate(over="ignore"):  # to infinity
+            value = float(np.float32(value))
     if math.isnan(value):
         return "NAN" if suffix else "((double)NAN)"
     if math.isinf(value):
         text = "INFINITY" if value > 0 else "(-INFINITY)"
         return text if suffix else f"((double){text})"
-    digits = repr(float(np.float32(value)) if suffix else float(value))
+    digits = repr(float(value))
     digits = digits if any(c in digits for c in ".en") else digits + ".0"
     return f"({digits}{suffix})"
 

@@ -70,6 +70,7 @@ def plan(
     """
     kept_shape = tuple(n for a, n in enumerate(shape) if a not in axes)
     out_shape = kept_shape if out_shape is None else out_shape
+    assert math.prod(out_shape) == math.prod(kept_shape), "results would be written beside their memory"
     made = _plan(device, name, shape, axes, reductions, operands, scalars, out_shape, sources)
     if made.steps and sources is None and not any(r.part for r in reductions):
         parts = tuple(shape), tuple(axes), tuple(reductions), tuple(operands), tuple(scalars)

@@ -86,9 +86,13 @@ def gelu_slope(data):
     return call("gelu_slope", data)
 
 
-gelu_slope.gradient(
-    data=lambda dy, data: dy * (2 - data * data) * exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi))
-)
+def _gelu_bend(dy, data):
+    """(2 - x^2) exp(-x^2 / 2) / sqrt(2 pi), which has vanished long before x^2 overflows."""
+    x = clip(data, -64, 64)
+    return dy * (2 - x * x) * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+
+
+gelu_slope.gradient(data=_gelu_bend)
 gelu.gradient(data=lambda dy, data: dy * gelu_slope(data))
 
 

@@ -15,6 +15,7 @@ from clgrad.ops.selection import select
 from clgrad.ops.sgd import limited
 from clgrad.ops.unary import abs, sign, sqrt
 from clgrad.registry import Call, Spec, composite, elementwise, operator, update
+from clgrad.registry.arrays import checked_out
 
 
 def adam_moments(grad, mean, var, beta1, beta2):
@@ -173,6 +174,8 @@ def ftml_update(
 
 def moment_bias(op: str, beta: float, t: int | None) -> float:
     """1 - beta^t, what a running mean lacks after t steps from 0."""
+    if not 0 <= beta <= 1:
+        raise argument_error(op, "beta1, beta2", beta, "0 to 1")
     if t is None or t < 1:
         raise argument_error(op, "t", t, "a whole number above 0")
     return 1 - beta**t
@@ -318,6 +321,12 @@ def group_adagrad_update(
         raise argument_error(
             op, "history", f"of shape {history.shape}", f"{rows} for a weight {weight.shape}"
         )
+    layout = weight._view.layout
+    if grad._view.layout != layout:
+        given = f"{grad._view.dtype} {grad.shape}"
+        raise argument_error(op, "grad", given, f"{layout.dtype} {layout.shape}, as the weight")
+    if out is not None:  # before history changes
+        checked_out(op, out, [layout], weight.context.device)
     recording = tape.set_recording(False)
     try:
         squares = _row_squares(

@@ -45,8 +45,16 @@ def arcsin(data):
     return call("asin", data)
 
 
-# Factors, since 1 - x^2 would cancel near 1.
-arcsin.gradient(data=lambda dy, data: dy * rsqrt((1 - data) * (1 + data)))
+@elementwise(name="_one_minus_square", reference=lambda data: 1 - data * data, domain=(-0.8, 0.8))
+def one_minus_square(data):
+    """1 - x^2 in two factors, since the difference would cancel near 1."""
+    return (1 - data) * (1 + data)
+
+
+# That of the factors would cancel near 0.
+one_minus_square.gradient(data=lambda dy, data: -2 * dy * data)
+
+arcsin.gradient(data=lambda dy, data: dy * rsqrt(one_minus_square(data)))
 
 
 @elementwise(reference=np.arccos, domain=(-0.8, 0.8))
@@ -55,7 +63,7 @@ def arccos(data):
     return call("acos", data)
 
 
-arccos.gradient(data=lambda dy, data: -(dy * rsqrt((1 - data) * (1 + data))))
+arccos.gradient(data=lambda dy, data: -(dy * rsqrt(one_minus_square(data))))
 
 
 @elementwise(reference=np.arctan, domain=(-3, 3))
@@ -137,7 +145,7 @@ def arctanh(data):
     return call("atanh", data)
 
 
-arctanh.gradient(data=lambda dy, data: dy / ((1 - data) * (1 + data)))
+arctanh.gradient(data=lambda dy, data: dy / one_minus_square(data))
 
 
 @elementwise(reference=np.degrees, domain=(-3, 3))

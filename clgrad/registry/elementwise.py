@@ -147,7 +147,8 @@ class Elementwise(Operator):
         """The op on Python numbers is a Python number, as in MXNet: no array, no device."""
         reference = self.testing.get("reference")
         if reference is None:
-            raise OperatorTypeError(f"{self.label}: no argument is an NDArray")
+            name, value = next(iter(scalars.items()))
+            raise no_array(self.label, name, value, "NDArray")
         with np.errstate(all="ignore"):
             return float(reference(*(scalars[n] for n in self._call_order)))
 

@@ -19,7 +19,7 @@ import numpy as np
 from clgrad.array import NDArray
 from clgrad.deferred import Number
 from clgrad.device import Context
-from clgrad.errors import OperatorTypeError
+from clgrad.errors import OperatorTypeError, shortened
 from clgrad.registry.glossary import ARRAYS, VALUES
 
 
@@ -161,7 +161,7 @@ class Kind:
             return _READERS[self.name](self._spelled(value))
         except (TypeError, OverflowError):
             plain = value is None or isinstance(value, int | float | str | tuple | list)
-            given = repr(value) if plain else type(value).__name__
+            given = shortened(repr(value)) if plain else type(value).__name__
             accepted = self.name + (" or None" if self.optional else "")
             raise OperatorTypeError(
                 f"{op}: argument {argument!r} is {given}; accepted: {accepted}"
@@ -173,7 +173,7 @@ class Kind:
             return value
         try:
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
             raise TypeError from None
 
 
