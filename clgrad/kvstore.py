@@ -107,9 +107,13 @@ class KVStore:
         OperatorError
             The key has a value already.
         """
-        for k, values in _pairs("init", key, value):
-            if k in self._stored:
+        pairs = _pairs("init", key, value)
+        seen = set(self._stored)
+        for k, _ in pairs:
+            if k in seen:
                 raise argument_error("KVStore.init", "key", repr(k), "keys without a value")
+            seen.add(k)
+        for k, values in pairs:
             self._stored[k] = values[0].copy()
 
     def _keep(self, key: int, value: NDArray) -> None:
@@ -126,7 +130,10 @@ class KVStore:
         priority : int
             Accepted for MXNet's sake: what is asked for first is done first.
         """
-        for k, values in _pairs("push", key, value):
+        pairs = _pairs("push", key, value)
+        for k, values in pairs:  # all of them, before any value changes
+            self._check_pushed(k, values)
+        for k, values in pairs:
             self._push(k, values)
 
     def pull(self, key, out=None, priority: int = 0, ignore_sparse: bool = True) -> None:
@@ -191,7 +198,7 @@ class KVStore:
             raise argument_error(f"KVStore.{method}", "key", repr(key), keys)
         return found
 
-    def _push(self, key, values: list[NDArray]) -> None:
+    def _check_pushed(self, key, values: list[NDArray]) -> None:
         stored = self._find("push", key)
         for value in values:
             if value.shape != stored.shape or value.dtype != stored.dtype:
@@ -199,6 +206,9 @@ class KVStore:
                 raise argument_error(
                     "KVStore.push", f"the value of key {key!r}", given, f"{own}, as stored"
                 )
+
+    def _push(self, key, values: list[NDArray]) -> None:
+        stored = self._stored[key]
         total = reduced(values)
         if self._updater is None:
             self._stored[key] = total.copy() if total is values[0] else total

@@ -367,6 +367,10 @@ class TestChoice:
         assert repr(name) in message
         assert all(word in message for word in ("gpu(0)", "1:0", "Rocket 9", "cpu(0)", "Acme CPU"))
 
+    def test_a_name_is_a_string(self):
+        with pytest.raises(DeviceError, match="device: name is int; accepted: str"):
+            device(1)
+
     def test_default_is_what_the_environment_names(self, three, monkeypatch):
         monkeypatch.setenv("CLGRAD_DEVICE", "acme cpu")
         assert current_context() is cpu(0)

@@ -268,6 +268,8 @@ def device(name: str) -> Context:
     ...     context
     cpu(0)
     """
+    if not isinstance(name, str):
+        raise DeviceError(f"device: name is {type(name).__name__}; accepted: str, such as 'gpu' or 'cpu:1'")
     found = _match(name.strip().lower())
     if found is None:
         raise DeviceError(_no_device(repr(name)))
