@@ -334,11 +334,11 @@ def test_a_store_with_an_optimizer(tmp_path):
 def test_a_store_takes_all_of_several_values_or_none():
     store, one = mx.kv.create(), nd.ones((2,))
     store.init([1, 2], [one, one])
-    with pytest.raises(OperatorError, match="KVStore.init: key is 2"):
+    with pytest.raises(OperatorError, match=r"KVStore\.init: key is 2"):
         store.init([3, 2], [one, one])
-    with pytest.raises(OperatorError, match="KVStore.pull: key is 3"):
+    with pytest.raises(OperatorError, match=r"KVStore\.pull: key is 3"):
         store.pull(3, out=one)
-    with pytest.raises(OperatorError, match="KVStore.push: the value of key 2"):
+    with pytest.raises(OperatorError, match=r"KVStore\.push: the value of key 2"):
         store.push([1, 2], [one * 5, nd.ones((3,))])
     store.pull(1, out=one)
     assert one.asnumpy().tolist() == [1, 1]
