@@ -129,7 +129,7 @@ def test_times_are_in_order():
             x = mx.nd.dot(x, x) / 64
         x.wait_to_read()
     assert len(p.launches) >= 100
-    slack = 1_000_000  # of two clocks that were read one after the other
+    slack = 100_000_000  # two clocks are read one after the other, and other programs may run in between
     before = 0
     for launch in p.launches:
         assert launch.begun <= launch.enqueued

@@ -1,10 +1,11 @@
 """MXNet's names of the profiler: what real programs call, and what they get."""
 
+import contextlib
 import inspect
 import json
-import time
 
 import pytest
+from helpers import eventually
 from trace_format import check_trace
 
 import clgrad as mx
@@ -134,17 +135,12 @@ def test_the_file_is_written_now_and_then():
     profiler.set_config(filename="often.json", continuous_dump=True, dump_period=0.01)
     profiler.set_state("run")
     mx.nd.ones((2,)).wait_to_read()
-    for _ in range(1000):
-        try:
-            with open("often.json") as file:
-                written = json.load(file)
-        except FileNotFoundError:
-            written = {"traceEvents": []}
-        if any(e.get("cat") == "kernel" for e in written["traceEvents"]):
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("nothing was written")
+
+    def has_a_kernel():
+        with contextlib.suppress(FileNotFoundError), open("often.json") as file:
+            return any(e.get("cat") == "kernel" for e in json.load(file)["traceEvents"])
+
+    eventually(has_a_kernel)
     profiler.set_state("stop")
     assert control._state.quit is None
 

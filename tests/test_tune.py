@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import stand_in_for_python
 
-from clgrad.cli.child import Outcome
+from clgrad.cli.child import Outcome, in_child
 from clgrad.cli.main import main
 from clgrad.cli.tune import command, trial
 from clgrad.cli.tune.search import Search
@@ -120,7 +120,12 @@ class TestCommand:
 
     def test_crash_hang_and_wrong_values_cost_nothing(self, own, python, monkeypatch, capsys):
         """The candidates that fail would all be faster, by what is known of them."""
-        monkeypatch.setattr(command, "_TIMEOUT", 3.0)
+
+        def impatient(*arguments, timeout, **options):
+            hangs = '"grain": 4096,' in arguments[3]
+            return in_child(*arguments, timeout=0.5 if hangs else timeout, **options)
+
+        monkeypatch.setattr(command, "in_child", impatient)
         python(
             f"""*'"grain": 2048,'*) kill -SEGV $$ ;;
             *'"grain": 4096,'*) exec sleep 600 ;;
