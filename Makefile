@@ -43,14 +43,14 @@ format: $(VENV)/.installed-dev ## Mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed-docs ## Make the pages of docs/site, one for each op, in docs/site/_build
+docs: $(VENV)/.installed-docs ## Make the site, guide and reference, in docs/site/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs/site docs/site/_build
 
 bench: $(VENV)/.installed-bench ## Measure this machine's OpenCL devices, briefly (benchmarks/README.md)
 	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
 
 clean: ## Remove environments, caches and build outputs
-	rm -rf .venv* .cache docs/site/_build docs/site/guide docs/site/ops .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv* .cache docs/site/_build docs/site/api docs/site/guide docs/site/ops .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 
 # One stamp for each extra; a changed pyproject.toml installs it anew.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

@@ -160,14 +160,14 @@ def randn(*shape, loc=0, scale=1, dtype=None, ctx=None, out=None, **kwargs) -> N
 def randint(low, high, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
     """Whole numbers from ``low`` to ``high - 1``, each exactly as likely as any other.
 
+    The parameters that are not described are those of :func:`uniform`.
+
     Parameters
     ----------
     low, high : int
         Bounds within the dtype.
     dtype : str or type, optional
         int32 (default) or int64.
-
-    The other parameters are those of :func:`uniform`.
     """
     return _draw_integers(low, high, shape, dtype, ctx, out)
 
