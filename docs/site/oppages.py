@@ -8,6 +8,9 @@ import dataclasses
 import inspect
 import os
 import re
+import shlex
+import subprocess
+import sys
 import tempfile
 import textwrap
 from pathlib import Path
@@ -31,14 +34,26 @@ def write(folder: Path, guide: Path) -> None:
     """Write ``index.rst`` and a page for each public op into a folder, and the guide's pages."""
     folder.mkdir(exist_ok=True)
     guide.mkdir(exist_ok=True)
+    count = min(os.cpu_count() or 1, 8)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    shares = [[sys.executable, __file__, str(folder), str(i), str(count)] for i in range(count)]
+    processes = [subprocess.Popen(share, env=environment) for share in shares]
     for page in (Path(__file__).parents[1]).glob("*.md"):
         (guide / page.name).write_text(f"```{{include}} ../../{page.name}\n:relative-images:\n```\n")
-    cases = first_cases()
     families_: dict[str, list[str]] = {}
     for op in public_ops():
-        (folder / f"{op.name}.rst").write_text(Page(op, cases.get(op.name)).text())
         families_.setdefault(module_of(op), []).append(op.name)
     (folder / "index.rst").write_text(index(families_))
+    for process in processes:
+        if process.wait() != 0:
+            raise RuntimeError(f"{shlex.join(process.args)} ended with status {process.returncode}")
+
+
+def write_share(folder: Path, number: int, count: int) -> None:
+    """Write every ``count``-th page, from that of a number on: to run cases takes most of the time."""
+    cases = first_cases()
+    for op in public_ops()[number::count]:
+        (folder / f"{op.name}.rst").write_text(Page(op, cases.get(op.name)).text())
 
 
 def public_ops() -> list:
@@ -267,3 +282,7 @@ def built_by(action) -> dict[str, str]:
         finally:
             del os.environ["CLGRAD_DUMP_KERNELS"]
         return {p.stem.rpartition("_")[0]: p.read_text() for p in sorted(Path(folder).glob("*.cl"))}
+
+
+if __name__ == "__main__":
+    write_share(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -141,9 +141,9 @@ class Conv2D(_Conv):
     groups : int, default 1
         Into how many parts the channels are parted, each convolved by itself.
     layout : str, default 'NCHW'
-        Or ``'NHWC'``, where data and result have their channels last, and the weight (channels, *kernel,
-        in_channels / groups). Kernels have them first, so arrays are transposed for it, unless the
-        kernel is of one element.
+        Or ``'NHWC'``, where data and result have their channels last, and the weight
+        (channels, height, width, in_channels / groups). Kernels have them first, so arrays are
+        transposed for it, unless the kernel is of one element.
     activation : str, optional
         See :class:`Activation`.
     use_bias : bool, default True
