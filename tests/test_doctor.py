@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import stand_in_for_python
 
+import clgrad as mx
 from clgrad.cli import child, doctor, probe
 from clgrad.cli.child import Outcome
 from clgrad.cli.main import main
@@ -28,6 +29,12 @@ def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
         timeout=300,
         check=False,
     )
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith(f"clgrad {mx.__version__}, pyopencl ")
 
 
 class TestDevices:

@@ -25,7 +25,7 @@ def examine() -> int:
     int
         The exit status: 0 if there is a device that computes, else 1.
     """
-    print(_versions())
+    print(versions())
     print("\nDrivers")
     _examine_drivers()
     print("\nDevices")
@@ -47,7 +47,8 @@ def _report(status: str, subject: str, *details: str) -> None:
             print(f"          {line}")
 
 
-def _versions() -> str:
+def versions() -> str:
+    """clgrad's version, and those of the packages and the platform below it."""
     packages = [f"{name} {_version(name)}" for name in ("clgrad", "pyopencl", "numpy")]
     return ", ".join([*packages, f"Python {platform.python_version()}", platform.platform()])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from clgrad.cli.bench.command import Options as BenchOptions
 from clgrad.cli.bench.command import bench
 from clgrad.cli.devices import show_devices
-from clgrad.cli.doctor import examine
+from clgrad.cli.doctor import examine, versions
 from clgrad.cli.profile import Options as ProfileOptions
 from clgrad.cli.profile import profile
 from clgrad.cli.tune.command import KINDS, tune
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="clgrad", description="Automatic differentiation on any OpenCL device."
+    )
+    parser.add_argument(
+        "--version", action="version", version=versions(), help="clgrad's, and those of what it stands on"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     devices = commands.add_parser("devices", help="list the devices and say which is the default")
@@ -119,8 +122,16 @@ def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--output", type=Path, action="append", default=[], metavar="FILE",
         help="an .html report, or a .json trace for https://ui.perfetto.dev; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--group", choices=tuple(GROUPS), default=ProfileOptions.group, help="%(default)s")
-    parser.add_argument("--sort", choices=(*SORTS, "name"), default=ProfileOptions.sort, help="%(default)s")
+    parser.add_argument(
+        "--group", choices=tuple(GROUPS), default=ProfileOptions.group,
+        help="what has a row of the table (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sort",
+        choices=(*SORTS, "name"),
+        default=ProfileOptions.sort,
+        help="by which column (%(default)s)",
+    )
     parser.add_argument(
         "--limit", type=_positive, default=ProfileOptions.limit, help="rows of the table (%(default)d)"
     )
