@@ -4,6 +4,7 @@ The table lists what MXNet 1.9.1 has below ``mx.nd``, and in the modules of data
 holds it against both. Of ``mx`` itself it names the modules that programs use.
 """
 
+import sys
 from collections.abc import Callable
 
 from clgrad.errors import AbsentError
@@ -98,6 +99,10 @@ _TABLE: dict[str, dict[str, str]] = {
             DetHorizontalFlipAug DetRandomCropAug DetRandomPadAug DetRandomSelectAug ImageDetIter""",
         _ROTATION: "imrotate random_rotate",
     },
+    "mx.test_utils": {
+        "clgrad opens no connections; gluon.data.vision reads files that are there": """download get_cifar10
+            get_mnist get_mnist_iterator get_mnist_pkl get_mnist_ubyte""",
+    },
     "gluon.data": {_RECORDS: "RecordFileDataset"},
     "gluon.data.vision": {_RECORDS: "ImageRecordDataset"},
     "gluon.data.vision.transforms": {_ROTATION: "RandomRotation Rotate"},
@@ -126,7 +131,9 @@ def getter(space: str, module: str) -> Callable[[str], object]:
     def find(name: str) -> object:
         reason = REASONS[space].get(name)
         if reason is None:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            # With both, Python says which name was meant, perhaps.
+            text = f"module {module!r} has no attribute {name!r}"
+            raise AttributeError(text, name=name, obj=sys.modules[module])
         raise AbsentError(f"{path}.{name}: {reason}")
 
     return find

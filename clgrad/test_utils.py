@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from clgrad import absent as _absent
 from clgrad import autograd, dtypes, nd
 from clgrad.array import NDArray
-from clgrad.device import current_context
+from clgrad.device import current_context, num_gpus
 
-__all__ = ["assert_almost_equal", "gradcheck", "gradgradcheck", "same"]
+__all__ = ["assert_almost_equal", "gradcheck", "gradgradcheck", "list_gpus", "same"]
+__getattr__ = _absent.getter("mx.test_utils", __name__)
 
 #: Default (rtol, atol) of :func:`assert_almost_equal` for the less precise of two dtypes.
 TOLERANCES = {
@@ -30,6 +32,17 @@ STEPS = {"float32": 2.0**-8, "float64": 2.0**-17}
 #: some 2e-5 in float32 and 2e-11 in float64, times values and third derivatives: these leave room
 #: for them and for device functions with errors of 16 ulp, and a wrong rule errs by far more.
 GRADIENT_TOLERANCES = {"float32": 3e-3, "float64": 1e-6}
+
+
+def list_gpus() -> range:
+    """The numbers that ``gpu(...)`` takes on this machine, as programs ask that want a GPU if there is one.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> ctx = mx.gpu() if mx.test_utils.list_gpus() else mx.cpu()
+    """
+    return range(num_gpus())
 
 
 def same(a, b) -> bool:

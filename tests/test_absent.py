@@ -57,6 +57,18 @@ def test_other_names_are_attribute_errors():
             module.nonsense  # noqa: B018
 
 
+def test_python_knows_which_name_was_meant():
+    with pytest.raises(AttributeError) as caught:
+        nd.sofmax  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("sofmax", nd)
+
+
+@pytest.mark.parametrize("name", sorted(absent.REASONS["mx.test_utils"]))
+def test_downloads_are_absent(name):
+    with pytest.raises(AbsentError, match=rf"^mx\.test_utils\.{name}: clgrad opens no connections"):
+        getattr(mx.test_utils, name)
+
+
 def test_importing_an_absent_name():
     with pytest.raises(AbsentError, match=r"nd\.contrib\.box_nms"):
         from clgrad.nd.contrib import box_nms  # noqa: F401, PLC0415
