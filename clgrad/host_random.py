@@ -1,6 +1,7 @@
 """Random numbers of the host: numpy's own, or those of the batch that a data loader prepares."""
 
 import contextlib
+import random
 import threading
 import zlib
 from collections.abc import Iterator
@@ -80,6 +81,12 @@ def _numbers(state: dict) -> tuple:
     numbers = (state["name"], np.array(key, np.uint32), position, *gauss)
     np.random.RandomState(0).set_state(numbers)
     return numbers
+
+
+def places() -> tuple:
+    """Where the generators of ``random`` and ``numpy.random`` stand: to see whether something draws."""
+    _, key, *rest = np.random.get_state()
+    return random.getstate(), np.asarray(key).tobytes(), *rest
 
 
 def fingerprint(state: dict) -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -170,3 +171,39 @@ def test_refusals():
         mx.capture(f)(y)
     with pytest.raises(CaptureError, match=r"host: .* returned str"):
         mx.capture(lambda: mx.host(lambda: "text"))()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_random_numbers_of_the_host_are_refused(draw):
+    """Two calls may well have done the same; functions that are handed to clgrad.host may draw."""
+    captured = mx.capture(lambda x: x * 2 if draw() < 2 else x)
+    with pytest.raises(CaptureError, match="draws random numbers on the host"):
+        many_times(captured, lambda: nd.ones(1))
+    handed = mx.capture(lambda x: nd.Dropout(x, 0.5) * mx.host(draw))
+    assert len({float(handed(nd.ones(1)).asscalar()) for _ in range(6)}) == 6
+    net = Drawing(draw)
+    net.hybridize()
+    assert [net(nd.ones(1)).asscalar() for _ in range(8)] == [2] * 8
+    assert net.calls == 8  # at each call, as such nets branch
+
+
+class Drawing(mx.gluon.HybridBlock):
+    def __init__(self, draw):
+        super().__init__()
+        self.draw, self.calls = draw, 0
+
+    def hybrid_forward(self, F, x):  # noqa: N803
+        self.calls += 1
+        return x * 2 if self.draw() < 2 else x
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "change", [lambda xs: xs.append(xs[0] * 2), lambda xs: xs.__setitem__(0, xs[0] * 2)]
+)
+def test_lists_that_are_given_must_stay(change):
+    captured = mx.capture(lambda xs: change(xs) or xs[0] + 1)
+    for _ in range(4):
+        with pytest.raises(CaptureError, match="changes a list or a dictionary that it is given"):
+            captured([nd.ones(1)])

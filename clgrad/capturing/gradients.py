@@ -89,6 +89,7 @@ def trace(
     since = tape.next_order()
     with Tracing(call, stream, returned, _entry) as tracing:
         result = function(*tracing.args, **tracing.kwargs)
+        tracing.refuse_changes()
         arrays = trees.arrays(result)
         recorder = tracing.recorder
         recorder.settle([a._view for a in arrays])

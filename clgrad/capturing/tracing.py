@@ -1,5 +1,6 @@
 """Running a function while its work on the device is recorded."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,11 @@ class Trace:
     kept: list[str]
     shares: bool
     branches: bool
+
+    @property
+    def host_functions(self) -> list[Callable]:
+        """What is called on the host at each replay."""
+        return self.graph.numbers.host_functions
 
     def difference(self, other: "Trace") -> str | None:
         """Where another call has done something else; None if it has not."""
@@ -167,6 +173,7 @@ class Tracing:
         floats = [self._numbers.argument(n) for n in call.numbers]
         proxies = [self._proxy(a, place(a)) for a in call.arrays]
         self.args, self.kwargs = trees.put_together((call.args, call.kwargs), proxies, floats)
+        self._given = nested.leaves((self.args, self.kwargs))
         self.recorder = Recorder(stream, self._numbers, call.may_branch)
         gradients = self._gradients()
         for view in call.views():
@@ -194,6 +201,20 @@ class Tracing:
     def __exit__(self, *exception) -> None:
         self._numbers.__exit__()
         memory.set_recorder(self._stream, None, None)
+
+    def refuse_changes(self) -> None:
+        """Raise where lists and dictionaries that were given hold something else now.
+
+        Raises
+        ------
+        CaptureError
+        """
+        now = nested.leaves((self.args, self.kwargs))
+        if len(now) != len(self._given) or any(map(operator.is_not, now, self._given)):
+            raise CaptureError(
+                "a captured function changes a list or a dictionary that it is given, which a replay does "
+                "not; accepted: one that returns what is new"
+            )
 
     def outside(self, view: View) -> View:
         """An array by its own name."""
@@ -232,6 +253,7 @@ def trace(
     """
     with Tracing(call, stream, returned, _outside_of_graphs) as tracing:
         result = function(*tracing.args, **tracing.kwargs)
+        tracing.refuse_changes()
     views = [a._view for a in trees.arrays(result)]
     recorder = tracing.recorder
     recorder.settle(views)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad import nested
+from clgrad import host_random, nested
 from clgrad.capturing import reads
 from clgrad.capturing.differentiated import Differentiated, Given
 from clgrad.capturing.reads import Guard
@@ -22,6 +22,14 @@ TRIES = 4
 
 #: Recordings kept of calls of one kind that differ in conditions, or in what the function reads.
 RECORDINGS = 4
+
+
+_DRAWS = "it draws random numbers on the host (of random, numpy.random)"
+
+
+def _is_users(function: Callable) -> bool:
+    """Whether a function that is called on the host at each replay is the program's own."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0] != "clgrad"
 
 
 class Variant:
@@ -82,11 +90,13 @@ class Variant:
         """Run the function; record what it does if an earlier call has done the same."""
         # The first call finds what the second one is to be held against.
         before = self._guards(call, ()) if self._traces else {}
+        places = host_random.places()
         result, traced = self._kind.trace(self._function, call, self._stream, returned, self._asked)
-        if traced.branches:
+        draws = host_random.places() != places and not any(map(_is_users, traced.host_functions))
+        if traced.branches or (draws and call.may_branch and self._traces):
             self._branches, self._traces = True, []
             return result
-        problems = [other.difference(traced) for other in self._traces]
+        problems = [_DRAWS if draws else other.difference(traced) for other in self._traces]
         if None in problems and not traced.kept:
             self._traces.pop(problems.index(None))
             self._in_vain = 0
@@ -102,7 +112,7 @@ class Variant:
         return reads.guards_of(self._reads_of(), nested.leaves((call.args, call.kwargs)), but)
 
     def _record(self, call: Call, traced: Trace, before: dict[tuple, Guard]) -> None:
-        found = self._guards(call, traced.graph.numbers.host_functions)
+        found = self._guards(call, traced.host_functions)
         # What the function itself changes at each call (a log, a count) is no reason to call it again.
         guards = [g for key, g in found.items() if key not in before or before[key].holds()]
         if len(self.recordings) == RECORDINGS:
