@@ -15,7 +15,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -200,8 +200,8 @@ class Numbers:
         #: (function, operands) of each number; an operand is a _Place, or a number that does not change.
         self._steps: list[tuple[Callable, tuple]] = []
         self._arguments = 0
-        #: (function, arguments) of each call on the host.
-        self._calls: list[tuple[Callable, tuple]] = []
+        #: Each call on the host, in order.
+        self._calls: list[_Call] = []
         self._returned = list(returned)
         #: Conditions that arguments alone decide, and those that need what was computed on the host.
         self._conditions: tuple[list, list] = ([], [])
@@ -256,7 +256,7 @@ class Numbers:
             finally:
                 _state.numbers = self
             self._returned[call:] = [result, *self._returned[call + 1 :]]
-        self._calls.append((function, _filled(args, _placed)))
+        self._calls.append(_Call(function, _filled(args, _placed), bool(nested.leaves(args, Number))))
 
         def taken_apart(value: Any, keys: tuple) -> Any:
             if value is None:
@@ -297,8 +297,8 @@ class Numbers:
                 return function.of(returned)
             return function(*[found(o) for o in operands])
 
-        for function, args in self._calls:
-            returned.append(function(*_filled(args, found)))
+        for function, args, varies in self._calls:
+            returned.append(function(*(_filled(args, found) if varies else args)))
         return returned
 
     def values(self, arguments: Sequence[float], returned: Sequence) -> list | None:
@@ -342,12 +342,20 @@ class Numbers:
     @property
     def host_functions(self) -> list[Callable]:
         """What is called at each replay."""
-        return [function for function, _ in self._calls]
+        return [call.function for call in self._calls]
 
     @property
     def open(self) -> bool:
         """Whether the function is still being captured."""
         return self._open
+
+
+class _Call(NamedTuple):
+    """A call of a function on the host: what it is given, and whether numbers are among that."""
+
+    function: Callable
+    args: tuple
+    varies: bool
 
 
 class _Place(int):
