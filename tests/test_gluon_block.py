@@ -503,6 +503,37 @@ def test_what_blocks_of_mxnet_can_besides():
 
 
 @pytest.mark.once
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: gluon.ParameterDict(3), "ParameterDict: prefix is 3; accepted: str"),
+        (lambda: gluon.ParameterDict().get(3), "ParameterDict.get: name is 3; accepted: str"),
+        (lambda: gluon.ParameterDict().update(3), "update: other is int; accepted: a ParameterDict"),
+        (lambda: gluon.ParameterDict().load_dict({"a": 3}), "param_dict is dict; accepted: a dict of str"),
+        (lambda: nn.Dense(2).collect_params(3), "select is 3; accepted: a regular expression"),
+        (lambda: nn.Dense(2).register_forward_hook(3), "hook is 3; accepted: a function"),
+        (lambda: gluon.Trainer([], "sgd", 3), "optimizer_params is int; accepted: a dict"),
+        (lambda: gluon.Trainer([], "sgd").step("a"), "batch_size is 'a'; accepted: a number"),
+        (lambda: gluon.utils.split_data(3, 2), "data is int; accepted: NDArray"),
+        (lambda: gluon.utils.clip_global_norm([nd.ones(1)], "a"), "max_norm is 'a'; accepted: a number"),
+    ],
+)
+def test_arguments_of_other_kinds(call, match):
+    with pytest.raises(MXNetError, match=match):
+        call()
+
+
+@pytest.mark.once
+def test_blocks_are_no_part_of_themselves():
+    net, inner = nn.HybridSequential(prefix="net_"), nn.HybridSequential()
+    inner.add(net)
+    for block in (net, inner):
+        with pytest.raises(OperatorError, match=r"register_child: block is .* that this one is no part of"):
+            net.add(block)
+    assert len(net) == 0
+
+
+@pytest.mark.once
 def test_mxnets_older_names_for_files(tmp_path):
     first, second = small_net(), small_net()
     first.initialize()

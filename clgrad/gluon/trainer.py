@@ -16,6 +16,7 @@ from clgrad.errors import (
     OperatorTypeError,
     argument_error,
 )
+from clgrad.gluon.arguments import number
 from clgrad.gluon.parameter import Parameter, ParameterDict
 from clgrad.kvstore import KVStore
 from clgrad.kvstore import create as create_store
@@ -95,7 +96,10 @@ class Trainer:
         self._update_on_kvstore = bool(update_on_kvstore)
         self._kvstore: KVStore | None = None
 
-    def _made(self, given, arguments: Mapping[str, Any]) -> Optimizer:
+    def _made(self, given, arguments: Any) -> Optimizer:
+        if not isinstance(arguments, Mapping):
+            kind = type(arguments).__name__
+            raise OperatorTypeError(f"Trainer: optimizer_params is {kind}; accepted: a dict, or None")
         by_index = dict(enumerate(self._params))
         if not isinstance(given, Optimizer):
             return create_optimizer(given, param_dict=by_index, **arguments)
@@ -173,9 +177,9 @@ class Trainer:
         if self._update_on_kvstore:
             raise OperatorError(f"Trainer.{method}: update_on_kvstore is True; accepted: False or None")
 
-    def _begin(self, batch_size: float) -> None:
-        if not batch_size > 0:
-            raise argument_error("Trainer.step", "batch_size", batch_size, "a number above 0")
+    def _begin(self, batch_size: Any) -> None:
+        if not number("Trainer.step", "batch_size", batch_size) > 0:
+            raise argument_error("Trainer.step", "batch_size", repr(batch_size), "a number above 0")
         deferred.host(self._rescale, batch_size)
         self._prepare()
 

@@ -10,6 +10,7 @@ from clgrad import nd
 from clgrad.array import NDArray
 from clgrad.device import Context, as_context
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
+from clgrad.gluon.arguments import number
 from clgrad.gluon.resume import Checkpoint
 from clgrad.ops.multi_optimizer import multi_scale
 
@@ -44,7 +45,9 @@ def split_data(
     """
     if not isinstance(num_slice, int) or num_slice < 1:
         raise argument_error("split_data", "num_slice", repr(num_slice), "a whole number of at least 1")
-    if not -data.ndim <= batch_axis < data.ndim:
+    if not isinstance(data, NDArray):
+        raise OperatorTypeError(f"split_data: data is {type(data).__name__}; accepted: NDArray")
+    if not isinstance(batch_axis, int) or not -data.ndim <= batch_axis < data.ndim:
         raise argument_error("split_data", "batch_axis", batch_axis, f"an axis of {data.shape}")
     size = data.shape[batch_axis]
     if even_split and size % num_slice:
@@ -112,8 +115,8 @@ def clip_global_norm(arrays: Sequence[NDArray], max_norm: float, check_isfinite:
     if not arrays or not all(isinstance(a, NDArray) for a in arrays):
         kinds = ", ".join(sorted({type(a).__name__ for a in arrays})) or "empty"
         raise OperatorTypeError(f"clip_global_norm: arrays is {kinds}; accepted: a list of NDArray")
-    if not max_norm > 0:
-        raise argument_error("clip_global_norm", "max_norm", max_norm, "a number above 0")
+    if not number("clip_global_norm", "max_norm", max_norm) > 0:
+        raise argument_error("clip_global_norm", "max_norm", repr(max_norm), "a number above 0")
     groups: dict[tuple, list[NDArray]] = {}
     for array in arrays:
         groups.setdefault((array.context, array._view.dtype), []).append(array)

@@ -32,6 +32,8 @@ class HookHandle:
     _numbers = count()
 
     def __init__(self, hooks: dict[int, Callable], hook: Callable):
+        if not callable(hook):
+            raise argument_error("register_forward_hook", "hook", repr(hook), "a function")
         self._hooks = hooks
         self._number = next(self._numbers)
         hooks[self._number] = hook
@@ -144,9 +146,22 @@ class Block:
 
     def register_child(self, block: "Block", name: str | None = None) -> None:
         """Make a block a child; assigning it to an attribute does the same."""
+        what = f"{self._name}.register_child"
         if not isinstance(block, Block):
-            raise argument_error(f"{self._name}.register_child", "block", type(block).__name__, "a Block")
+            raise argument_error(what, "block", type(block).__name__, "a Block")
+        if block._includes(self):
+            raise argument_error(what, "block", block._name, "a Block that this one is no part of")
         self._children[str(len(self._children)) if name is None else name] = block
+
+    def _includes(self, other: "Block") -> bool:
+        """Whether this block, or one below it, is another one."""
+        pending = [self]
+        while pending:
+            block = pending.pop()
+            if block is other:
+                return True
+            pending += block._children.values()
+        return False
 
     def apply(self, fn: Callable[["Block"], Any]) -> "Block":
         """Call a function with each child, and then with this block, which is returned."""
@@ -180,7 +195,7 @@ class Block:
         found = ParameterDict(self._params.prefix)
         try:
             matches = re.compile(select or "").match
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise argument_error(
                 f"{self._name}.collect_params", "select", repr(select), f"a regular expression ({error})"
             ) from None

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from clgrad import name
+from clgrad.errors import argument_error
 from clgrad.gluon.parameter import ParameterDict
 
 
@@ -59,6 +60,10 @@ def name_block(prefix: str | None, params: ParameterDict | None, hint: str) -> t
     hint : str
         The block's class, in small letters.
     """
+    for argument, given, kind in (("prefix", prefix, str), ("params", params, ParameterDict)):
+        if given is not None and not isinstance(given, kind):
+            accepted = f"{kind.__name__}, or None"
+            raise argument_error(hint, argument, repr(given), accepted)
     scope = _scopes.stack[-1] if _scopes.stack else None
     if prefix is None:
         prefix = f"{name.current().get(None, hint)}_" if scope is None else scope._number(hint)

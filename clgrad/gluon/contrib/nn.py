@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from clgrad.errors import AbsentError, argument_error
+from clgrad.gluon.arguments import per_axis
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.containers import Concurrent, HybridConcurrent, Identity
 from clgrad.gluon.nn.norm_layers import BatchNorm
@@ -94,11 +95,10 @@ class _PixelShuffle(HybridBlock):
 
     def __init__(self, factor: int | Sequence[int]):
         super().__init__()
-        factors = (factor,) * self._axes if isinstance(factor, int) else tuple(map(int, factor))
-        if len(factors) != self._axes or min(factors) < 1:
-            accepted = f"a positive number, or {self._axes} of them"
-            raise argument_error(type(self).__name__, "factor", repr(factor), accepted)
-        self._factors = factors
+        name = type(self).__name__
+        self._factors = per_axis(name, "factor", factor, self._axes)
+        if min(self._factors) < 1:
+            raise argument_error(name, "factor", repr(factor), "positive numbers")
 
     def hybrid_forward(self, F, x):
         """Part the channels into factors, and put each factor behind its axis."""

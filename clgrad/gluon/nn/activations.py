@@ -2,6 +2,7 @@
 
 from clgrad import initializer
 from clgrad.errors import argument_error
+from clgrad.gluon.arguments import number
 from clgrad.gluon.block import HybridBlock
 
 
@@ -50,8 +51,8 @@ class LeakyReLU(HybridBlock):
     """
 
     def __init__(self, alpha: float, **kwargs):
-        if not alpha >= 0:
-            raise argument_error("LeakyReLU", "alpha", alpha, "at least 0")
+        if not number("LeakyReLU", "alpha", alpha) >= 0:
+            raise argument_error("LeakyReLU", "alpha", repr(alpha), "at least 0")
         super().__init__(**kwargs)
         self._alpha = alpha
 
@@ -162,7 +163,7 @@ class Swish(HybridBlock):
 
     def __init__(self, beta: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self._beta = beta
+        self._beta = number("Swish", "beta", beta)
 
     def hybrid_forward(self, F, x):
         """Apply the function."""

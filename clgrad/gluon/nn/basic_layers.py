@@ -1,5 +1,6 @@
 """Layers that multiply, look up, drop and reshape."""
 
+from clgrad.gluon.arguments import number, size
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.activations import Activation
 
@@ -47,7 +48,8 @@ class Dense(HybridBlock):
     ):
         super().__init__(**kwargs)
         self._flatten = flatten
-        self._units = units
+        self._units = size("Dense", "units", units)
+        in_units = size("Dense", "in_units", in_units, least=-1)
         with self.name_scope():
             self.weight = self.params.get(
                 "weight",
@@ -101,7 +103,7 @@ class Dropout(HybridBlock):
 
     def __init__(self, rate, axes=(), **kwargs):
         super().__init__(**kwargs)
-        self._rate = rate
+        self._rate = number("Dropout", "rate", rate)
         self._axes = axes
 
     def hybrid_forward(self, F, x):
@@ -148,8 +150,8 @@ class Embedding(HybridBlock):
     ):
         super().__init__(**kwargs)
         self._kwargs = {
-            "input_dim": input_dim,
-            "output_dim": output_dim,
+            "input_dim": size("Embedding", "input_dim", input_dim),
+            "output_dim": size("Embedding", "output_dim", output_dim),
             "dtype": dtype,
             "sparse_grad": sparse_grad,
         }

@@ -1,21 +1,11 @@
 """Convolutions and transposed convolutions over one, two and three axes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from clgrad.errors import argument_error
+from clgrad.gluon.arguments import Sizes, per_axis, size
 from clgrad.gluon.block import HybridBlock
 from clgrad.gluon.nn.activations import Activation
-
-Sizes = int | Sequence[int]
-
-
-def per_axis(layer: str, argument: str, value: Sizes, axes: int) -> tuple[int, ...]:
-    """One number for each axis, from one for all or from as many as there are axes."""
-    sizes = tuple(value) if isinstance(value, Sequence) else (int(value),) * axes
-    if len(sizes) != axes:
-        raise argument_error(layer, argument, repr(value), f"a number, or {axes} of them")
-    return sizes
 
 
 class _Conv(HybridBlock):
@@ -46,8 +36,9 @@ class _Conv(HybridBlock):
         name, layout = type(self).__name__, layout or self._layouts[0]
         if layout not in self._layouts:
             raise argument_error(name, "layout", repr(layout), " or ".join(self._layouts))
-        self._channels = channels
-        self._groups = groups
+        self._channels = size(name, "channels", channels)
+        self._groups = size(name, "groups", groups)
+        in_channels = size(name, "in_channels", in_channels, least=-1)
         self._kwargs: dict[str, Any] = {
             "kernel": per_axis(name, "kernel_size", kernel_size, self._axes),
             "stride": per_axis(name, "strides", strides, self._axes),

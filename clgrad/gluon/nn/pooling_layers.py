@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad.errors import argument_error
+from clgrad.gluon.arguments import Sizes, per_axis
 from clgrad.gluon.block import HybridBlock
-from clgrad.gluon.nn.conv_layers import Sizes, per_axis
 
 
 class _Pooling(HybridBlock):

@@ -49,6 +49,8 @@ class ParameterDict:
     """
 
     def __init__(self, prefix: str = "", shared: "ParameterDict | None" = None):
+        if not isinstance(prefix, str):
+            raise argument_error("ParameterDict", "prefix", repr(prefix), "str")
         self._prefix = prefix
         self._params: dict[str, Parameter] = {}
         self._shared = shared
@@ -107,6 +109,8 @@ class ParameterDict:
         OperatorError
             The parameter is there, and an argument contradicts it.
         """
+        if not isinstance(name, str):
+            raise argument_error("ParameterDict.get", "name", repr(name), "str")
         name = self._prefix + name
         parameter = self._find(name)
         if parameter is None:
@@ -147,6 +151,9 @@ class ParameterDict:
         OperatorError
             Another parameter of the same name is there; nothing was added.
         """
+        if not hasattr(other, "items"):
+            accepted = "a ParameterDict, or a dict of Parameter"
+            raise argument_error("ParameterDict.update", "other", type(other).__name__, accepted)
         for name, parameter in other.items():
             if self._params.get(name, parameter) is not parameter:
                 raise OperatorError(
@@ -263,6 +270,10 @@ class ParameterDict:
         dtype_source: str = "current",
     ) -> None:
         """Take the values from a dictionary of arrays: see :meth:`load`."""
+        is_dict = isinstance(param_dict, Mapping)
+        if not is_dict or not all(isinstance(a, NDArray) for a in param_dict.values()):
+            accepted = "a dict of str to NDArray"
+            raise argument_error("load_dict", "param_dict", type(param_dict).__name__, accepted)
         arrays = {restore_prefix + _without_kind(n): a for n, a in param_dict.items()}
         take_all(
             self._params,
