@@ -146,6 +146,41 @@ def test_places_of_extrema_of_formulas(rng, dtype):
     assert launches(captured.graphs()[0][1]) == 2
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_short_floats_are_rounded_as_if_they_were_stored(rng, dtype):
+    """Bit by bit: halves between two numbers, what overflows, what is too small for the exponent."""
+    bits = rng.integers(0, 1 << 32, 20_003, dtype=np.uint32)
+    halves = (np.arange(1 << 15, dtype=np.uint32) << 13) + 0x33001000  # from 2^-25 on
+    edges = [
+        0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        65519.99,
+        65520,
+        1e38,
+        2**-14,
+        2**-24,
+        2**-25,
+        3 * 2**-25,
+        1e-40,
+    ]
+    x = nd.array(np.concatenate([bits.view("float32"), halves.view("float32"), np.float32(edges)]))
+    captured = mx.capture(lambda x: (x.astype(dtype).astype("float32"), (x.astype(dtype) > 1).sum()))
+    plain = mx.capture(
+        lambda x: (x.astype(dtype).astype("float32"), (x.astype(dtype) > 1).sum()), fuse=False
+    )
+    for _ in range(3):
+        fused, stored = captured(x), plain(x)
+    for a, b in zip(fused, stored, strict=True):
+        np.testing.assert_array_equal(a.asnumpy(), b.asnumpy())
+        signs = [np.signbit(np.nan_to_num(r.asnumpy(), nan=1)) for r in (a, b)]
+        np.testing.assert_array_equal(*signs)
+    ((before, after),) = captured.graphs()
+    assert launches(after) < launches(before)
+
+
 def test_what_is_taken_by_index_is_no_part_of_reductions_and_products(rng):
     """Their kernels read at their own positions only."""
     places = nd.array([2, 0, 1, 1])

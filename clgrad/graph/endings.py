@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clgrad.dtypes import compute_type
-from clgrad.graph.fusion import Formulas, Kernel, find, joint_label, stored
+from clgrad.graph.fusion import Formulas, Kernel, find, joint_label
 from clgrad.graph.ir import Launch, Value
 from clgrad.kernels import expr, matmul
 from clgrad.kernels.epilogue import Epilogue
@@ -55,7 +55,7 @@ class Ending:
         made = self._kernel.take(own, node.operands, node.numbers, node.shape, self._made)
         assert made is not None, "it reads elements only"
         for expression, value in zip(made, node.writes, strict=True):
-            back = stored(expression, value)
+            back = expr.rounded(expression, value.layout.dtype)
             assert back is not None, "elements are computed in their own dtype"
             self._made[value] = back
         self.taken.append(node)

@@ -245,12 +245,6 @@ class Kernel:
         return len(self.numbers) - 1
 
 
-def stored(expression: Expr, value: Value) -> Expr | None:
-    """What reading a result back gives; None where storing it would round it."""
-    dtype = value.layout.dtype
-    return expr.cast(expression, dtype) if dtypes.compute_type(dtype) == dtype else None
-
-
 def find(made: dict[Value, Expr], value: Value) -> Expr | None:
     """What a kernel has computed of an array, whatever shape it is read in."""
     known = made.get(value)
@@ -272,7 +266,7 @@ def merged(one: Formulas, other: Formulas) -> Formulas | None:
             return None
     made: dict[Value, Expr] = {}
     for expression, value in one.results:
-        back = stored(expression, value)
+        back = expr.rounded(expression, value.layout.dtype)
         if back is None and any(value.overlaps(v) for v in other.reads):
             return None
         if back is not None:

@@ -10,7 +10,6 @@ from clgrad.graph.fusion import (
     is_dense,
     joint_label,
     joint_name,
-    stored,
     with_arrays,
 )
 from clgrad.graph.ir import Launch, Value
@@ -35,7 +34,7 @@ def with_prologue(stream: Stream, node: Launch, producer: Formulas, value: Value
     if expr.looked_up(wanted):
         return None
     made = kernel.take(wanted, producer.operands, producer.numbers, producer.shape, {})
-    back = None if made is None else stored(made[0], value)
+    back = None if made is None else expr.rounded(made[0], value.layout.dtype)
     if back is None:
         return None
     own = list(zip(formula.scalars, node.numbers, strict=True))

@@ -117,6 +117,8 @@ class Emitter:
             return self._select(node, args)
         if function == "cast":
             return expr.convert(args[0], node.args[0].dtype, node.dtype, self.width)
+        if function == "round" and node.payload is not None:
+            return expr.round_to(node.payload, args[0], self.width)
         if function in expr.HELPERS:
             return self._helper(function, node, args)
         if function in expr.EXTRAS or function in self._own:

@@ -78,7 +78,7 @@ ELEMENTARY = EXTRAS | OWN_BUILTINS
 #: Functions that take no longer than to store and load an array.
 CHEAP = frozenset(
     [
-        *("input", "scalar", "const", "cast", "where", "add", "sub", "mul", "div", "neg"),
+        *("input", "scalar", "const", "cast", "round", "where", "add", "sub", "mul", "div", "neg"),
         *("eq", "ne", "lt", "le", "gt", "ge", "fabs", "floor", "ceil", "rint"),
         *("exp", "exp2", "log", "log2", "expm1", "log1p", "sqrt", "rsqrt"),
         *("tanh", "erf", "ndtr", "softplus"),
@@ -244,6 +244,16 @@ def cast(value, dtype: np.dtype) -> Expr:
     return Expr("cast", dtype, (value,))
 
 
+def rounded(value: Expr, storage: np.dtype) -> Expr | None:
+    """What is loaded again of a value that is stored; None of dtypes for which there is no formula."""
+    compute = dtypes.compute_type(storage)
+    if compute == storage:
+        return cast(value, storage)
+    if storage in (dtypes.float16, dtypes.bfloat16):
+        return Expr("round", compute, (cast(value, compute),), storage)
+    return None
+
+
 def _nodes(roots: Iterable[Expr]) -> Iterator[Expr]:
     """Every expression that the roots are made of, once, and after its own arguments."""
     seen: set[int] = set()
@@ -373,6 +383,33 @@ def convert(text: str, source: np.dtype, target: np.dtype, width: int = 1) -> st
         number = f"{number} ? {text} : {zero}" if width == 1 else f"select({zero}, {text}, {number})"
         return f"convert_{kind}_sat({number})"
     return f"({kind})({text})" if width == 1 else f"convert_{kind}({text})"
+
+
+def round_to(storage: np.dtype, text: str, width: int = 1) -> str:
+    """C expression of a float, the name of a variable, rounded as if it were stored as float16 or bfloat16.
+
+    To the nearest, ties to even, by adding to the bits: a carry goes on into the exponent. Below 2^-14
+    numbers of float16 are 2^-24 apart, as those of float32 between 0.5 and 1 are. A NaN stays one.
+    """
+    wide = str(width) if width > 1 else ""
+    kind = f"uint{wide}"
+    size = f"(as_{kind}({text}) & 0x7fffffffu)"
+    dropped = 13 if storage == dtypes.float16 else 16
+    half, mask = (1 << (dropped - 1)) - 1, 0xFFFFFFFF << dropped & 0xFFFFFFFF
+
+    def chosen(condition: str, yes: str, no: str) -> str:
+        return f"({condition} ? {yes} : {no})" if width == 1 else f"select({no}, {yes}, {condition})"
+
+    def number(bits: int) -> str:
+        return f"({kind})({bits:#x}u)"
+
+    bits = f"(({size} + {half:#x}u + (({size} >> {dropped}) & 1u)) & {mask:#x}u)"
+    if storage == dtypes.float16:
+        bits = chosen(f"{bits} >= {number(0x47800000)}", number(0x7F800000), bits)
+        small = f"as_{kind}((as_float{wide}({size}) + 0.5f) - 0.5f)"
+        bits = chosen(f"{size} < {number(0x38800000)}", small, bits)
+    bits = chosen(f"{size} > {number(0x7F800000)}", number(0x7FC00000), bits)
+    return f"as_float{wide}({bits} | (as_{kind}({text}) & 0x80000000u))"
 
 
 def load(storage: np.dtype, pointer: str, position: str, width: int = 1) -> str:
