@@ -16,7 +16,6 @@ _SPARSE = "clgrad stores arrays densely, but for csr_matrix"
 _IMAGES = "images are read by mx.image, and prepared by gluon.data.vision.transforms"
 _RECORDS = "files of records and other formats of MXNet's are not read; see gluon.data"
 _AUGMENTERS = "pictures are prepared by gluon.data.vision.transforms"
-_ROTATION = "pictures are not rotated; nd.BilinearSampler can do it"
 _QUANTISED = "quantised arithmetic is not part of clgrad"
 _GRAPHS = "ops of the Deep Graph Library need sparse storage"
 _DETECTION = "ops of object detectors are not part of clgrad"
@@ -97,7 +96,6 @@ _TABLE: dict[str, dict[str, str]] = {
             SaturationJitterAug SequentialAug copyMakeBorder""",
         _DETECTION: """CreateDetAugmenter CreateMultiRandCropAugmenter DetAugmenter DetBorrowAug
             DetHorizontalFlipAug DetRandomCropAug DetRandomPadAug DetRandomSelectAug ImageDetIter""",
-        _ROTATION: "imrotate random_rotate",
     },
     "mx.test_utils": {
         "clgrad opens no connections; gluon.data.vision reads files that are there": """download get_cifar10
@@ -105,7 +103,7 @@ _TABLE: dict[str, dict[str, str]] = {
     },
     "gluon.data": {_RECORDS: "RecordFileDataset"},
     "gluon.data.vision": {_RECORDS: "ImageRecordDataset"},
-    "gluon.data.vision.transforms": {_ROTATION: "RandomRotation Rotate"},
+    "gluon.data.vision.transforms": {},
 }
 
 #: Why each name is absent, by namespace.

@@ -35,7 +35,9 @@ __all__ = [
     "imdecode",
     "imread",
     "imresize",
+    "imrotate",
     "random_crop",
+    "random_rotate",
     "random_size_crop",
     "resize_short",
     "scale_down",
@@ -330,6 +332,118 @@ def random_size_crop(
             place = int(source.randint(0, width - w + 1)), int(source.randint(0, height - h + 1)), w, h
             return fixed_crop(src, *place, size=size, interp=interp), place
     return center_crop(src, size, interp)
+
+
+# Rotations
+
+
+def imrotate(src: Any, rotation_degrees: Any, zoom_in: bool = False, zoom_out: bool = False) -> Any:
+    """A picture, or each of a batch, turned about its middle, of the same size.
+
+    At (x, y) from the middle is what the source has at z (x cos a - y sin a, x sin a + y cos a), by linear
+    interpolation, and 0 beyond its edges. z is 1; k with ``zoom_out`` and 1 / k with ``zoom_in``, where
+    k = |cos a| + |sin a| max(height / width, width / height).
+
+    Parameters
+    ----------
+    src : NDArray or numpy.ndarray
+        float32, (channels, height, width) or (pictures, channels, height, width).
+    rotation_degrees : float, or NDArray or numpy.ndarray of shape (pictures,)
+        The angle a; of a batch, one for all or one for each.
+    zoom_in : bool, default False
+        Enlarge, so that nothing beyond the edges is seen.
+    zoom_out : bool, default False
+        Shrink, so that all of the source is seen.
+
+    Returns
+    -------
+    NDArray or numpy.ndarray
+        Of src's kind.
+
+    Raises
+    ------
+    OperatorError
+        Both zooms, another shape or dtype, or not as many angles as pictures.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.image.imrotate(mx.nd.array([[[1, 2], [3, 4]]]), 180).asnumpy().round(3)
+    array([[[4., 3.],
+            [2., 1.]]], dtype=float32)
+    """
+    if zoom_in and zoom_out:
+        raise argument_error("imrotate", "zoom_in, zoom_out", "both True", "one of them at most")
+    if not isinstance(src, NDArray | np.ndarray):
+        given = type(src).__name__
+        raise OperatorTypeError(f"imrotate: src is {given}; accepted: NDArray or numpy.ndarray")
+    if src.ndim not in (3, 4) or min(src.shape[-2:]) < 2 or np.dtype(src.dtype) != np.float32:
+        accepted = "float32 (channels, height, width), of 2 x 2 and more, or a batch of such"
+        raise argument_error("imrotate", "src", f"{np.dtype(src.dtype)} {src.shape}", accepted)
+    batch: Any = src if src.ndim == 4 else src.reshape((1, *src.shape))
+    degrees = rotation_degrees
+    if isinstance(degrees, int | float | np.number):
+        degrees = np.full(len(batch), degrees, np.float32)
+    if not isinstance(degrees, NDArray | np.ndarray) or degrees.shape != (len(batch),):
+        accepted = f"a number, or an array of {len(batch)}, as pictures"
+        raise argument_error("imrotate", "rotation_degrees", repr(rotation_degrees), accepted)
+    if isinstance(src, np.ndarray) and isinstance(degrees, NDArray):
+        degrees = degrees.asnumpy()
+    height, width = batch.shape[2:]
+    across, down = _turned(degrees, height, width, zoom_out - zoom_in)
+    if isinstance(src, np.ndarray):
+        return _sampled(batch, across + (width - 1) / 2, down + (height - 1) / 2).reshape(src.shape)
+    parts = [across * (2 / (width - 1)), down * (2 / (height - 1))]  # edges at -1 and 1
+    on_host = isinstance(across, np.ndarray)
+    grid = nd.array(np.stack(parts, 1), src.context) if on_host else nd.stack(*parts, axis=1)
+    return nd.BilinearSampler(batch, grid.as_in_context(src.context)).reshape(src.shape)
+
+
+def _turned(degrees: Any, height: int, width: int, zoom: int) -> tuple[Any, Any]:
+    """Where pixels come from, from the middle: x and y, both of shape (pictures, height, width)."""
+    x: Any = (np.arange(width, dtype=np.float32) - (width - 1) / 2).reshape(1, 1, width)
+    y: Any = (np.arange(height, dtype=np.float32) - (height - 1) / 2).reshape(1, height, 1)
+    angle = degrees.astype(np.float32).reshape((-1, 1, 1)) * (math.pi / 180)
+    ops: Any = np
+    if isinstance(degrees, NDArray):
+        ops, (x, y) = nd, (nd.array(n, degrees.context) for n in (x, y))
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    across, down = x * cosine - y * sine, x * sine + y * cosine
+    if zoom:
+        far = ops.abs(cosine) + ops.abs(sine) * max(height / width, width / height)
+        far = far if zoom > 0 else 1 / far
+        across, down = across * far, down * far
+    return across, down
+
+
+def _sampled(batch: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pixels at places (pictures, height, width) of a batch, interpolated; 0 beyond the edges."""
+    height, width = batch.shape[2:]
+    pictures = np.arange(len(batch))[:, None, None]
+    left, top = np.floor(x), np.floor(y)
+    total = np.zeros((*x.shape, batch.shape[1]), np.float32)
+    for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+        weight = (1 - np.abs(x - column)) * (1 - np.abs(y - row))
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        places = [np.clip(n, 0, size - 1).astype(int) for n, size in ((row, height), (column, width))]
+        total += batch[pictures, :, places[0], places[1]] * (weight * inside)[..., None]
+    return np.moveaxis(total, 3, 1)
+
+
+def random_rotate(
+    src: Any, angle_limits: tuple[float, float], zoom_in: bool = False, zoom_out: bool = False
+) -> Any:
+    """A picture, or each of a batch, turned by an angle drawn uniformly: see :func:`imrotate`.
+
+    Parameters
+    ----------
+    src : NDArray or numpy.ndarray
+    angle_limits : (float, float)
+        In degrees, at least and at most.
+    zoom_in, zoom_out : bool, default False
+    """
+    count = len(src) if src.ndim == 4 else None
+    return imrotate(src, host_random.source().uniform(*angle_limits, size=count), zoom_in, zoom_out)
 
 
 def color_normalize(src: Any, mean: Any, std: Any = None) -> Any:

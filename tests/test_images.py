@@ -75,6 +75,35 @@ def test_the_host_does_what_the_device_does(transform, rng):
     assert len(results) > 1 if is_random else len(results) == 1
 
 
+@pytest.mark.parametrize("shape", [(3, 6, 9), (2, 3, 9, 6)])
+@pytest.mark.parametrize(
+    "transform",
+    [transforms.Rotate(77, zoom_out=True), transforms.RandomRotation((-40, 40), rotate_with_proba=0.8)],
+    ids=["all", "random"],
+)
+def test_rotations_on_the_host_are_those_on_the_device(transform, shape, rng):
+    x = rng.uniform(0, 1, shape).astype(np.float32)
+    turned = 0
+    for seed in range(5):
+        with host_random.seeded(seed):
+            host = transform(x)
+        with host_random.seeded(seed):
+            device = transform(nd.array(x))
+        assert host.dtype == np.float32
+        np.testing.assert_allclose(device.asnumpy(), host, atol=1e-5)
+        turned += not np.array_equal(host, x)
+    assert turned == (5 if isinstance(transform, transforms.Rotate) else 4)
+
+
+@pytest.mark.once
+def test_angles_of_pictures_may_be_on_the_device(rng):
+    x, degrees = rng.uniform(0, 1, (2, 1, 5, 4)).astype(np.float32), np.float32([10, -100])
+    expected = [image.imrotate(picture, angle) for picture, angle in zip(x, degrees, strict=True)]
+    for given in ((nd.array(x), nd.array(degrees)), (nd.array(x), degrees), (x, nd.array(degrees))):
+        found = image.imrotate(*given)
+        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+
+
 @pytest.mark.once
 def test_changes_of_colour():
     """By formulas; MXNet draws the factors itself."""
@@ -165,6 +194,13 @@ def test_transforms_in_workers_are_those_of_this_process(rng):
         (lambda: transforms.RandomHue(-1), "amount is -1"),
         (lambda: transforms.ToTensor()(np.ones(3)), r"x is of shape \(3,\)"),
         (lambda: image.imresize(np.ones((2, 2, 3)), 0, 1), "w is 0"),
+        (lambda: transforms.Rotate(1, True, True), "Rotate: zoom_in, zoom_out is both True"),
+        (lambda: transforms.RandomRotation((9, 9)), r"angle_limits is \(9, 9\)"),
+        (lambda: transforms.RandomRotation((1, 9), rotate_with_proba=2), "rotate_with_proba is 2"),
+        (lambda: image.imrotate(np.ones((3, 4, 4)), 5), r"imrotate: src is float64 \(3, 4, 4\)"),
+        (lambda: image.imrotate(np.ones((3, 1, 4), np.float32), 5), "of 2 x 2 and more"),
+        (lambda: image.imrotate(np.ones((3, 4, 4), np.float32), "5"), "rotation_degrees is '5'"),
+        (lambda: image.imrotate(np.ones((2, 3, 4, 4), np.float32), np.ones(3)), "an array of 2"),
         (lambda: image.imresize(np.ones((2, 2, 3)), 1, 1, 7), "interp is 7"),
         (lambda: image.imresize(np.ones((2, 2)), 1, 1), r"src is of shape \(2, 2\)"),
         (lambda: image.fixed_crop(np.ones((4, 4, 3)), 1, 1, 4, 2), "the part is 4 x 2"),

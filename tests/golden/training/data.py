@@ -8,7 +8,7 @@ def _picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def answers(mx) -> dict[str, np.ndarray]:
-    return _orders(mx) | _iterators(mx) | _images(mx) | _transforms(mx)
+    return _orders(mx) | _iterators(mx) | _images(mx) | _transforms(mx) | _rotations(mx)
 
 
 def _orders(mx) -> dict:
@@ -104,5 +104,26 @@ def _transforms(mx) -> dict:
         "contrast": t.RandomContrast(0)(x),
         "saturation": t.RandomSaturation(0)(x),
         "lighting": t.RandomLighting(0)(x),
+        "resize.batch": t.Resize((4, 5))(mx.nd.stack(x, x)),
+        "crop.batch": t.CropResize(1, 2, 4, 3)(mx.nd.stack(x, x)),
+        "resize.grey": t.Resize((4, 5))(x[:, :, :1]),
+        "normalize.half": t.Normalize(0.5, 0.25)(tensor.astype("float16")),
     }
     return {f"transform.{name}": value.asnumpy() for name, value in found.items()}
+
+
+def _rotations(mx) -> dict:
+    """Of pictures that are wider and higher than the other way, by angles beyond a turn, too."""
+    t = mx.gluon.data.vision.transforms
+    found = {}
+    for shape in ((3, 5, 8), (2, 1, 7, 4)):
+        x = mx.nd.array(np.random.RandomState(3).uniform(0, 1, shape))
+        for degrees in (0, 30, -100.5, 400):
+            name = f"{len(shape)}.{degrees}"
+            found[name] = t.Rotate(degrees)(x)
+            found[f"{name}.in"] = t.Rotate(degrees, zoom_in=True)(x)
+            found[f"{name}.out"] = t.Rotate(degrees, False, True)(x)
+    found["each"] = mx.image.imrotate(x, mx.nd.array([20, -50]), zoom_out=True)
+    np.random.seed(2)
+    found["random"] = mx.image.random_rotate(x, (-90, 90))
+    return {f"rotation.{name}": value.asnumpy() for name, value in found.items()}
