@@ -85,8 +85,6 @@ class Trainer:
             raise OperatorTypeError(f"Trainer: kvstore is {kvstore!r}; accepted: str, KVStore or None")
         if update_on_kvstore and kvstore is None:
             raise argument_error("Trainer", "update_on_kvstore", True, "False or None without a kvstore")
-        for parameter in self._params:
-            parameter._set_trainer(self)
         self._contexts = self._find_contexts()
         self._optimizer = self._made(optimizer, optimizer_params or {})
         self._updaters = [get_updater(self._optimizer) for _ in self._contexts]

@@ -79,8 +79,6 @@ class Parameter:
         self._grad: dict[Context, NDArray] | None = None
         self._deferred: Deferred | None = None
         self._var: symbol.Symbol | None = None
-        #: The Trainer that updates the parameter.
-        self._trainer: Any = None
         self._differentiable = differentiable
         self._allow_deferred_init = allow_deferred_init
         self.name = name
@@ -142,9 +140,6 @@ class Parameter:
         if known is None or shape is None:
             return known is None
         return len(known) == len(shape) and all(a in (0, -1, b) for a, b in zip(known, shape, strict=True))
-
-    def _set_trainer(self, trainer: Any) -> None:
-        self._trainer = trainer
 
     # Initialisation
 
@@ -413,12 +408,10 @@ class Parameter:
     # Copies and pickles
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but arrays, of which one stands for those of all contexts, and the trainer."""
+        """All but arrays, of which one stands for those of all contexts."""
         contexts = None if self._data is None else list(self._data)
         data = None if self._data is None else self._reduce()
-        return self.__dict__ | {
-            "_data": data, "_grad": contexts, "_var": None, "_trainer": None
-        }  # fmt: skip
+        return self.__dict__ | {"_data": data, "_grad": contexts, "_var": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         data, contexts = state["_data"], state["_grad"]
