@@ -185,3 +185,15 @@ def test_an_undefined_name_in_a_template_is_an_error():
     """Lenient rendering would put 'UNDEFINED' into a kernel."""
     with pytest.raises(KernelError, match=r"map\.cl\.mako does not render"):
         template.render("map", name="x")
+
+
+def test_forgotten_programs_are_dumped_again(cache, tmp_path_factory, monkeypatch):
+    """The pages of docs/site show the kernels of each op, also those that were built before."""
+    build()
+    folder = tmp_path_factory.mktemp("dump")
+    monkeypatch.setenv("CLGRAD_DUMP_KERNELS", str(folder))
+    build()
+    assert entries(folder) == []
+    program.forget()
+    build()
+    assert len(entries(folder)) == 1

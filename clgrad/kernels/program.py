@@ -61,6 +61,15 @@ def kernel(device: Device, name: str, source: str) -> cl.Kernel:
         raise _failure(device, name, source, f"{name} was built without an error, but: {error}") from error
 
 
+def forget() -> None:
+    """Let go of the programs in memory: the next kernels are loaded from disk, or built, and dumped, again.
+
+    The pages of docs/site, which show the kernels of each op, ask for it.
+    """
+    with _lock:
+        _programs.clear()
+
+
 def _program(device: Device, name: str, source: str) -> cl.Program:
     key = (device, source)
     program = _programs.get(key)
