@@ -52,6 +52,8 @@ class Pool:
             buffer = self._pool.allocate(nbytes)
         except cl.Error as error:
             return self._allocate_again(nbytes, label, str(error))
+        except TypeError:  # pyopencl's
+            return self._allocate_again(nbytes, label, "a size beyond 64 bits")
         if self._pool.active_bytes > self.peak and not self._rise():
             buffer.release()
             return self._allocate_again(nbytes, label, "its memory is used up")

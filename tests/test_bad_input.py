@@ -225,6 +225,11 @@ def test_messages(call, message):
     assert len(str(caught.value)) < 500
 
 
+def test_sizes_beyond_64_bits():
+    with pytest.raises(mx.base.MXNetError, match=r"maketrian: cannot allocate .*a size beyond 64 bits"):
+        nd.linalg.maketrian(nd.ones((3,)), offset=-(2**31))
+
+
 def test_scales_that_single_precision_does_not_hold():
     """They were spelled as no number of C."""
     x, regions = nd.ones((1, 1, 4, 4)), nd.array([[0, 0, 0, 2, 2]])

@@ -407,6 +407,13 @@ def test_ways_to_split():
         nd.split(x, num_outputs=2)
 
 
+def test_parts_that_are_put_where_others_lie():
+    """The parts share memory with the array: the first one was written over the second."""
+    x = nd.array(counted(4, 3))
+    nd.split(x, 2, axis=0, out=[x[2:], x[:2]])
+    np.testing.assert_array_equal(x.asnumpy(), np.roll(counted(4, 3), 2, axis=0))
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_add_n(count, rng):
     parts = rng.standard_normal((count, 3, 7)).astype(np.float32)

@@ -118,6 +118,9 @@ class Composite:
         made = [results] if isinstance(results, NDArray) else list(results)
         outputs = [r._view.layout for r in made]
         targets = checked_out(self.name, out, outputs, made[0]._view.device)
+        if len(made) > 1:  # one that lies where another is to go is copied before it is gone
+            taken = {t._view.storage for t in targets}
+            made = [table["identity"](r) if r._view.storage in taken else r for r in made]
         written = [table["identity"](r, out=o) for r, o in zip(made, targets, strict=True)]
         return written[0] if isinstance(results, NDArray) else written
 
