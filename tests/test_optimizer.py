@@ -207,6 +207,27 @@ def test_group_adagrad_refuses_other_shapes(grad, out, message):
     np.testing.assert_array_equal(history.asnumpy(), 1)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda w, one: nd.sgd_update(w, one, lr=1),
+        lambda w, one: nd.sgd_mom_update(w, w.copy(), one, lr=1, momentum=0.5),
+        lambda w, one: nd.adam_update(w, w.copy(), w.copy(), one, lr=1),
+        lambda w, one: nd.multi_sgd_update(w, one, lrs=(1,), wds=(0,)),
+        lambda w, one: nd.multi_sgd_mom_update(w, w.copy(), one, lrs=(1,), wds=(0,), momentum=0.5),
+        lambda w, one: nd.contrib.mp_adamw_update(w, w.copy(), w.copy(), w.copy(), one, 1, lr=1, eta=1),
+        lambda w, one: nd.lamb_update_phase2(w, one, one, one, lr=1),
+        lambda w, one: nd.mp_lamb_update_phase1(one, w.copy(), w.copy(), w.copy(), w, t=1),
+    ],
+)
+def test_arrays_of_one_element_are_no_states(step):
+    """They were taken for ones that broadcast: a state's new values were written behind it."""
+    memory = nd.ones((9,))
+    with pytest.raises(OperatorError, match=r"(has|is of) shape \(1,\); accepted: \(7,\), as"):
+        step(nd.ones((7,)), memory[:1])
+    np.testing.assert_array_equal(memory.asnumpy(), 1)
+
+
 # Many parameters
 
 

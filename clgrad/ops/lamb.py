@@ -3,6 +3,7 @@
 States and arguments are as in :mod:`clgrad.ops.sgd`.
 """
 
+from clgrad.errors import argument_error
 from clgrad.ops.adaptive import adam_moments, moment_bias
 from clgrad.ops.selection import select
 from clgrad.ops.sgd import limited
@@ -88,6 +89,9 @@ def mp_lamb_update_phase1(
     out=None,
 ):
     """lamb_update_phase1 of weight32; the direction is float32."""
+    if weight.shape != weight32.shape:
+        accepted = f"{weight32.shape}, as weight32"
+        raise argument_error("mp_lamb_update_phase1", "weight", f"of shape {weight.shape}", accepted)
     bias = lamb_bias("mp_lamb_update_phase1", beta1, beta2, t, bias_correction)
     numbers = (beta1, beta2, epsilon, wd, rescale_grad, clip_gradient, *bias)
     return _lamb_phase1(weight32, grad, mean, var, *numbers, out=out)

@@ -19,6 +19,9 @@ from clgrad.memory import Stream, View
 from clgrad.registry.gradient_kernels import as_expr
 from clgrad.registry.operator import Operator, Spec, kernel_name, stream_for
 
+#: Arguments that are arrays of one number: norms, and the scale of a loss.
+SINGLE = ("r1", "r2", "rescale_grad")
+
 
 class _Step(Operator):
     """What steps of one and of many parameters share.
@@ -75,10 +78,10 @@ class _Step(Operator):
             raise OperatorTypeError(
                 f"{self.label}: {argument} has dtype {spec.dtype}; accepted: a floating-point dtype"
             )
-        if spec.shape not in (shape, (1,)):
-            raise OperatorError(
-                f"{self.label}: {argument} has shape {spec.shape}; accepted: {shape}, as the weight"
-            )
+        wanted = (1,) if argument in SINGLE else shape
+        if spec.shape != wanted:
+            accepted = f"{wanted}" if argument in SINGLE else f"{wanted}, as the weight"
+            raise OperatorError(f"{self.label}: {argument} has shape {spec.shape}; accepted: {accepted}")
 
 
 class Update(_Step):
