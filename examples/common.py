@@ -114,13 +114,13 @@ class Progress:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """For each name, the values of all steps."""
-        return {name: np.stack(rows).squeeze() for name, rows in self._read.items()}
+        """For each name, the values of all steps: numbers, or rows where steps give several."""
+        stacked = {name: np.stack(rows) for name, rows in self._read.items()}
+        return {name: rows.ravel() if rows[0].size == 1 else rows for name, rows in stacked.items()}
 
 
 def draw_curve(axes, values: np.ndarray, *, end: float | None = None, color=BLUE, label: str = "") -> None:
     """Values of all steps in pale, and their running mean; `end` is where the last lies on the x axis."""
-    values = np.atleast_1d(values)
     times = (1 + np.arange(len(values))) * ((end or len(values)) / len(values))
     window = max(1, len(values) // 50)
     smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")

@@ -2,7 +2,7 @@
 
     python examples/digits.py
 
-takes some ten seconds, and recognises about 98% of the digits that were held back.
+takes some ten seconds, and recognises 98% of the digits that were held back.
 """
 
 import sys

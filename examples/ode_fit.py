@@ -2,10 +2,10 @@
 
     python examples/ode_fit.py
 
-The model of Lotka and Volterra, u' = (a - b v) u for the prey and v' = (d u - c) v for the predators, has
-six unknowns: its rates and where it begins. The solver, fourth-order Runge-Kutta, is written in nd, so
-autograd goes back through all of its steps. Many fits that begin elsewhere are solved side by side, since
-the error has other minima than the best.
+meets both populations but for 22%. The model of Lotka and Volterra, u' = (a - b v) u for the prey and v' =
+(d u - c) v for the predators, has six unknowns: its rates and where it begins. The solver, fourth-order
+Runge-Kutta, is written in nd, so autograd goes back through all of its steps. Many fits that begin
+elsewhere are solved side by side, since the error has other minima than the best.
 """
 
 import sys

@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = common.parser(__doc__, "transformer")
     texts.add_text(parser)
     count = common.positive
-    parser.add_argument("--steps", type=count, default=800, help="of training")
+    parser.add_argument("--steps", type=count, default=1200, help="of training")
     parser.add_argument("--batch-size", type=count, default=16, help="windows a step")
     parser.add_argument("--context", type=count, default=128, help="letters of a window")
     parser.add_argument("--size", type=count, default=128, help="numbers that stand for a letter")
