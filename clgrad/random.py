@@ -139,6 +139,15 @@ def uniform(low=0, high=1, shape=None, dtype=None, ctx=None, out=None, **kwargs)
         A parameter outside of its range, or shapes that differ; the message names the argument.
     OperatorTypeError
         A parameter or a dtype of the wrong kind.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x = mx.random.uniform(-1, 1, shape=(2, 500))
+    >>> x.shape, bool((x >= -1).min().asscalar()), bool((x < 1).min().asscalar())
+    ((2, 500), True, True)
+    >>> mx.random.uniform(mx.nd.array([0, 10]), mx.nd.array([1, 20]), shape=3).shape
+    (2, 3)
     """
     return _draw("uniform", {"low": low, "high": high}, shape, dtype, ctx, out)
 
@@ -148,12 +157,26 @@ def normal(loc=0, scale=1, shape=None, dtype=None, ctx=None, out=None, **kwargs)
 
     Differentiable with respect to ``loc`` and ``scale`` where these are arrays, the chance being fixed.
     The other parameters are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x = mx.random.normal(5, 0.1, shape=(1000,))
+    >>> bool(abs(x.mean().asscalar() - 5) < 0.1)
+    True
     """
     return _draw("normal", {"loc": loc, "scale": scale}, shape, dtype, ctx, out)
 
 
 def randn(*shape, loc=0, scale=1, dtype=None, ctx=None, out=None, **kwargs) -> NDArray:
-    """:func:`normal` with the shape given as numbers."""
+    """:func:`normal` with the shape given as numbers.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.randn(2, 3).shape
+    (2, 3)
+    """
     return normal(loc, scale, shape or None, dtype, ctx, out)
 
 
@@ -168,6 +191,13 @@ def randint(low, high, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> 
         Bounds within the dtype.
     dtype : str or type, optional
         int32 (default) or int64.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> x = mx.random.randint(1, 7, shape=(1000,))
+    >>> int(x.min().asscalar()), int(x.max().asscalar())
+    (1, 6)
     """
     return _draw_integers(low, high, shape, dtype, ctx, out)
 
@@ -177,6 +207,12 @@ def exponential(scale=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -
 
     Differentiable with respect to ``scale`` where this is an array, the chance being fixed. The other
     parameters are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> bool(mx.random.exponential(2, shape=(100,)).min().asscalar() >= 0)
+    True
     """
     lam = 1 / scale if isinstance(scale, NDArray) or (_is_number(scale) and scale != 0) else scale
     return _draw("exponential", {"lam": lam}, shape, dtype, ctx, out)
@@ -190,6 +226,12 @@ def gamma(alpha=1, beta=1, shape=None, dtype=None, ctx=None, out=None, **kwargs)
     """Random numbers of the gamma distribution of shape ``alpha`` and scale ``beta``: mean alpha * beta.
 
     The other parameters are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> bool(mx.random.gamma(9, 0.5, shape=(100,)).min().asscalar() > 0)
+    True
     """
     return _draw("gamma", {"alpha": alpha, "beta": beta}, shape, dtype, ctx, out)
 
@@ -198,6 +240,12 @@ def poisson(lam=1, shape=None, dtype=None, ctx=None, out=None, **kwargs) -> NDAr
     """Random counts of the Poisson distribution of mean ``lam``, in a real dtype.
 
     The other parameters are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.poisson(0, shape=(3,)).asnumpy()
+    array([0., 0., 0.], dtype=float32)
     """
     return _draw("poisson", {"lam": lam}, shape, dtype, ctx, out)
 
@@ -207,6 +255,12 @@ def negative_binomial(k=1, p=1, shape=None, dtype=None, ctx=None, out=None, **kw
 
     ``k`` need not be whole: the counts are Poisson distributed, their mean gamma distributed with shape
     k and scale (1 - p) / p. The other parameters are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.negative_binomial(3, 1, shape=(2,)).asnumpy()  # none succeeds
+    array([0., 0.], dtype=float32)
     """
     return _draw("negative_binomial", {"k": k, "p": p}, shape, dtype, ctx, out)
 
@@ -218,22 +272,49 @@ def generalized_negative_binomial(
 
     The negative binomial distribution of k = 1 / alpha and p = 1 / (1 + alpha mu). The other parameters
     are those of :func:`uniform`.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.generalized_negative_binomial(2, 0.3, shape=(2, 2)).shape
+    (2, 2)
     """
     return _draw("generalized_negative_binomial", {"mu": mu, "alpha": alpha}, shape, dtype, ctx, out)
 
 
 def multinomial(data, shape=None, get_prob=False, out=None, dtype="int32", **kwargs):
-    """Classes, drawn with the probabilities in the last axis of ``data``; see ``nd.sample_multinomial``."""
+    """Classes, drawn with the probabilities in the last axis of ``data``; see ``nd.sample_multinomial``.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.multinomial(mx.nd.array([0, 1, 0]), shape=4).asnumpy()
+    array([1, 1, 1, 1], dtype=int32)
+    """
     return _choice.sample_multinomial(data, shape, get_prob, dtype, out=out)
 
 
 def shuffle(data, out=None, **kwargs) -> NDArray:
-    """The rows (elements of the first axis) in random order, every order as likely as any other."""
+    """The rows (elements of the first axis) in random order, every order as likely as any other.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> sorted(mx.random.shuffle(mx.nd.arange(4)).asnumpy().tolist())
+    [0.0, 1.0, 2.0, 3.0]
+    """
     return _choice.shuffle(data, out=out)
 
 
 def uniform_like(data, low=0, high=1, out=None, **kwargs) -> NDArray:
-    """Uniform numbers over [low, high), of the shape, dtype and device of ``data``."""
+    """Uniform numbers over [low, high), of the shape, dtype and device of ``data``.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.random.uniform_like(mx.nd.ones((2, 3), dtype="float16")).dtype
+    <class 'numpy.float16'>
+    """
     return _draw_like("uniform", data, {"low": low, "high": high}, out)
 
 

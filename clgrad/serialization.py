@@ -102,6 +102,16 @@ def load(fname: str | os.PathLike) -> list[NDArray] | dict[str, NDArray]:
         The file is not of this format, damaged, or holds what clgrad has no arrays for.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import clgrad as mx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "x.params")
+    ...     mx.nd.save(path, {"x": mx.nd.ones((2,))})
+    ...     mx.nd.load(path)["x"].asnumpy()
+    array([1., 1.], dtype=float32)
     """
     if not isinstance(fname, str | os.PathLike):
         raise OperatorTypeError(f"load: fname is {type(fname).__name__}; accepted: str or a path")

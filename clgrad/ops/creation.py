@@ -200,7 +200,23 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
 
 @reads
 def empty(shape, ctx: Context | None = None, dtype=None, stype=None) -> NDArray:
-    """An array whose elements have no particular value yet."""
+    """An array whose elements have no particular value yet.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+    stype : str, optional
+        ``'default'``: arrays are dense.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.empty((2, 3)).shape
+    (2, 3)
+    """
     _check_dense("empty", stype)
     call = Call(as_context(ctx).device, "empty")
     return array.empty(shape_of(call.op, shape), dtype_of(call, dtype), ctx)
@@ -215,7 +231,24 @@ def _check_dense(op: str, stype) -> None:
 
 @reads
 def full(shape, val: float, ctx: Context | None = None, dtype=None, out=None) -> NDArray:
-    """An array whose elements are all ``val``."""
+    """An array whose elements are all ``val``.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    val : float
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+    out : NDArray, optional
+        Receives the values, and gives the device, and the dtype unless one is given.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.full((3,), 7, dtype="int32").asnumpy()
+    array([7, 7, 7], dtype=int32)
+    """
     return _filled("full", shape, val, ctx, dtype, out)
 
 
@@ -229,14 +262,49 @@ def _filled(op: str, shape, value: float, ctx, dtype, out) -> NDArray:
 
 @reads
 def zeros(shape, ctx: Context | None = None, dtype=None, stype=None, out=None, **kwargs) -> NDArray:
-    """An array of zeros; float32 by default."""
+    """An array of zeros; float32 by default.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+    stype : str, optional
+        ``'default'``: arrays are dense.
+    out : NDArray, optional
+        Receives the values, and gives the device, and the dtype unless one is given.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.zeros((2, 2)).asnumpy()
+    array([[0., 0.],
+           [0., 0.]], dtype=float32)
+    """
     _check_dense("zeros", stype)
     return _filled("zeros", shape, 0, ctx, dtype, out)
 
 
 @reads
 def ones(shape, ctx: Context | None = None, dtype=None, out=None, **kwargs) -> NDArray:
-    """An array of ones; float32 by default."""
+    """An array of ones; float32 by default.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+    out : NDArray, optional
+        Receives the values, and gives the device, and the dtype unless one is given.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.ones(3).asnumpy()
+    array([1., 1., 1.], dtype=float32)
+    """
     return _filled("ones", shape, 1, ctx, dtype, out)
 
 
@@ -247,6 +315,28 @@ def arange(
     """start, start + step, ... below stop, each ``repeat`` times.
 
     With one argument, from 0 up to it. ``infer_range`` is accepted for MXNet's sake.
+
+    Parameters
+    ----------
+    start, stop : float
+        The first number, and where to end; ``stop`` itself does not come.
+    step : float, default 1
+        Not 0.
+    repeat : int, default 1
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+
+    Raises
+    ------
+    OperatorError
+        An argument beyond what is said here; the message names it.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.arange(1, 3, step=0.5, repeat=2).asnumpy()
+    array([1. , 1. , 1.5, 1.5, 2. , 2. , 2.5, 2.5], dtype=float32)
     """
     if stop is None:
         start, stop = 0, start
@@ -267,6 +357,26 @@ def linspace(start, stop, num, endpoint=True, ctx: Context | None = None, dtype=
     """``num`` numbers evenly spaced from start to stop (included unless ``endpoint`` is False).
 
     In whole dtypes, the fractions are dropped.
+
+    Parameters
+    ----------
+    start, stop : float
+    num : int
+    endpoint : bool, default True
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+
+    Raises
+    ------
+    OperatorError
+        An argument beyond what is said here; the message names it.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.linspace(0, 1, 5).asnumpy()
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
     if num < 0:
         raise argument_error("linspace", "num", num, "a whole number not below 0")
@@ -280,7 +390,30 @@ def linspace(start, stop, num, endpoint=True, ctx: Context | None = None, dtype=
 
 @reads
 def eye(N, M=0, k=0, ctx: Context | None = None, dtype=None) -> NDArray:
-    """Ones on the k-th diagonal of an N x M matrix (N x N where M is not above 0), zeros elsewhere."""
+    """Ones on the k-th diagonal of an N x M matrix (N x N where M is not above 0), zeros elsewhere.
+
+    Parameters
+    ----------
+    N, M : int
+        Rows and columns.
+    k : int, default 0
+        Which diagonal: above the main one, or below it where negative.
+    ctx : Context, optional
+        The device; the current one by default.
+    dtype : str or type, default float32
+
+    Raises
+    ------
+    OperatorError
+        An argument beyond what is said here; the message names it.
+
+    Examples
+    --------
+    >>> import clgrad as mx
+    >>> mx.nd.eye(2, 3, k=1).asnumpy()
+    array([[0., 1., 0.],
+           [0., 0., 1.]], dtype=float32)
+    """
     if N < 0:
         raise argument_error("eye", "N", N, "a whole number not below 0")
     name = dtypes.resolve(dtype or "float32", "eye").name
