@@ -34,7 +34,7 @@ def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 def _updated(value: dict, members: dict) -> dict:
     made = copy.copy(value)  # with a default, attributes and the like
-    made.update(members)
+    dict.update(made, members)  # a Counter's own would add
     return made
 
 
@@ -42,7 +42,7 @@ def _like(value: list | tuple, parts: list) -> Any:
     """A container of a class of its own, with other members."""
     if isinstance(value, list):
         made = copy.copy(value)
-        made[:] = parts
+        list.__setitem__(made, slice(None), parts)
         return made
     if all(old is new for old, new in zip(value, parts, strict=True)):
         return value  # some, such as sys.version_info, cannot be made

@@ -1,7 +1,7 @@
 """Nested containers: what is found in them, and what they are once their leaves are replaced."""
 
 import sys
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, namedtuple
 
 import pytest
 
@@ -53,6 +53,7 @@ def test_classes_of_their_own_keep_what_else_they_hold():
     ordered = nested.replaced(OrderedDict(b=1, a=2), str)
     assert list(ordered.items()) == [("b", "1"), ("a", "2")]
     assert type(ordered) is OrderedDict
+    assert nested.replaced(Counter(a=3), lambda leaf: leaf + 1) == Counter(a=4)
     odd = nested.replaced(Odd(2, 7), lambda leaf: leaf + 1)
     assert (type(odd), list(odd), odd.what) == (Odd, [8, 8], 7)
     checked = nested.replaced(Checked(1), lambda leaf: leaf + 1)
