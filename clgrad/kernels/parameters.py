@@ -140,9 +140,9 @@ class MatmulCpu(Tunables):
     def default(cls, capabilities: Capabilities) -> "MatmulCpu":
         """24 of AVX-512's 32 registers accumulate, or 12 of 16: the rest are operands.
 
-        AVX-512's tiles are broad, 6 x 4 vectors, and A is read where it lies unless some 1,100 columns share
-        it: on a Zen 4, products of 1024 x 1024 by 256 are 1.1 times as fast so as by tiles of 12 x 2 from A
-        packed for 256 columns on, with vectors of 32 bytes 1.1 to 1.4 times.
+        AVX-512's tiles are broad, 6 x 4 vectors, and A is read where it lies unless some 1,100 columns
+        share it: on a Zen 4, products of 1024 x 1024 by 256 are 1.1 times as fast so as by tiles of 12 x 2
+        from A packed for 256 columns on, with vectors of 32 bytes 1.1 to 1.4 times.
         """
         wide = capabilities.vector_bytes == 64
         tile = (24, 4) if wide else (12, 2)
