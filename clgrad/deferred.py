@@ -7,6 +7,7 @@ Whatever needs to know the value itself (a comparison, ``float()``, a key of a d
 leaves a condition: a replay is right only where the answer would be the same again.
 """
 
+import contextlib
 import functools
 import math
 import numbers
@@ -14,7 +15,7 @@ import operator
 import threading
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ from clgrad.errors import CaptureError
 class _State(threading.local):
     #: The numbers of the function that this thread is capturing.
     numbers: "Numbers | None" = None
+    #: What functions on the host have returned before, where a function runs again.
+    repeated: list | None = None
 
 
 _state = _State()
@@ -74,7 +77,26 @@ def host(function: Callable[..., Any], *args: Any) -> Any:
     [1.0, 0.5, 0.3333, 0.25]
     """
     recorded = _state.numbers
-    return function(*args) if recorded is None else recorded.host(function, args)
+    if recorded is not None:
+        return recorded.host(function, args)
+    if _state.repeated and is_users(function):
+        return _state.repeated.pop(0)
+    return function(*args)
+
+
+def is_users(function: Callable) -> bool:
+    """Whether a function is the program's own, and not one of clgrad's, such as draws of random numbers."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0] != "clgrad"
+
+
+@contextlib.contextmanager
+def repeated(returned: Sequence) -> Iterator[None]:
+    """A scope in which :func:`host` has what functions of the program returned before, in their order."""
+    outer, _state.repeated = _state.repeated, list(returned)
+    try:
+        yield
+    finally:
+        _state.repeated = outer
 
 
 class Number:

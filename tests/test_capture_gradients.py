@@ -170,6 +170,44 @@ def test_a_function_that_runs_again_finds_what_it_found(rng, order):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_a_function_that_runs_again_has_the_numbers_of_the_host_again():
+    counts = [0]
+
+    def count():
+        counts[0] += 1
+        return counts[0]
+
+    captured = mx.capture(lambda x: (x * mx.host(count) * x, nd.Dropout(x, 0.5) * mx.host(count)))
+    for number in range(6):
+        x = nd.ones(2)
+        x.attach_grad()
+        with autograd.record():
+            y, _ = captured(x)
+            (first,) = autograd.grad(y, [x], create_graph=True)
+        first.backward(retain_graph=True)
+        assert x.grad.asnumpy().tolist() == [2 * (2 * number + 1)] * 2
+        y.backward()
+        assert x.grad.asnumpy().tolist() == [2 * (2 * number + 1)] * 2
+    assert counts[0] == 12
+
+
+def test_a_function_that_cannot_run_again_as_it_did():
+    """What it names has changed: gradients are those of before, and gradients of gradients are refused."""
+    scales = [2.0]
+    captured = mx.capture(lambda x: (x * x * scales[0], x * 3))
+    x = nd.ones(2)
+    x.attach_grad()
+    for number in range(10):
+        scales[0] = 2.0
+        with autograd.record():
+            y, z = captured(x)
+        scales[0] = 5.0
+        (y, z)[number % 2].backward(retain_graph=True)
+        assert x.grad.asnumpy().tolist() == [(4, 3)[number % 2]] * 2
+    with autograd.record(), pytest.raises(AutogradError, match="what is in variable 'scales' has changed"):
+        autograd.grad(y, [x], create_graph=True)
+
+
 def test_a_result_whose_gradient_is_refused_stops_no_other():
     """As without capture: backward says so, where it is asked for that one."""
     w = nd.ones(2)

@@ -157,6 +157,11 @@ class Differentiated(Recording):
             arguments,
             numbers,
             _draws(returned),
+            [
+                r
+                for f, r in zip(self.numbers.host_functions, returned, strict=False)
+                if deferred.is_users(f)
+            ],
             {
                 given: [Saved(_view(block, arguments)) for block in blocks]
                 for given, blocks in self._of_gradients.items()
@@ -213,12 +218,19 @@ class _OnTape:
     arguments: Sequence[View]
     numbers: Sequence
     draws: Draws
+    #: What functions of the program's have returned on the host.
+    returned: list
     of_gradients: dict[Given, list[Saved]]
     of_results: list[Saved]
     heads: list[Saved]
     #: What the function writes to, and what stood there before where that matters.
     written: list[Storage]
     before: list[Kept]
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether somebody wrote to what the function reads or returns."""
+        return any(saved.is_stale for saved in (*self.of_results, *self.heads))
 
 
 class _Gradient:
@@ -241,7 +253,7 @@ class _Gradient:
         given = recording.relevant(dys)
         is_recorded = create_graph or deferred.current() is not None  # as a replay is not
         found = None if is_recorded else recording.backward_of(given)
-        if found is None and not is_recorded and any(s.is_stale for s in (*kept.of_results, *kept.heads)):
+        if found is None and not is_recorded and (kept.is_stale or recording.changed):
             found = recording.wider(given)  # the function cannot run again
         if found is None:
             return self._again(node, kept, dys, wanted, create_graph)
@@ -260,9 +272,18 @@ class _Gradient:
         for saved in (*kept.of_results, *kept.heads):
             saved.load(node, _GIVEN)
         recording = self._recording
+        if recording.changed:
+            raise AutogradError(
+                f"backward of {self.label}: the function has to run again, and {recording.changed} has "
+                "changed since; accepted: what it reads stays until backward"
+            )
         since = tape.next_order()
         with _as_before(kept.written, kept.before):
-            with Scope(True, recording.training), generator.repeated(kept.draws):
+            with (
+                Scope(True, recording.training),
+                generator.repeated(kept.draws),
+                deferred.repeated(kept.returned),
+            ):
                 result = recording.function(*kept.call.args, **kept.call.kwargs)
             heads = heads_among(trees.arrays(result), since)
             if tuple(h._view.layout for h in heads) != node.outputs:

@@ -47,6 +47,11 @@ class Recording:
         """Whether an array that the function reaches by itself is gone, or marked anew."""
         return self._is_lost or any(replay.is_lost for replay in self.replays())
 
+    @property
+    def changed(self) -> str | None:
+        """What the function reads that is not what it was, if anything."""
+        return next((guard.what for guard in self.guards if not guard.holds()), None)
+
     def lose(self) -> None:
         """Fit no call any more."""
         self._is_lost = True

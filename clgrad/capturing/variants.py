@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad import host_random, nested
+from clgrad import deferred, host_random, nested
 from clgrad.capturing import reads
 from clgrad.capturing.differentiated import Differentiated, Given
 from clgrad.capturing.reads import Guard
@@ -25,11 +25,6 @@ RECORDINGS = 4
 
 
 _DRAWS = "it draws random numbers on the host (of random, numpy.random)"
-
-
-def _is_users(function: Callable) -> bool:
-    """Whether a function that is called on the host at each replay is the program's own."""
-    return (getattr(function, "__module__", None) or "").partition(".")[0] != "clgrad"
 
 
 class Variant:
@@ -92,7 +87,7 @@ class Variant:
         before = self._guards(call, ()) if self._traces else {}
         places = host_random.places()
         result, traced = self._kind.trace(self._function, call, self._stream, returned, self._asked)
-        draws = host_random.places() != places and not any(map(_is_users, traced.host_functions))
+        draws = host_random.places() != places and not any(map(deferred.is_users, traced.host_functions))
         if traced.branches or (draws and call.may_branch and self._traces):
             self._branches, self._traces = True, []
             return result
@@ -116,7 +111,7 @@ class Variant:
         # What the function itself changes at each call (a log, a count) is no reason to call it again.
         guards = [g for key, g in found.items() if key not in before or before[key].holds()]
         if len(self.recordings) == RECORDINGS:
-            changed = next((g.what for g in self.recordings[-1].guards if not g.holds()), "a condition")
+            changed = self.recordings[-1].changed or "a condition"
             _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
         make: Callable = self._kind
         recording = make(self._function, self._stream, call, traced, guards, self._fuse, self._asked)
