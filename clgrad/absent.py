@@ -101,6 +101,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "clgrad opens no connections; gluon.data.vision reads files that are there": """download get_cifar10
             get_mnist get_mnist_iterator get_mnist_pkl get_mnist_ubyte""",
     },
+    "gluon.contrib": {"of MXNet's experiments, clgrad has layers and a sampler": "cnn estimator rnn"},
     "gluon.data": {_RECORDS: "RecordFileDataset"},
     "gluon.data.vision": {_RECORDS: "ImageRecordDataset"},
     "gluon.data.vision.transforms": {},

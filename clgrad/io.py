@@ -46,6 +46,12 @@ class DataDesc(namedtuple("DataDesc", ["name", "shape"])):
         return f"DataDesc[{self.name},{self.shape},{self.dtype},{self.layout}]"
 
     @staticmethod
+    def get_list(shapes, types=None) -> "list[DataDesc]":
+        """Descriptions from pairs of name and shape, and perhaps of name and dtype."""
+        known = dict(types or ())
+        return [DataDesc(name, shape, known.get(name, np.float32)) for name, shape in shapes]
+
+    @staticmethod
     def get_batch_axis(layout: str | None) -> int:
         """Which axis counts the samples."""
         return 0 if layout is None else layout.find("N")

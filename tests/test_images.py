@@ -151,6 +151,20 @@ def test_normalising_keeps_half_precision(rng):
 
 
 @pytest.mark.once
+def test_descriptions_of_batches():
+    """Lists of them, as MXNet's modules made them."""
+    shapes = [("data", (2, 3)), ("label", (2,))]
+    found = mx.io.DataDesc.get_list(shapes, [("data", np.float16), ("label", np.int32)])
+    assert [(d.name, d.shape, d.dtype) for d in found] == [
+        ("data", (2, 3), np.float16),
+        ("label", (2,), np.int32),
+    ]
+    assert [d.dtype for d in mx.io.DataDesc.get_list(shapes)] == [np.float32] * 2
+    batch = mx.io.DataBatch([nd.ones((2, 3))])
+    assert str(batch) == "DataBatch: data shapes: [(2, 3)] label shapes: None"
+
+
+@pytest.mark.once
 def test_batches_of_more_samples_than_there_are():
     def passes(handle):
         batches = mx.io.NDArrayIter(np.arange(2), batch_size=5, last_batch_handle=handle)

@@ -160,6 +160,11 @@ class ArrayDataset(Dataset):
             source.to_host()
 
 
+def takes_numpy(fn: Callable) -> bool:
+    """Whether a function of samples says that it takes numpy arrays as it takes NDArrays."""
+    return getattr(fn, "takes_numpy", False)
+
+
 class Source:
     """Data of a dataset, with its copy on the host where it is an NDArray."""
 
@@ -242,7 +247,7 @@ class _Transformed(Dataset):
         return self._fn(*item) if isinstance(item, tuple) else self._fn(item)
 
     def _host_item(self, idx):
-        if getattr(self._fn, "takes_numpy", False):
+        if takes_numpy(self._fn):
             return self._call(self._source.host_item(idx))
         return self[idx]
 
@@ -255,7 +260,7 @@ class _First:
 
     def __init__(self, fn: Callable):
         self._fn = fn
-        self.takes_numpy = getattr(fn, "takes_numpy", False)
+        self.takes_numpy = takes_numpy(fn)
 
     def __call__(self, first, *others):
         return (self._fn(first), *others) if others else self._fn(first)

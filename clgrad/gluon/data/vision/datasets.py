@@ -15,11 +15,35 @@ import numpy as np
 from clgrad import config, image, nd
 from clgrad.errors import MXNetError
 from clgrad.gluon.data import workers
-from clgrad.gluon.data.dataset import Dataset
+from clgrad.gluon.data.dataset import Dataset, takes_numpy
 
 
-class _Pictures(Dataset):
-    """Pictures (height, width, channels) with labels, all in memory.
+class _Labelled(Dataset):
+    """Pictures (height, width, channels) with labels, and perhaps a function that makes samples of them."""
+
+    def __init__(self, transform: Callable | None):
+        self._transform = transform
+
+    def _pair(self, idx) -> tuple[np.ndarray, Any]:
+        """A picture, on the host, and its label."""
+        raise NotImplementedError
+
+    def __getitem__(self, idx):
+        picture, label = self._pair(idx)
+        on_host = workers.is_worker()
+        return self._sample(picture if on_host else nd.array(picture, dtype=picture.dtype), label)
+
+    def _host_item(self, idx):
+        if self._transform is None or takes_numpy(self._transform):
+            return self._sample(*self._pair(idx))
+        return self[idx]
+
+    def _sample(self, picture, label):
+        return (picture, label) if self._transform is None else self._transform(picture, label)
+
+
+class _Pictures(_Labelled):
+    """Such pictures that are all in memory, from the files of a folder.
 
     Parameters
     ----------
@@ -38,7 +62,7 @@ class _Pictures(Dataset):
     def __init__(self, root: Any = None, train: bool = True, transform: Callable | None = None):
         self._root = Path(root).expanduser() if root is not None else config.datasets() / self._folder
         self._train = train
-        self._transform = transform
+        super().__init__(transform)
         self._data, label = self._read()
         self._label = label.astype(np.int32)
         if len(self._data) != len(label) or label.max(initial=0) >= self._classes:
@@ -54,19 +78,8 @@ class _Pictures(Dataset):
     def __len__(self) -> int:
         return len(self._label)
 
-    def __getitem__(self, idx):
-        picture = self._data[idx]
-        if not workers.is_worker():
-            picture = nd.array(picture, dtype=picture.dtype)
-        return self._sample(picture, self._label[idx])
-
-    def _host_item(self, idx):
-        if self._transform is None or getattr(self._transform, "takes_numpy", False):
-            return self._sample(self._data[idx], self._label[idx])
-        return self[idx]
-
-    def _sample(self, picture, label):
-        return (picture, label) if self._transform is None else self._transform(picture, label)
+    def _pair(self, idx) -> tuple[np.ndarray, Any]:
+        return self._data[idx], self._label[idx]
 
     def _missing(self, names: str) -> MXNetError:
         return MXNetError(
@@ -281,7 +294,7 @@ class CIFAR100(CIFAR10):
         return ["train.bin"] if self._train else ["test.bin"]
 
 
-class ImageFolderDataset(Dataset):
+class ImageFolderDataset(_Labelled):
     """Pictures in folders, of which each is a class: root/cat/1.jpg, root/dog/2.png, ....
 
     Parameters
@@ -301,7 +314,8 @@ class ImageFolderDataset(Dataset):
     _ENDINGS = (".jpg", ".jpeg", ".png")
 
     def __init__(self, root, flag=1, transform=None):
-        self._root, self._flag, self._transform = Path(root).expanduser(), flag, transform
+        super().__init__(transform)
+        self._root, self._flag = Path(root).expanduser(), flag
         if not self._root.is_dir():
             raise MXNetError(f"ImageFolderDataset: root is {self._root}, where there is no folder")
         #: Names of the classes, by label.
@@ -325,16 +339,6 @@ class ImageFolderDataset(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, idx):
+    def _pair(self, idx) -> tuple[np.ndarray, Any]:
         path, label = self.items[idx]
-        picture: Any = image.read(path, self._flag)
-        if not workers.is_worker():
-            picture = nd.array(picture, dtype=picture.dtype)
-        return (picture, label) if self._transform is None else self._transform(picture, label)
-
-    def _host_item(self, idx):
-        if self._transform is None or getattr(self._transform, "takes_numpy", False):
-            path, label = self.items[idx]
-            picture = image.read(path, self._flag)
-            return (picture, label) if self._transform is None else self._transform(picture, label)
-        return self[idx]
+        return image.read(path, self._flag), label

@@ -9,6 +9,7 @@ from clgrad import dtypes, host_random, nd
 from clgrad.array import NDArray
 from clgrad.errors import OperatorTypeError, argument_error
 from clgrad.gluon.block import Block
+from clgrad.gluon.data.dataset import takes_numpy
 from clgrad.gluon.nn import Sequential
 
 
@@ -48,7 +49,7 @@ class Compose(Sequential):
     @property
     def takes_numpy(self) -> bool:
         """Whether all transforms take numpy arrays."""
-        return all(getattr(block, "takes_numpy", False) for block in self._children.values())
+        return all(map(takes_numpy, self._children.values()))
 
 
 class RandomApply(Compose):
