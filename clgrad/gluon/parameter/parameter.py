@@ -409,17 +409,17 @@ class Parameter:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but arrays, of which one stands for those of all contexts."""
-        contexts = None if self._data is None else list(self._data)
-        data = None if self._data is None else self._reduce()
-        return self.__dict__ | {"_data": data, "_grad": contexts, "_var": None}
+        placed = None if self._data is None else (self._reduce(), list(self._data))
+        left_out = dict.fromkeys(("_data", "_grad", "_var"))
+        return self.__dict__ | left_out | {"_placed": placed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        data, contexts = state["_data"], state["_grad"]
+        state = dict(state)
+        placed = state.pop("_placed")
         self.__dict__.update(state)
-        self._data = self._grad = None
-        if contexts is not None:
+        if placed is not None:
             with pause():
-                self._place(data, contexts)
+                self._place(*placed)
 
     # Loading
 
