@@ -101,7 +101,12 @@ _TABLE: dict[str, dict[str, str]] = {
         "clgrad opens no connections; gluon.data.vision reads files that are there": """download get_cifar10
             get_mnist get_mnist_iterator get_mnist_pkl get_mnist_ubyte""",
     },
-    "gluon.contrib": {"of MXNet's experiments, clgrad has layers and a sampler": "cnn estimator rnn"},
+    "gluon": {"clgrad brings no trained nets; SymbolBlock.imports reads MXNet's": "model_zoo"},
+    "gluon.contrib": {
+        "loops of training are written out; see the examples": "estimator",
+        "cells are in gluon.rnn; those that convolve are not part of clgrad": "rnn",
+        _DETECTION: "cnn",
+    },
     "gluon.data": {_RECORDS: "RecordFileDataset"},
     "gluon.data.vision": {_RECORDS: "ImageRecordDataset"},
     "gluon.data.vision.transforms": {},
@@ -125,7 +130,7 @@ def getter(space: str, module: str) -> Callable[[str], object]:
     ...
     clgrad.errors.AbsentError: nd.contrib.quantize: quantised arithmetic is not part of clgrad
     """
-    path = space if space in ("mx", "nd") or "." in space else f"nd.{space}"
+    path = space if space in ("mx", "nd", "gluon") or "." in space else f"nd.{space}"
 
     def find(name: str) -> object:
         reason = REASONS[space].get(name)

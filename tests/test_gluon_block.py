@@ -494,6 +494,8 @@ def test_what_blocks_of_mxnet_can_besides():
         (lambda: weight.row_sparse_data(nd.ones(1)), r"parameters are dense; accepted: data\(\)"),
         (lambda: weight.list_row_sparse_data(nd.ones(1)), r"accepted: list_data\(\)"),
         (lambda: gluon.model_zoo, "gluon.model_zoo: clgrad brings no trained nets"),
+        (lambda: gluon.contrib.estimator, "gluon.contrib.estimator: loops of training are written out"),
+        (lambda: gluon.contrib.rnn, "gluon.contrib.rnn: cells are in gluon.rnn"),
     ]:
         with pytest.raises(AbsentError, match=match):
             call()
