@@ -203,6 +203,17 @@ def test_large_numpy_arrays_are_compared_and_warned_of(caplog):
     assert "what is in variable 'table', 8.0 MiB on the host, is compared at each call" in caplog.text
 
 
+def test_many_values_are_warned_of(caplog):
+    rows = [[1.0] for _ in range(1_001)]
+    captured = mx.capture(lambda x: x * rows[-1][0])
+    with caplog.at_level(logging.WARNING, logger="clgrad"):
+        for value in (1.0, 2.0):
+            rows[-1][0] = value
+            for _ in range(3):
+                assert captured(nd.ones(1)).asscalar() == value
+    assert "1003 values (what is in variable 'rows' among them), which are compared" in caplog.text
+
+
 def test_lists_that_hold_themselves():
     rates = [2.0]
     rates.append(rates)

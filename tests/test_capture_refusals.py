@@ -175,7 +175,7 @@ def test_refusals():
 
 @pytest.mark.once
 @pytest.mark.parametrize("draw", [random.random, np.random.rand])
-def test_random_numbers_of_the_host_are_refused(draw):
+def test_random_numbers_of_the_host_are_refused(draw, caplog):
     """Two calls may well have done the same; functions that are handed to clgrad.host may draw."""
     captured = mx.capture(lambda x: x * 2 if draw() < 2 else x)
     with pytest.raises(CaptureError, match="draws random numbers on the host"):
@@ -186,6 +186,7 @@ def test_random_numbers_of_the_host_are_refused(draw):
     net.hybridize()
     assert [net(nd.ones(1)).asscalar() for _ in range(8)] == [2] * 8
     assert net.calls == 8  # at each call, as such nets branch
+    assert "is not captured, since it draws random numbers on the host" in caplog.text
 
 
 class Drawing(mx.gluon.HybridBlock):

@@ -24,6 +24,9 @@ TRIES = 4
 RECORDINGS = 4
 
 
+#: Guards from which on the user had better know of them: 1,000 take 0.1 to 0.7 ms.
+MANY = 1_000
+
 _DRAWS = "it draws random numbers on the host (of random, numpy.random)"
 
 
@@ -88,7 +91,10 @@ class Variant:
         places = host_random.places()
         result, traced = self._kind.trace(self._function, call, self._stream, returned, self._asked)
         draws = host_random.places() != places and not any(map(deferred.is_users, traced.host_functions))
-        if traced.branches or (draws and call.may_branch and self._traces):
+        if draws and call.may_branch and self._traces:
+            _log.warning("%r is not captured, since %s", self._function, _DRAWS)
+            traced.branches = True
+        if traced.branches:
             self._branches, self._traces = True, []
             return result
         problems = [_DRAWS if draws else other.difference(traced) for other in self._traces]
@@ -110,6 +116,11 @@ class Variant:
         found = self._guards(call, traced.host_functions)
         # What the function itself changes at each call (a log, a count) is no reason to call it again.
         guards = [g for key, g in found.items() if key not in before or before[key].holds()]
+        if len(guards) > MANY:
+            _log.warning(
+                "%r names what holds %d values (%s among them), which are compared at each call",
+                *(self._function, len(guards), guards[-1].what),
+            )
         if len(self.recordings) == RECORDINGS:
             changed = self.recordings[-1].changed or "a condition"
             _log.warning("%r is recorded ever anew, since %s changes", self._function, changed)
