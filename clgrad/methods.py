@@ -12,6 +12,7 @@ from clgrad.autograd.variables import attach_grad, unmark
 from clgrad.errors import AbsentError, OperatorTypeError, argument_error
 from clgrad.ops import conversion
 from clgrad.registry import table
+from clgrad.registry.arrays import of_numpy
 
 #: Python's binary operators and the ops that they mean.
 _OPERATORS = {
@@ -234,7 +235,7 @@ def _as_np_ndarray(self: NDArray):
 def _matmul(self, other):
     """Matrix product, with numpy's rule on leading axes: they are those of stacks, and broadcast."""
     if isinstance(other, np.ndarray):
-        other = array.from_host(other, self._view.dtype, self.context)
+        other = of_numpy("matmul", "rhs", other, self)
     return _product(self, other) if isinstance(other, NDArray) else NotImplemented
 
 
@@ -242,7 +243,7 @@ def _rmatmul(self, other):
     """Matrix product with a numpy array on the left."""
     if not isinstance(other, np.ndarray):
         return NotImplemented
-    return _product(array.from_host(other, self._view.dtype, self.context), self)
+    return _product(of_numpy("matmul", "lhs", other, self), self)
 
 
 def _product(a: NDArray, b: NDArray) -> NDArray:

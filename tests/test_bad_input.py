@@ -196,6 +196,17 @@ def test_attributes_may_be_numpys_or_spelled_as_symbols_have_them():
         (lambda x: nd.topk(x, k=2**40), "topk: argument 'k' is 1099511627776; accepted: int"),
         (lambda x: nd.sum(x, axis="-" * 10**5 + "1"), "sum: argument 'axis' is '------"),  # deeply nested
         (lambda x: nd.erf(2.0), "erf: argument 'data' is float; accepted: NDArray"),
+        (
+            lambda x: x + np.array([1j] * 3),
+            "add: argument 'rhs' is a numpy array of complex128; accepted: real",
+        ),
+        (
+            lambda x: x @ np.array(["a"] * 3),
+            "matmul: argument 'rhs' is a numpy array of <U1; accepted: real",
+        ),
+        (lambda x: nd.array([1j]), "array: source_array is not a regular array of numbers (complex128)"),
+        (lambda x: nd.contrib.cond(x[0, 0], 3, 4), "cond: then_func is int; accepted: a function"),
+        (lambda x: nd.contrib.foreach(lambda a, s: 3, x, x), "foreach: body's result is int; accepted: ("),
         (lambda x: nd.stack(x, 3), "stack: argument 'data1' is int; accepted: NDArray"),
         (lambda x: nd.dot(x, "x"), "dot: argument 'rhs' is str; accepted: NDArray"),
         (lambda x: nd.add(x, x, out="x"), "add: argument 'out' is str; accepted: NDArray"),

@@ -26,6 +26,19 @@ def _flatten(op: str, argument: str, nest) -> list[NDArray]:
     return [array for part in nest for array in _flatten(op, argument, part)]
 
 
+def _check_callable(op: str, **functions) -> None:
+    for argument, function in functions.items():
+        if not callable(function):
+            raise OperatorTypeError(f"{op}: {argument} is {type(function).__name__}; accepted: a function")
+
+
+def _pair(op: str, function: str, second: str, result) -> tuple[Any, Any]:
+    """What a step gives: its outputs, and what the next one starts from."""
+    if not isinstance(result, list | tuple) or len(result) != 2:
+        raise argument_error(op, f"{function}'s result", type(result).__name__, f"(outputs, {second})")
+    return result[0], result[1]
+
+
 def _like(nest, arrays: list[NDArray]) -> Any:
     """The arrays, taken from the front of their list, in the form of a nest; tuples become lists."""
     return arrays.pop(0) if isinstance(nest, NDArray) else [_like(part, arrays) for part in nest]
@@ -95,6 +108,7 @@ def foreach(body: Callable, data: object, init_states):
     >>> outputs.asnumpy().ravel()
     array([1., 3., 6.], dtype=float32)
     """
+    _check_callable("foreach", body=body)
     arrays = _flatten("foreach", "data", data)
     _flatten("foreach", "init_states", init_states)
     sizes = {a.shape[0] if a.shape else 0 for a in arrays}
@@ -102,10 +116,11 @@ def foreach(body: Callable, data: object, init_states):
         raise argument_error(
             "foreach", "data", [a.shape for a in arrays], "arrays of one size along axis 0"
         )
-    states, form = init_states, []
+    states: Any = init_states
+    form: Any = []
     steps: list[list[NDArray]] = []
     for i in range(sizes.pop()):
-        form, states = body(_row(data, i), states)
+        form, states = _pair("foreach", "body", "states", body(_row(data, i), states))
         steps.append(_step_outputs("foreach", form, steps))
     return _like(form, [stack(*parts) for parts in zip(*steps, strict=True)]), states
 
@@ -145,6 +160,7 @@ def while_loop(cond: Callable, func: Callable, loop_vars, max_iterations=None):
     >>> outputs.asnumpy().ravel(), x.asnumpy()
     (array([4., 2., 0.], dtype=float32), array([1.], dtype=float32))
     """
+    _check_callable("while_loop", cond=cond, func=func)
     try:
         limit = int(max_iterations)
     except (TypeError, ValueError):
@@ -164,10 +180,7 @@ def while_loop(cond: Callable, func: Callable, loop_vars, max_iterations=None):
 
 def _iterate(func: Callable, variables: list) -> tuple[Any, list]:
     """One step: outputs, and the variables as a list of the same length."""
-    result = func(*variables)
-    if not isinstance(result, list | tuple) or len(result) != 2:
-        raise argument_error("while_loop", "func's result", type(result).__name__, "(outputs, loop_vars)")
-    form, after = result
+    form, after = _pair("while_loop", "func", "loop_vars", func(*variables))
     after = [] if after is None else list(after) if isinstance(after, list | tuple) else [after]
     if len(after) != len(variables):
         raise argument_error("while_loop", "func's loop_vars", f"{len(after)}", f"{len(variables)} of them")
@@ -205,4 +218,5 @@ def cond(pred, then_func: Callable, else_func: Callable):
     >>> mx.nd.contrib.cond(x > 2, lambda: x * 10, lambda: x).asnumpy()
     array([30.], dtype=float32)
     """
+    _check_callable("cond", then_func=then_func, else_func=else_func)
     return then_func() if _truth("cond", "pred", pred) else else_func()

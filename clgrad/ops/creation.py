@@ -21,7 +21,7 @@ def shape_of(op: str, shape) -> tuple[int, ...]:
     """A shape from a number or a sequence of numbers."""
     if not isinstance(shape, int | np.integer | list | tuple | np.ndarray):
         raise argument_error(op, "shape", repr(shape), "whole numbers not below 0")
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    sizes = (shape,) if isinstance(shape, int | np.integer) or np.ndim(shape) == 0 else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
         raise argument_error(op, "shape", shape, "whole numbers not below 0")
     return tuple(int(n) for n in sizes)
@@ -187,8 +187,8 @@ def array_of(source_array, ctx: Context | None = None, dtype=None) -> NDArray:
     resolved = dtypes.resolve("float32" if dtype is None else dtype, "array")
     try:
         host = np.asarray(source_array)
-        if host.dtype == object:
-            raise ValueError("ragged or not numbers")
+        if host.dtype.kind in "OcmM":
+            raise ValueError("ragged" if host.dtype == object else f"{host.dtype}")
         host = host.astype(resolved)
     except (ValueError, TypeError) as error:
         raise OperatorTypeError(

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from clgrad import array
 from clgrad.array import NDArray
 from clgrad.device import Context, Device
 from clgrad.errors import AbsentError, MXNetError, OperatorError, OperatorTypeError
@@ -45,6 +48,15 @@ def no_array(op: str, argument: str, value: object, accepted: str) -> MXNetError
             "tostype)"
         )
     return OperatorTypeError(f"{op}: argument {argument!r} is {type(value).__name__}; accepted: {accepted}")
+
+
+def of_numpy(op: str, argument: str, value: np.ndarray, like: NDArray) -> NDArray:
+    """A numpy array of real numbers as an NDArray beside another one, in its dtype and on its device."""
+    if value.dtype.kind not in "biuf" and value.dtype.name != "bfloat16":  # the real part is not all of it
+        raise OperatorTypeError(
+            f"{op}: argument {argument!r} is a numpy array of {value.dtype}; accepted: real numbers"
+        )
+    return array.from_host(value, like._view.dtype, like.context)
 
 
 def all_arrays(values: Sequence) -> bool:

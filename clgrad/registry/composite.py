@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from clgrad import array
 from clgrad.array import NDArray
 from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.registry import documentation
-from clgrad.registry.arrays import checked_out, no_array
+from clgrad.registry.arrays import checked_out, no_array, of_numpy
 from clgrad.registry.kinds import kinds_of, read_all
 from clgrad.registry.operator import table
 
@@ -147,7 +146,7 @@ class Composite:
             like = next((v for n in self.arrays if isinstance(v := arguments.get(n), NDArray)), None)
             if like is None or not isinstance(value, np.ndarray):
                 raise no_array(self.name, argument, value, "NDArray")
-            read[argument] = array.from_host(value, like._view.dtype, like.context)
+            read[argument] = of_numpy(self.name, argument, value, like)
         return read
 
 

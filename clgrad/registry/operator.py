@@ -14,7 +14,7 @@ from clgrad.errors import DeviceMemoryError, OperatorError, OperatorTypeError
 from clgrad.kernels.launch import Plan
 from clgrad.memory import Stream, View
 from clgrad.registry import documentation
-from clgrad.registry.arrays import all_arrays, checked_out, no_array
+from clgrad.registry.arrays import all_arrays, checked_out, no_array, of_numpy
 from clgrad.registry.kinds import Kind, kinds_of, read_all
 from clgrad.registry.rule import Rule
 
@@ -256,7 +256,7 @@ class Operator:
             if not isinstance(value, NDArray):
                 if like is None or not isinstance(value, np.ndarray):
                     raise no_array(self.label, argument, value, "NDArray")
-                value = array.from_host(value, like._view.dtype, like.context)
+                value = of_numpy(self.label, argument, value, like)
             arrays.append(value)
         return arrays
 
