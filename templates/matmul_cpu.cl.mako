@@ -134,8 +134,8 @@ ${operands.store_result("value", "i", "j0 + j", "at + c_column_at")}\
       }
 % elif b.unit == "row":
       int q = 0;
-      for (; q + ${V} <= kc; q += ${V}) {
-        for (int v = 0; v < ${vectors}; ++v) {
+      for (int v = 0; v < ${vectors}; ++v) {  // few rows of memory at a time, which prefetchers follow
+        for (q = 0; q + ${V} <= kc; q += ${V}) {
           ${operands.transpose_block(lambda i: expr.load(storage, "b", f"k0 + q + min(j0 + v * {V} + {i}, n - 1) * b_column_stride0", V), f"panel + q * {width} + v * {V}", width)}
         }
       }
