@@ -56,7 +56,6 @@ _METHODS = [
     "cosh",
     "degrees",
     "depth_to_space",
-    "depth_to_space",
     "diag",
     "exp",
     "expm1",
@@ -78,14 +77,12 @@ _METHODS = [
     "one_hot",
     "ones_like",
     "pad",
-    "pad",
     "pick",
     "prod",
     "radians",
     "rcbrt",
     "reciprocal",
     "relu",
-    "repeat",
     "repeat",
     "reshape_like",
     "rint",
@@ -104,9 +101,7 @@ _METHODS = [
     "softmin",
     "sort",
     "space_to_depth",
-    "space_to_depth",
     "split",
-    "split_v2",
     "split_v2",
     "sqrt",
     "square",
@@ -115,7 +110,6 @@ _METHODS = [
     "take",
     "tan",
     "tanh",
-    "tile",
     "tile",
     "topk",
     "transpose",
@@ -348,8 +342,7 @@ for _name, _op in {"and": "logical_and", "or": "logical_or", "xor": "logical_xor
     setattr(NDArray, f"__r{_name}__", _logical(_op))
     setattr(NDArray, f"__i{_name}__", _logical(_op, in_place=True))
 for _name in _METHODS:
-    if _name in table:
-        setattr(NDArray, _name, _method(_name))
+    setattr(NDArray, _name, _method(_name))
 for _name, _function in {
     "__neg__": lambda self: table["negative"](self),
     "__abs__": lambda self: table["abs"](self),

@@ -329,6 +329,7 @@ def test_adamw_of_many_in_two_precisions(rng):
             OperatorError,
             "multi_sgd_update: lrs has 1 numbers; accepted: 2",
         ),
+        (lambda a, b: nd.multi_lars(a, b, a, a, eta=1, eps=1), OperatorError, "multi_lars: "),
         (lambda a, b: nd.ftml_update(*[a] * 5, lr=1, t=0), OperatorError, "ftml_update: t is 0; accepted"),
         (
             lambda a, b: nd.contrib.group_adagrad_update(a, a, b, lr=1),

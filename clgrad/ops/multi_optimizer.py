@@ -108,7 +108,7 @@ def multi_sum_sq(*data, num_arrays=None):
     return group_sums("multi_sum_sq", data, num_arrays, square=True)
 
 
-@elementwise(domain=(0.5, 2))
+@elementwise(domain=(0.5, 2), broadcasts=False)
 def multi_lars(lrs, weights_sum_sq, grads_sum_sq, wds, eta: float, eps: float, rescale_grad: float = 1.0):
     """lr * eta * |w| / (|g| * rescale_grad + wd * |w| + eps), and lr where |w| or |g| is 0.
 
