@@ -208,6 +208,38 @@ def test_a_function_that_cannot_run_again_as_it_did():
         autograd.grad(y, [x], create_graph=True)
 
 
+def test_what_results_depend_on_is_told_apart():
+    """Zeros where no gradient flows, an error where nothing leads there: for each result by itself."""
+
+    def answers(f):
+        found = []
+        for number in range(6):
+            x, w = nd.array([1, 2]), nd.array([3, 4])
+            for a in (x, w):
+                a.attach_grad()
+                a.grad[:] = 7
+            with autograd.record():
+                z = x * 2
+                results = f(z, w)
+            for result in results:
+                for variable in (z, w, x):
+                    try:
+                        (gradient,) = autograd.grad(result, [variable], retain_graph=True)
+                        found.append(gradient.asnumpy().tolist())
+                    except AutogradError as error:
+                        found.append(str(error))
+            results[number % 3].backward()
+            found += [x.grad.asnumpy().tolist(), w.grad.asnumpy().tolist()]
+        return found
+
+    def f(z, w):
+        return nd.argmax(z, axis=0) * w, z * 3, nd.argmax(w, axis=0) * 2
+
+    plain = answers(f)
+    assert any("do not depend" in str(answer) for answer in plain)
+    assert answers(mx.capture(f)) == plain
+
+
 def test_a_result_whose_gradient_is_refused_stops_no_other():
     """As without capture: backward says so, where it is asked for that one."""
     w = nd.ones(2)

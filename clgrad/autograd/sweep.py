@@ -316,9 +316,8 @@ class Sweep:
         if gradient is not None:
             shape, _ = meta
             return _expanded(gradient, shape)
-        if source not in self._variables and not any(
-            entry in node.inputs and node.behind is None for node in self._nodes
-        ):
+        is_reached = source in self._variables or source in self._nodes
+        if not is_reached or not any(entry in node.inputs for node in self._nodes):
             raise AutogradError(
                 f"grad: the heads do not depend on variables[{position}]; leave it out, or check "
                 "that the computation from it was recorded"
