@@ -92,7 +92,7 @@ class OwnDense(gluon.Block):
             self.weight = self.params.get(
                 "weight", init=mx.init.Xavier(magnitude=2.24), shape=(in_units, units)
             )
-            self.bias = self.params.get("bias", shape=(units,))
+            self.bias = self.params.get("bias", init="zeros", shape=(units,))
 
     def forward(self, x):
         with x.context:
