@@ -106,6 +106,9 @@ class Differentiated(Recording):
 
         Then later calls are recorded anew, with a graph for these as well.
         """
+        known = self.backwards.get(given)
+        if known is not None:
+            return given, known
         for heads, replay in self.backwards.items():
             if self._idle.issuperset(set(heads).symmetric_difference(given)):
                 return heads, replay
@@ -131,7 +134,7 @@ class Differentiated(Recording):
     def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
         """Replay; what the function would return, with one node behind it."""
         arguments = call.views()
-        before = [keep(_whole(s)) for s in self._storages(self._states, arguments)]
+        before = [keep(_whole(s)) for s in self._storages(self._states, arguments)] if self._states else []
         views = self._forward.run(arguments, numbers)
         arrays = [NDArray(v) for v in views[: self._results]]
         heads = [
@@ -263,9 +266,9 @@ class _Gradient:
         residuals = [saved.load(node, _GIVEN) for saved in kept.residuals]
         seeds = [_zeros(node, k) if dy is None else dy for k, dy in enumerate(dys)]
         made = replay.run([*kept.arguments, *[dy._view for dy in seeds], *residuals], kept.numbers)
-        targets = recording.targets_of(given)
         gradients = zip(recording.reached[heads], made, strict=True)
-        return {i: NDArray(view) for i, view in gradients if i in targets and wanted[i]}
+        targets = range(len(wanted)) if heads == given else recording.targets_of(given)
+        return {i: NDArray(view) for i, view in gradients if wanted[i] and i in targets}
 
     def _again(self, node: Node, kept: _OnTape, dys, wanted, create_graph: bool) -> dict[int, NDArray]:
         """Call the function, recorded op by op, with the arguments in their places in the graph."""
