@@ -2,7 +2,7 @@
 
     python examples/wgan_gp.py
 
-brings imagined images from a distance of 15, as the critic sees it, to one of 1.3. Its scores of real and
+brings imagined images from a distance of 15, as the critic sees it, to one of 0.7. Its scores of real and
 imagined images are to lie as far apart as a function of slope 1 allows: that is the Wasserstein distance
 between them. The penalty on its slope is a function of a gradient, so training differentiates a gradient:
 `autograd.grad(..., create_graph=True)`.
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = common.parser(__doc__, "wgan_gp")
     fashion.add_data(parser)
     count = common.positive
-    parser.add_argument("--steps", type=count, default=1000, help="of the generator")
+    parser.add_argument("--steps", type=count, default=2000, help="of the generator")
     parser.add_argument("--critic-steps", type=count, default=3, help="for each of these")
     parser.add_argument("--batch-size", type=count, default=64, help="images a step")
     parser.add_argument("--code", type=count, default=64, help="numbers that an image is made of")
