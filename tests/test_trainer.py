@@ -1,5 +1,6 @@
 """Trainers, stores of shared values, and what is around gradients: against MXNet, and on two devices."""
 
+import gluon_harness
 import numpy as np
 import pytest
 from golden.training import recorded, trainers
@@ -15,13 +16,7 @@ COVERS = {"multi_sum_sq": ("_multi_scale",)}
 
 @pytest.fixture
 def two_contexts():
-    contexts = [mx.cpu(0), mx.cpu(1)]
-    try:
-        for context in contexts:
-            nd.zeros(1, ctx=context)
-    except MXNetError:
-        pytest.skip("one CPU device alone")
-    return contexts
+    return gluon_harness.two_contexts()
 
 
 def test_training_is_that_of_mxnet():

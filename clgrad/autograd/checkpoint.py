@@ -8,7 +8,7 @@ from clgrad import memory, nested, tape
 from clgrad.array import NDArray
 from clgrad.autograd.bindings import Bindings
 from clgrad.autograd.gradients import described
-from clgrad.autograd.restoring import Kept, keep, put_back, unchanged
+from clgrad.autograd.restoring import Kept, as_before, keep, put_back
 from clgrad.autograd.scopes import Scope
 from clgrad.autograd.sweep import Sweep
 from clgrad.errors import AutogradError, OperatorTypeError
@@ -263,11 +263,8 @@ class _Checkpoint:
         """Call the function as it was called, and leave no trace of that."""
         args, kwargs = _with_arrays(call.given, lambda a: NDArray(a._view, a._entry))
         run = _Run()
-        written = [kept.view for kept in call.run.before.values()]
-        with unchanged(written):
-            put_back(call.run.before.values(), with_versions=False)
-            for view in written:  # a version that never comes again, when the present one is back
-                view.storage.version = -memory.last_serial() << 32
+        before = call.run.before.values()
+        with as_before([kept.view for kept in before], before):
             try:
                 with (
                     call.bindings.restored(),

@@ -1,6 +1,6 @@
 """What stood in arrays before a function wrote to them: kept, and put back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -37,10 +37,17 @@ def put_back(kept: Iterable[Kept], with_versions: bool = True) -> None:
 
 
 @contextmanager
-def unchanged(views: Iterable[View]) -> Iterator[None]:
-    """A scope after which arrays hold what they held before, in the version of before."""
-    kept = [keep(view) for view in views]
+def as_before(views: Sequence[View], kept: Iterable[Kept]) -> Iterator[None]:
+    """A scope in which arrays hold what was kept of them; after it what they hold now, version included.
+
+    Their version in it is one that no write comes to: what is recorded there of their contents is refused
+    afterwards, since these are gone.
+    """
+    now = [keep(view) for view in views]
     try:
+        put_back(kept, with_versions=False)
+        for view in views:
+            view.storage.version = -memory.last_serial() << 32
         yield
     finally:
-        put_back(kept)
+        put_back(now)

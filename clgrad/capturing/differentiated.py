@@ -6,15 +6,14 @@ gradient, rather than one of zeros. For gradients of gradients, and where no gra
 those results yet, the function runs again, recorded op by op.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clgrad import deferred, dtypes, memory, tape
+from clgrad import deferred, dtypes, tape
 from clgrad.array import NDArray
 from clgrad.autograd.gradients import zeros
-from clgrad.autograd.restoring import Kept, keep, put_back, unchanged
+from clgrad.autograd.restoring import Kept, as_before, keep
 from clgrad.autograd.scopes import Scope
 from clgrad.autograd.sweep import Sweep
 from clgrad.capturing import trees
@@ -134,7 +133,7 @@ class Differentiated(Recording):
     def run(self, call: Call, numbers: Sequence, returned: Sequence) -> Any:
         """Replay; what the function would return, with one node behind it."""
         arguments = call.views()
-        before = [keep(_whole(s)) for s in self._storages(self._states, arguments)] if self._states else []
+        before = [keep(_whole(s)) for s in _storages(self._states, arguments)]
         views = self._forward.run(arguments, numbers)
         arrays = [NDArray(v) for v in views[: self._results]]
         heads = [
@@ -148,31 +147,25 @@ class Differentiated(Recording):
                 array._entry = (node, origin[1]) if is_head else _entry_of(origin, call.arrays)
         return self._filled(arrays, numbers)
 
-    def _storages(self, blocks: Iterable[Block], arguments: Sequence[View]) -> list[Storage]:
-        return list(dict.fromkeys(_view(block, arguments).storage for block in blocks))
-
     def _node(self, call: Call, heads, arguments, residuals, numbers, returned, before) -> Node:
         """The call on the tape."""
         inputs = tuple([_entry_of(t, call.arrays) for t in self._targets])
+        calls = zip(self.numbers.host_functions, returned, strict=False)
         kept = _OnTape(
-            call,
-            [Saved(view) for view in residuals],
-            arguments,
-            numbers,
-            _draws(returned),
-            [
-                r
-                for f, r in zip(self.numbers.host_functions, returned, strict=False)
-                if deferred.is_users(f)
-            ],
-            {
+            call=call,
+            residuals=[Saved(view) for view in residuals],
+            arguments=arguments,
+            numbers=numbers,
+            draws=_draws(returned),
+            returned=[r for f, r in calls if deferred.is_users(f)],
+            of_gradients={
                 given: [Saved(_view(block, arguments)) for block in blocks]
                 for given, blocks in self._of_gradients.items()
             },
-            [Saved(_view(block, arguments)) for block in self._of_results],
-            [Saved(h._view) for h in heads],
-            self._storages(self._written, arguments),
-            before,
+            of_results=[Saved(_view(block, arguments)) for block in self._of_results],
+            heads=[Saved(h._view) for h in heads],
+            written=_storages(self._written, arguments),
+            before=before,
         )
         node = Node(
             _Gradient(self),
@@ -209,6 +202,14 @@ def _view(block: Block, arguments: Sequence[View]) -> View:
         return arguments[block.number]
     storage = block.storage
     assert storage is not None, "the graph is not lost"
+    return _whole(storage)
+
+
+def _storages(blocks: Iterable[Block], arguments: Sequence[View]) -> list[Storage]:
+    return list(dict.fromkeys(_view(block, arguments).storage for block in blocks))
+
+
+def _whole(storage: Storage) -> View:
     return View(storage, 0, Layout((storage.nbytes,), dtypes.uint8))
 
 
@@ -281,7 +282,7 @@ class _Gradient:
                 "changed since; accepted: what it reads stays until backward"
             )
         since = tape.next_order()
-        with _as_before(kept.written, kept.before):
+        with as_before([_whole(storage) for storage in kept.written], kept.before):
             with (
                 Scope(True, recording.training),
                 generator.repeated(kept.draws),
@@ -307,20 +308,3 @@ class _Gradient:
 def _zeros(node: Node, k: int) -> NDArray:
     shape, dtype = node.outputs[k]
     return zeros(node.context, shape, dtype)
-
-
-def _whole(storage: Storage) -> View:
-    return View(storage, 0, Layout((storage.nbytes,), dtypes.uint8))
-
-
-@contextlib.contextmanager
-def _as_before(written: Sequence[Storage], before: Sequence[Kept]) -> Iterator[None]:
-    """A scope in which some arrays hold what they held before a call, and that writes to none.
-
-    What is recorded there of their contents is refused afterwards, since these are gone.
-    """
-    with unchanged([_whole(storage) for storage in written]):
-        put_back(before, with_versions=False)
-        for storage in written:
-            storage.version = -memory.last_serial() << 32  # as no other write comes to
-        yield

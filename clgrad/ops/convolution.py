@@ -120,7 +120,8 @@ def Convolution(
     the ``cudnn`` arguments have no effect.
 
     With the channels last (``layout`` NWC, NHWC or NDHWC) they are last in weight and result too. Data,
-    weight and result are transposed for that, unless the kernel is of one element.
+    weight and result are transposed for that, unless the kernel is of one element, with stride 1 and
+    without pad and groups.
     """
     op, rank = "Convolution", data.ndim - 2
     _check_weight(op, data, weight)

@@ -134,7 +134,7 @@ class Conv2D(_Conv):
     layout : str, default 'NCHW'
         Or ``'NHWC'``, where data and result have their channels last, and the weight
         (channels, height, width, in_channels / groups). Kernels have them first, so arrays are
-        transposed for it, unless the kernel is of one element.
+        transposed for it, unless the kernel is of one element, with strides 1, without padding and groups.
     activation : str, optional
         See :class:`Activation`.
     use_bias : bool, default True
